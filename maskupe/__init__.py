@@ -1,0 +1,34 @@
+"""MaskUPE: light up the selected part of a photograph and leave the rest alone.
+
+The public interface is small: :class:`Enhancer` turns an image and a selection into the enhanced
+image, :class:`Transition` says how the effect fades out, :class:`Areas` holds the three areas.
+Names are imported on first use, so that ``import maskupe`` is instant and never imports torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from maskupe.areas import Areas, Transition
+    from maskupe.enhancer import Enhancer
+    from maskupe.errors import MaskUPEError
+
+__all__ = ["Areas", "Enhancer", "MaskUPEError", "Transition", "__version__"]
+
+_HOMES = {
+    "Areas": "maskupe.areas",
+    "Enhancer": "maskupe.enhancer",
+    "MaskUPEError": "maskupe.errors",
+    "Transition": "maskupe.areas",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        from importlib import import_module
+
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'maskupe' has no attribute {name!r}")

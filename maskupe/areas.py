@@ -1,0 +1,287 @@
+"""From a selection to the three areas: A (light up), B (transition band), C (leave alone).
+
+This is the one definition of the areas, used when serving and when training, so that a network
+meets the same bands in both. Follows the paper's section "Tasking Setting": every pixel belongs
+to exactly one of A, B and C.
+
+Words used here: the *selected set* is where the selection is at least one half; the *width* of the
+transition is counted in pixels as a Euclidean distance between pixel centres; the *blend weight*
+is 1 in A, 0 in C and falls smoothly in between.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from maskupe.errors import EmptySelectionError, InputError
+
+Side = Literal["outside", "inside", "centred"]
+SIDES: tuple[str, ...] = get_args(Side)
+
+#: The automatic width is this share of the radius of the disc that has A's area: the middle of
+#: the paper's r2 in U(1.1 r1, 1.3 r1).
+AUTO_WIDTH_SHARE = 0.2
+AUTO_WIDTH_MIN = 4.0
+#: No automatic band is wider than this share of the image's short side.
+AUTO_WIDTH_MAX_SHARE = 0.25
+#: The widest explicit transition, in pixels: more than any photograph has.
+MAX_WIDTH = 100_000.0
+
+# A selection's partial pixels that lie this near to its edge are taken for antialiasing.
+_ANTIALIAS_REACH = 1.5
+# If more than this share of the partial pixels lies further away, the edge is soft on purpose.
+_SOFT_SHARE = 0.05
+# What counts as fully selected: half a step of 8 bits below one absorbs rounding of float masks.
+_FULL = 1.0 - 1.0 / 512.0
+
+
+@dataclass(frozen=True)
+class Transition:
+    """How the effect fades out at the selection's edge.
+
+    Attributes:
+        width: width of the band B in pixels (0 for a hard edge), or ``"auto"``.
+        side: where the band lies: ``"outside"`` the selected set (the paper), ``"inside"`` it, or
+            ``"centred"`` on its edge.
+
+    Raises:
+        InputError: for a width that is negative, not finite or absurdly large, or another side.
+    """
+
+    width: float | Literal["auto"] = "auto"
+    side: Side = "outside"
+
+    def __post_init__(self) -> None:
+        if self.side not in SIDES:
+            raise InputError(
+                f"The transition side {self.side!r} is unknown.", f"Use one of {', '.join(SIDES)}."
+            )
+        if isinstance(self.width, str):
+            if self.width != "auto":
+                raise InputError(
+                    f"The transition width {self.width!r} is not a number.",
+                    "Give a width in pixels, or 'auto'.",
+                )
+        elif not (math.isfinite(self.width) and 0 <= self.width <= MAX_WIDTH):
+            raise InputError(
+                f"The transition width {self.width} is out of range.",
+                f"Give a width from 0 to {MAX_WIDTH:.0f} pixels, or 'auto'.",
+            )
+
+
+@dataclass(frozen=True)
+class Areas:
+    """The three areas of one selection, and the weight with which the effect is blended in.
+
+    Attributes:
+        a: bool (H, W), the pixels to light up.
+        b: bool (H, W), the transition band.
+        weight: float32 (H, W), 1 in A, 0 in C, smooth (C¹) and monotone in between.
+        width: the width of the band in pixels that was used; for a soft selection with automatic
+            width, how far its own ramp reaches from A.
+    """
+
+    a: npt.NDArray[np.bool_]
+    b: npt.NDArray[np.bool_]
+    weight: npt.NDArray[np.float32]
+    width: float
+
+    @property
+    def c(self) -> npt.NDArray[np.bool_]:
+        """bool (H, W): the pixels to leave alone, neither in A nor in B."""
+        return ~(self.a | self.b)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        return self.a.shape[0], self.a.shape[1]
+
+    def channels(self) -> npt.NDArray[np.float32]:
+        """The paper's mask M as float32 (2, H, W): M0 = A, M1 = B."""
+        return np.stack([self.a, self.b]).astype(np.float32)
+
+    def crop(self, rows: slice, columns: slice) -> Areas:
+        """The same areas seen through a window (views, nothing is copied)."""
+        window = (rows, columns)
+        return Areas(self.a[window], self.b[window], self.weight[window], self.width)
+
+
+def smoothstep(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """3x² - 2x³ of x clipped to 0…1: from 0 to 1 with slope 0 at both ends."""
+    x = np.clip(x, 0.0, 1.0)
+    result: npt.NDArray[np.float32] = x * x * (3.0 - 2.0 * x)
+    return result
+
+
+def auto_width(selected_pixels: int, short_side: int) -> float:
+    """The automatic width of the band in pixels for a selected set of that many pixels.
+
+    0.2 × the radius of the disc of the same area, at least 4, at most a quarter of the image's
+    short side. It grows with ``selected_pixels``, so a bound on those bounds the width.
+    """
+    radius = math.sqrt(selected_pixels / math.pi)
+    wanted = max(AUTO_WIDTH_MIN, AUTO_WIDTH_SHARE * radius)
+    return min(wanted, AUTO_WIDTH_MAX_SHARE * short_side)
+
+
+def selection_as_float(selection: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """A selection of any accepted dtype as float32 (H, W), 0…1.
+
+    Raises:
+        InputError: if it is not two-dimensional, or its values are not in range.
+    """
+    mask = np.asarray(selection)
+    if mask.ndim != 2 or mask.size == 0:
+        raise InputError(
+            f"A selection must be a two-dimensional array, not one of shape {mask.shape}."
+        )
+    if mask.dtype == np.bool_:
+        return mask.astype(np.float32)
+    if mask.dtype in (np.uint8, np.uint16):
+        return mask.astype(np.float32) * np.float32(1.0 / np.iinfo(mask.dtype).max)
+    if not np.issubdtype(mask.dtype, np.floating):
+        raise InputError(
+            f"A selection of type {mask.dtype} cannot be used.", "Pass bool, uint8, uint16 or float."
+        )
+    values = mask.astype(np.float32)
+    low, high = float(values.min()), float(values.max())
+    if not (low >= -1e-3 and high <= 1.0 + 1e-3):  # false for NaN as well
+        raise InputError("The selection has values outside 0…1.", "Scale it to 0…1.")
+    return np.clip(values, 0.0, 1.0)
+
+
+def make_areas(
+    selection: npt.NDArray[Any],
+    transition: Transition | None = None,
+    *,
+    short_side: int | None = None,
+) -> Areas:
+    """Divide an image into the areas A, B and C.
+
+    A hard selection (antialiasing counts as hard) is split by distance from its edge. A soft one
+    carries its own transition: A is where it is full, and its ramp belongs to B; an explicit width
+    then widens (outside) or narrows (inside) what the ramp does.
+
+    Args:
+        selection: (H, W), bool, uint8, uint16 or float 0…1.
+        transition: width and side of the band; ``Transition()`` if left out.
+        short_side: short side of the whole image in pixels, where ``selection`` is only a window
+            of it; it bounds the automatic width.
+
+    Returns:
+        The areas, of the selection's height and width.
+
+    Raises:
+        EmptySelectionError: if no pixel is selected, or erosion leaves no pixel in A.
+        InputError: for a selection that is not (H, W) or has values outside 0…1.
+    """
+    transition = transition or Transition()
+    mask = selection_as_float(selection)
+    selected = mask >= 0.5
+    count = int(np.count_nonzero(selected))
+    if count == 0:
+        raise EmptySelectionError(
+            "The selection is empty: no pixel is selected by at least one half.",
+            "Select the part to light up, or select none for the whole layer.",
+        )
+    automatic = isinstance(transition.width, str)
+    side_length = short_side if short_side is not None else min(mask.shape)
+    width = (
+        auto_width(count, side_length) if automatic else float(transition.width)  # type: ignore[arg-type]
+    )
+    if _is_soft(mask, selected):
+        areas = _soft_areas(mask, None if automatic else width, transition.side)
+    else:
+        areas = _band(selected, width, transition.side)
+    if not areas.a.any():
+        raise EmptySelectionError(
+            f"A transition of {width:.0f} px inside the selection leaves nothing to light up.",
+            "Use a smaller width, or put the transition outside.",
+        )
+    return areas
+
+
+def _is_soft(mask: npt.NDArray[np.float32], selected: npt.NDArray[np.bool_]) -> bool:
+    """Whether the partial pixels reach further from the edge than antialiasing does."""
+    partial = (mask > 1.0 - _FULL) & (mask < _FULL)
+    count = int(np.count_nonzero(partial))
+    if count == 0:
+        return False
+    near_outside = _distance_to(selected)[partial & ~selected] <= _ANTIALIAS_REACH
+    near_inside = _distance_to(~selected)[partial & selected] <= _ANTIALIAS_REACH
+    far = count - int(np.count_nonzero(near_outside)) - int(np.count_nonzero(near_inside))
+    return far > _SOFT_SHARE * count
+
+
+def _distance_to(target: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+    """Euclidean distance in pixels of every pixel to the nearest one in ``target`` (inf if none)."""
+    if not target.any():
+        return np.full(target.shape, np.inf, np.float32)
+    zero_at_target = np.logical_not(target).view(np.uint8)
+    distance = cv2.distanceTransform(zero_at_target, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return np.asarray(distance, np.float32)
+
+
+def _band(selected: npt.NDArray[np.bool_], width: float, side: str) -> Areas:
+    """Areas of a hard set: dilated and eroded by discs, the weight a function of the distance."""
+    grow = {"outside": width, "inside": 0.0, "centred": width / 2}[side]
+    shrink = width - grow
+    # Steps from the last pixel of A to the first of C: one more than the pixels between them.
+    steps = width + 1.0
+    a = selected
+    reached = selected
+    position = np.where(selected, np.float32(0.0), np.float32(steps))
+    if grow > 0:
+        outward = _distance_to(selected)
+        reached = outward <= grow
+        position = np.where(selected, np.float32(0.0), outward + np.float32(shrink))
+    if shrink > 0:
+        inward = _distance_to(~selected)
+        a = selected & (inward > shrink)
+        position = np.where(selected, np.float32(shrink + 1.0) - inward, position)
+    weight = smoothstep(1.0 - position / np.float32(steps))
+    weight[a] = 1.0
+    weight[~reached] = 0.0
+    return Areas(a, reached & ~a, weight, width)
+
+
+def _soft_areas(mask: npt.NDArray[np.float32], width: float | None, side: str) -> Areas:
+    """Areas of a feathered selection: its own ramp, widened or narrowed by an explicit width."""
+    full = mask >= _FULL
+    if not full.any():
+        # A feather wider than the selection never reaches one: its brightest quarter is A.
+        level = float(np.quantile(mask[mask >= 0.5], 0.75))
+        mask = np.minimum(mask / np.float32(level), 1.0)
+        full = mask >= 1.0
+    touched = mask > 1.0 - _FULL
+    ramp = smoothstep(mask)
+    if not width:
+        reach = _distance_to(full)[touched]
+        own_width = float(reach.max()) if reach.size else 0.0
+        return _from_weight(full, touched, ramp, own_width)
+    core = {"outside": full, "inside": touched, "centred": mask >= 0.5}[side]
+    band = _band(core, width, side)
+    if side == "outside":
+        return _from_weight(full, touched | band.b, np.maximum(ramp, band.weight), width)
+    if side == "inside":
+        return _from_weight(full & band.a, touched, np.minimum(ramp, band.weight), width)
+    mean = (ramp + band.weight) * np.float32(0.5)
+    return _from_weight(full & band.a, touched | band.a | band.b, mean, width)
+
+
+def _from_weight(
+    a: npt.NDArray[np.bool_],
+    reached: npt.NDArray[np.bool_],
+    weight: npt.NDArray[np.float32],
+    width: float,
+) -> Areas:
+    weight = weight.astype(np.float32, copy=True)
+    weight[a] = 1.0
+    weight[~reached] = 0.0
+    return Areas(a, reached & ~a, weight, width)

@@ -1,0 +1,1 @@
+"""Running the low-resolution network: context and mask in, maps out."""

@@ -1,0 +1,178 @@
+"""What a network hands to the renderer: a few compact kinds of map, as plain numpy arrays.
+
+A network sees the context at 256×256 and predicts one of these; the renderer applies it to the
+full-size pixels. They are the only interface between the two, so any network whose output can be
+written as one of them gets the fast full-size path, on any inference engine.
+
+Coordinates are normalised to the context frame: x = (column + 0.5) / width, y likewise, both in
+0…1 over the whole layer. Grids are sampled with cell centres at (i + 0.5) / n and border values
+held (torch's ``grid_sample`` with ``align_corners=False, padding_mode="border"``).
+
+Colours are display-encoded, nominally 0…1. In every formula below I is the input clipped to
+0…1; what exceeds the range is carried through by adding the *difference* that the map makes, so
+values above one and below zero survive. t is the strength: 0 is the identity, 1 the network's
+proposal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Array: TypeAlias = npt.NDArray[np.float32]
+
+#: Illumination never falls below this: a gain of at most 1000, and no 0/0 on black pixels.
+ILLUMINATION_FLOOR = 1e-3
+
+
+@dataclass(frozen=True)
+class Guide:
+    """A full-resolution guidance map with learned curves (DeepUPE; Gharbi et al. 2017, Sec. 3.4).
+
+    guide = clip(mix_bias + Σ_c mix[c] · curve_c(p[c]), 0, 1), with
+    p = matrix @ [r, g, b, (A, B)] + bias and curve_c(p) = Σ_k slopes[c, k] · relu(p - shifts[c, k]).
+
+    Attributes:
+        matrix: float32 (3, 3), or (3, 5) where the guide also sees the areas A and B as 0 or 1.
+        bias: float32 (3,).
+        shifts: float32 (3, K), the curves' knots.
+        slopes: float32 (3, K), the slope that each knot adds.
+        mix: float32 (3,).
+        mix_bias: float32 (1,).
+    """
+
+    matrix: Array
+    bias: Array
+    shifts: Array
+    slopes: Array
+    mix: Array
+    mix_bias: Array
+
+
+@dataclass(frozen=True)
+class AffineGrid:
+    """A bilateral grid of affine colour maps that give the illumination (DeepUPE).
+
+    S_raw = A(x, y, guide) @ [I; 1]; S = max(min(S_raw, 1), I, floor); out = I / S^t.
+    ``degree`` d of the paper's Fig. 6 multiplies S before its use.
+
+    Attributes:
+        grid: float32 (3, 4, D, h, w): output channel, input (r, g, b, 1), luma bin, row, column.
+        guide: the guidance map; its value g samples the luma axis at g · D - 0.5.
+    """
+
+    grid: Array
+    guide: Guide
+
+
+@dataclass(frozen=True)
+class GainGrid:
+    """A bilateral grid of illuminations, sliced by luma: S directly, no affine step.
+
+    S = max(min(slice(grid, x, y, luma(I)^(1/2)), 1), I, floor); out = I / S^t, per channel, with
+    luma = 0.299 r + 0.587 g + 0.114 b. Networks that predict pixels are turned into this.
+
+    Attributes:
+        grid: float32 (3, D, h, w), illumination in (0, 1].
+    """
+
+    grid: Array
+
+
+@dataclass(frozen=True)
+class CurveMaps:
+    """Maps of the quadratic light-enhancement curve (Zero-DCE; Guo et al. 2020, Eq. 3).
+
+    x_0 = I; x_{i+1} = x_i + t · r_i · (x_i² - x_i), out = clip(x_n, 0, 1). r < 0 brightens.
+
+    Attributes:
+        maps: float32 (n, 3, h, w), r_i in [-1, 1], bilinear between its cells.
+    """
+
+    maps: Array
+
+
+@dataclass(frozen=True)
+class ToneCurves:
+    """One tone curve per channel and a smooth low-resolution residual: our own model.
+
+    G_c = table_c(u) · residual_c(x, y) with u = sqrt(I_c) · (T - 1), linear between the entries;
+    out_c = min(I_c · G_c^t, max(I_c, ceiling_c)). With t ≠ 1 the power applies to the product.
+
+    Attributes:
+        table: float32 (3, T), gain at I = (i / (T - 1))²; positive.
+        residual: float32 (3, h, w), a further gain, bilinear between cells; positive.
+        ceiling: float32 (3,), the highest value the map may lift a channel to.
+    """
+
+    table: Array
+    residual: Array
+    ceiling: Array
+
+
+@dataclass(frozen=True)
+class LookUpTable:
+    """A 3D colour look-up table (Zeng et al. 2020).
+
+    out = I + t · (trilinear(table, I) - I).
+
+    Attributes:
+        table: float32 (3, N, N, N): output channel, then blue, green, red index (red fastest).
+    """
+
+    table: Array
+
+
+Maps: TypeAlias = AffineGrid | GainGrid | CurveMaps | ToneCurves | LookUpTable
+
+KINDS: Mapping[str, type] = {
+    kind.__name__: kind for kind in (AffineGrid, GainGrid, CurveMaps, ToneCurves, LookUpTable)
+}
+
+
+def tensor_names(kind: type) -> tuple[str, ...]:
+    """Names of the arrays of a kind of map, in order, the guide's written as ``guide.matrix`` …"""
+    names: list[str] = []
+    for field in fields(kind):
+        if field.name == "guide":
+            names += [f"guide.{part.name}" for part in fields(Guide)]
+        else:
+            names.append(field.name)
+    return tuple(names)
+
+
+def from_arrays(kind: type, arrays: Mapping[str, npt.NDArray[Any]]) -> Maps:
+    """Builds a map from its named arrays (see :func:`tensor_names`), as contiguous float32."""
+
+    def get(name: str) -> Array:
+        return np.ascontiguousarray(arrays[name], np.float32)
+
+    values: dict[str, Any] = {}
+    for field in fields(kind):
+        if field.name == "guide":
+            values["guide"] = Guide(**{part.name: get(f"guide.{part.name}") for part in fields(Guide)})
+        else:
+            values[field.name] = get(field.name)
+    result: Maps = kind(**values)
+    return result
+
+
+@dataclass(frozen=True)
+class Window:
+    """Where a region lies in the layer that the maps cover, in full-size pixels.
+
+    Attributes:
+        x: column of the region's left edge, 0-based.
+        y: row of the region's top edge.
+        layer_width: width of the whole layer.
+        layer_height: height of the whole layer.
+    """
+
+    x: int
+    y: int
+    layer_width: int
+    layer_height: int

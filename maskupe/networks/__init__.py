@@ -1,0 +1,1 @@
+"""Global enhancement networks g(): image in, enhanced image and maps out."""

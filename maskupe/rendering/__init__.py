@@ -1,0 +1,1 @@
+"""The full-size stage: maps and areas in, enhanced pixels out."""

@@ -1,0 +1,1 @@
+"""Data sets, mask generators, recipes, the trainer and the evaluation, from the command line."""
