@@ -74,6 +74,18 @@ class Transition:
                 f"Give a width from 0 to {MAX_WIDTH:.0f} pixels, or 'auto'.",
             )
 
+    def reach(self, bounding_pixels: int, short_side: int) -> int:
+        """How far B can reach beyond the selection's bounding box, in whole pixels.
+
+        A bound that needs no look at the selection itself: the automatic width grows with the
+        selected area, which the bounding box bounds.
+        """
+        if self.side == "inside":
+            return 0
+        if isinstance(self.width, str):
+            return math.ceil(auto_width(bounding_pixels, short_side)) + 1
+        return math.ceil(self.width) + 1
+
 
 @dataclass(frozen=True)
 class Areas:
@@ -147,7 +159,8 @@ def selection_as_float(selection: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         return mask.astype(np.float32) * np.float32(1.0 / np.iinfo(mask.dtype).max)
     if not np.issubdtype(mask.dtype, np.floating):
         raise InputError(
-            f"A selection of type {mask.dtype} cannot be used.", "Pass bool, uint8, uint16 or float."
+            f"A selection of type {mask.dtype} cannot be used.",
+            "Pass bool, uint8, uint16 or float.",
         )
     values = mask.astype(np.float32)
     low, high = float(values.min()), float(values.max())

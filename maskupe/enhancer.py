@@ -1,0 +1,329 @@
+"""The one pipeline: image and selection in, enhanced image out.
+
+Command line, daemon, evaluation and demo all come through here, so what is measured is what
+ships. The full-size work is proportional to the region around the selection, not to the photo.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from maskupe.areas import Areas, Transition, make_areas, selection_as_float, smoothstep
+from maskupe.context import CONTEXT_EDGE, network_input, scale_of, shrink
+from maskupe.errors import InputError
+from maskupe.maps import Maps, Window
+from maskupe.rendering import render
+
+if TYPE_CHECKING:
+    from maskupe.inference import Predictor
+
+Float = npt.NDArray[np.float32]
+Progress = Callable[[float], None]
+
+#: What `enhance_region` can be asked for.
+OUTPUTS = ("image", "weight", "areas", "illumination")
+#: Strength runs from the identity to twice the model's proposal (in the exponent).
+MAX_STRENGTH = 2.0
+
+# A learned transition is kept until the blend weight falls below this; from there to C it fades.
+_LEARNED_UNTIL = 0.25
+_CACHED_MAPS = 8
+
+
+@dataclass(frozen=True)
+class RegionResult:
+    """What came of one region.
+
+    Attributes:
+        image: the enhanced region, of the input's shape and dtype.
+        areas: the region's areas.
+        weight: float32 (h, w), the weight with which the effect was blended in.
+        illumination: input divided by result, float32 (h, w[, 3]) in 0…1, where asked for: a layer
+            in Divide mode with these values turns the input into the result.
+    """
+
+    image: npt.NDArray[Any]
+    areas: Areas
+    weight: Float
+    illumination: Float | None
+
+    @property
+    def width(self) -> float:
+        """Width of the transition band that was used, in pixels."""
+        return self.areas.width
+
+
+class Enhancer:
+    """A loaded model. Safe to use from several threads.
+
+    >>> enhancer = Enhancer.load("default")                     # doctest: +SKIP
+    >>> result = enhancer.enhance(image, selection)             # doctest: +SKIP
+    """
+
+    def __init__(self, predictor: Predictor, *, threads: int | None = None) -> None:
+        self._predictor = predictor
+        self._threads = threads
+        self._cache: OrderedDict[bytes, Maps] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @classmethod
+    def load(
+        cls, model: str | Path = "default", device: str = "auto", *, threads: int | None = None
+    ) -> Enhancer:
+        """Loads a model by its registry name, or from a path to a ``.safetensors`` file.
+
+        Args:
+            model: a name of ``maskupe models``, or the path of a weight file.
+            device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+            threads: how many threads the full-size stage may use; all cores if None.
+
+        Raises:
+            UnknownModelError: for a name that is not in the registry.
+            WeightsError: for a weight file that is missing, damaged, or of another network.
+        """
+        from maskupe.inference import load_predictor
+
+        return cls(load_predictor(model, device=device), threads=threads)
+
+    @property
+    def name(self) -> str:
+        """The model's registry name."""
+        return self._predictor.name
+
+    @property
+    def predictor(self) -> Predictor:
+        """What runs the low-resolution network: its backend, device and metadata."""
+        return self._predictor
+
+    def areas(self, selection: npt.NDArray[Any], transition: Transition | None = None) -> Areas:
+        """The areas A, B and C of a selection; see :func:`maskupe.areas.make_areas`."""
+        return make_areas(selection, transition)
+
+    def enhance(
+        self,
+        image: npt.NDArray[Any],
+        selection: npt.NDArray[Any] | None = None,
+        *,
+        strength: float = 1.0,
+        transition: Transition | None = None,
+        progress: Progress | None = None,
+    ) -> npt.NDArray[Any]:
+        """Lights up the selected part of an image.
+
+        Args:
+            image: (H, W), (H, W, 1), (H, W, 2: gray and alpha), (H, W, 3) or (H, W, 4), uint8,
+                uint16 or float32 (nominal 0…1, may exceed it), display-encoded.
+            selection: (H, W), bool, uint8, uint16 or float 0…1; None for the whole image.
+            strength: 0 leaves the image as it is, 1 is the model's proposal, up to 2.
+            transition: width and side of the transition band; automatic outside if None.
+            progress: called with 0…1 as the work goes on; what it raises ends the work.
+
+        Returns:
+            An image of the same shape and dtype. Pixels of C and alpha are bit-identical.
+
+        Raises:
+            InputError: for arrays or options that cannot be used.
+            EmptySelectionError: if nothing is selected.
+        """
+        check_image(image)
+        transition = transition or Transition()
+        height, width = image.shape[:2]
+        if selection is None:
+            rows, columns = slice(0, height), slice(0, width)
+            part = None
+        else:
+            if selection.shape != (height, width):
+                raise InputError(
+                    f"The selection is {_size(selection)} pixels, the image {_size(image)}.",
+                    "Both must have the same width and height.",
+                )
+            rows, columns = region_of(selection, transition)
+            part = selection[rows, columns]
+        region = image[rows, columns]
+        whole = region.shape == image.shape
+        found = self.enhance_region(
+            region,
+            part,
+            None if whole else shrink(image, CONTEXT_EDGE),
+            window=Window(columns.start, rows.start, width, height),
+            strength=strength,
+            transition=transition,
+            progress=progress,
+        )
+        if whole:
+            return found.image
+        result = image.copy()
+        result[rows, columns] = found.image
+        return result
+
+    def enhance_region(
+        self,
+        region: npt.NDArray[Any],
+        selection: npt.NDArray[Any] | None,
+        context: npt.NDArray[Any] | None,
+        *,
+        window: Window,
+        strength: float = 1.0,
+        transition: Transition | None = None,
+        outputs: Sequence[str] = ("image",),
+        progress: Progress | None = None,
+    ) -> RegionResult:
+        """Lights up one region of a layer: what the daemon does for each job.
+
+        Args:
+            region: (h, w[, c]) the layer's pixels that hold A and B, dtypes as in :meth:`enhance`.
+            selection: (h, w), the selection in the region, which holds all of it; None: all is A.
+            context: (ch, cw[, c]) the whole layer scaled down, or None if the region is the layer.
+            window: where the region lies in the layer.
+            strength: see :meth:`enhance`.
+            transition: see :meth:`enhance`.
+            outputs: ``"illumination"`` among them asks for the illumination as well.
+            progress: see :meth:`enhance`.
+
+        Raises:
+            InputError: for arrays or options that cannot be used.
+            EmptySelectionError: if nothing is selected.
+        """
+        check_image(region)
+        _check_options(strength, outputs)
+        height, width = region.shape[:2]
+        if not (0 <= window.x <= window.layer_width - width) or not (
+            0 <= window.y <= window.layer_height - height
+        ):
+            raise InputError("The region does not lie inside its layer.")
+        if selection is None:
+            everything = np.ones((height, width), bool)
+            areas = Areas(everything, ~everything, everything.astype(np.float32), 0.0)
+        else:
+            if selection.shape != (height, width):
+                raise InputError(
+                    f"The selection is {_size(selection)} pixels, the region {_size(region)}."
+                )
+            short = min(window.layer_width, window.layer_height)
+            areas = make_areas(selection, transition, short_side=short)
+        weight = self._weight(areas)
+        maps = self._maps(*network_input(region, areas, context, window))
+        image = render(
+            maps,
+            region,
+            areas,
+            window,
+            strength=strength,
+            weight=weight,
+            threads=self._threads,
+            progress=progress,
+        )
+        wanted = "illumination" in outputs
+        return RegionResult(image, areas, weight, illumination(region, image) if wanted else None)
+
+    def _weight(self, areas: Areas) -> Float:
+        """The blend weight; where the network learned the transition, only its end at C."""
+        if self._predictor.learned_transition:
+            return smoothstep(areas.weight / np.float32(_LEARNED_UNTIL))
+        return areas.weight
+
+    def _maps(self, context: Float, shares: Float) -> Maps:
+        """The network's maps, remembered by content: a slider that moves costs no inference."""
+        key = hashlib.blake2b(context.tobytes() + shares.tobytes(), digest_size=16).digest()
+        with self._lock:
+            if key in self._cache:
+                self._cache.move_to_end(key)
+                return self._cache[key]
+        maps = self._predictor.predict(context, shares)
+        with self._lock:
+            self._cache[key] = maps
+            while len(self._cache) > _CACHED_MAPS:
+                self._cache.popitem(last=False)
+        return maps
+
+
+def check_image(image: npt.NDArray[Any]) -> None:
+    """Raises InputError unless the array is an image as :meth:`Enhancer.enhance` takes it."""
+    shape_fits = image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (1, 2, 3, 4))
+    if not shape_fits or image.size == 0:
+        raise InputError(
+            f"An array of shape {image.shape} is not an image.",
+            "Pass (height, width) or (height, width, 1 to 4 channels).",
+        )
+    if image.dtype not in (np.uint8, np.uint16, np.float32):
+        raise InputError(
+            f"Pixels of type {image.dtype} cannot be used.", "Pass uint8, uint16 or float32."
+        )
+
+
+def region_of(selection: npt.NDArray[Any], transition: Transition) -> tuple[slice, slice]:
+    """Rows and columns that hold all of A and B: the selection's bounds, widened by the band.
+
+    Raises:
+        EmptySelectionError: from :func:`maskupe.areas.make_areas` later, if nothing is selected;
+            here the whole image is returned.
+    """
+    height, width = selection.shape
+    if selection.dtype.kind == "f":
+        selection = selection_as_float(selection)
+    rows = np.flatnonzero(selection.any(axis=1))
+    columns = np.flatnonzero(selection.any(axis=0))
+    if rows.size == 0:
+        return slice(0, height), slice(0, width)
+    top, bottom = int(rows[0]), int(rows[-1]) + 1
+    left, right = int(columns[0]), int(columns[-1]) + 1
+    reach = transition.reach((bottom - top) * (right - left), min(height, width))
+    return (
+        slice(max(0, top - reach), min(height, bottom + reach)),
+        slice(max(0, left - reach), min(width, right + reach)),
+    )
+
+
+def illumination(before: npt.NDArray[Any], after: npt.NDArray[Any]) -> Float:
+    """before / after per colour channel, float32 in 0…1, 1 where nothing changed."""
+    colours = slice(None) if before.ndim == 2 else slice(0, 3 if before.shape[2] >= 3 else 1)
+    scale = np.float32(1.0 / scale_of(before.dtype))
+    dark = (before if before.ndim == 2 else before[..., colours]).astype(np.float32) * scale
+    light = (after if after.ndim == 2 else after[..., colours]).astype(np.float32) * scale
+    safe = np.where(light > 0, light, np.float32(1.0))
+    ratio = np.where(dark == light, np.float32(1.0), dark / safe)
+    result: Float = np.clip(ratio, 0.0, 1.0)
+    return result
+
+
+def estimate_bytes(
+    region: Sequence[int], dtype: npt.DTypeLike, outputs: Sequence[str] = ("image",)
+) -> int:
+    """Upper estimate of the memory in bytes that one job needs beyond the model.
+
+    Args:
+        region: shape (h, w[, c]).
+        dtype: of the region.
+        outputs: as in :meth:`Enhancer.enhance_region`.
+    """
+    pixels = int(region[0]) * int(region[1])
+    channels = int(region[2]) if len(region) > 2 else 1
+    planes = 2 * channels * np.dtype(dtype).itemsize
+    # Areas (two bools), weight, and the distance transforms at their height.
+    planes += 2 + 4 + 16
+    if "illumination" in outputs:
+        planes += 3 * channels * 4
+    return pixels * planes + 64 * 1024 * 1024
+
+
+def _check_options(strength: float, outputs: Sequence[str]) -> None:
+    if not 0.0 <= strength <= MAX_STRENGTH:
+        raise InputError(
+            f"A strength of {strength} is out of range.", f"Use 0 to {MAX_STRENGTH:.0f}."
+        )
+    for name in outputs:
+        if name not in OUTPUTS:
+            raise InputError(f"The output {name!r} is unknown.", f"Use {', '.join(OUTPUTS)}.")
+
+
+def _size(array: npt.NDArray[Any]) -> str:
+    return "×".join(str(n) for n in reversed(array.shape[:2]))
