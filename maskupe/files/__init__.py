@@ -1,0 +1,14 @@
+"""Photographs on disk: PNG, JPEG and TIFF at 8 and 16 bit (TIFF also as float), nothing lost.
+
+:func:`read_photo` gives the pixels as they are displayed together with all that a picture editor
+would keep (ICC profile, EXIF, XMP, resolution, alpha); :func:`check_output` says before the work
+whether the result can be written there; :meth:`Output.write` writes it in one step, so that
+there is either the whole file or the one that was there before. No colour is converted: pixels
+stay in their own encoding and the profile passes through.
+"""
+
+from maskupe.files.photo import Metadata, Photo
+from maskupe.files.reading import read_mask, read_photo
+from maskupe.files.writing import Output, check_output
+
+__all__ = ["Metadata", "Output", "Photo", "check_output", "read_mask", "read_photo"]

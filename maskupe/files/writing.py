@@ -1,0 +1,184 @@
+"""Writing the result: checked before the work, complete or not at all after it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from maskupe.errors import InputError, MaskUPEError
+from maskupe.files import jpeg, png, tiff
+from maskupe.files.photo import Format, Photo
+
+_FORMATS: dict[str, Format] = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+}
+#: JPEG quality if none is asked for: no loss that is seen at 4:4:4.
+JPEG_QUALITY = 95
+
+
+@dataclass(frozen=True)
+class Output:
+    """A place for the result that has been checked.
+
+    Attributes:
+        path: the file to write; links are followed, so that a link stays one.
+        format: by the file's extension.
+        photo: what the result comes from, for its metadata.
+        quality: of a JPEG, 1…100.
+        notes: sentences about what this format cannot hold of the photo.
+    """
+
+    path: Path
+    format: Format
+    photo: Photo
+    quality: int = JPEG_QUALITY
+    notes: tuple[str, ...] = ()
+
+    def write(self, pixels: npt.NDArray[Any]) -> None:
+        """Writes the result, replacing the file in one step; on failure nothing has changed.
+
+        Args:
+            pixels: of the photo's shape and dtype.
+
+        Raises:
+            MaskUPEError: if the disk is full or the file cannot be replaced.
+        """
+        try:
+            handle, name = tempfile.mkstemp(
+                prefix=f".{self.path.stem[:50]}.", suffix=".part", dir=self.path.parent
+            )
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
+        part = Path(name)
+        try:
+            os.close(handle)
+            self._encode(part, pixels)
+            with part.open("rb+") as file:
+                os.fsync(file.fileno())
+            part.chmod(_mode_for(self.path))
+            part.replace(self.path)
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
+        finally:  # after a success it is gone already; this covers Ctrl-C as well
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
+
+    def _encode(self, part: Path, pixels: npt.NDArray[Any]) -> None:
+        same_format = self.photo.format == self.format
+        metadata = self.photo.metadata
+        if self.format == "TIFF":
+            tiff.write(part, pixels, metadata)
+        elif self.format == "PNG":
+            part.write_bytes(png.encode(_as_integers(pixels), metadata, extras=same_format))
+        else:
+            eight = _as_eight_bits(_without_alpha(pixels))
+            data = jpeg.encode(eight, metadata, quality=self.quality, extras=same_format)
+            part.write_bytes(data)
+
+
+def check_output(path: Path | str, photo: Photo, quality: int = JPEG_QUALITY) -> Output:
+    """Whether the result of this photo can be written there, found out before the work.
+
+    Args:
+        path: ends in .png, .jpg, .jpeg, .tif or .tiff; an existing file will be replaced.
+        photo: what the result comes from; it may be the same file.
+        quality: of a JPEG, 1…100.
+
+    Raises:
+        InputError: if it cannot; says why.
+    """
+    path = Path(path)
+    if not 1 <= quality <= 100:
+        raise InputError(f"The JPEG quality {quality} is not between 1 and 100.")
+    if path.is_dir():
+        raise InputError(f"The output {path} is a directory.", "Name a file in it.")
+    kind = _FORMATS.get(path.suffix.lower())
+    if kind is None:
+        raise InputError(
+            f"The output {path.name} does not say its format.",
+            f"Let it end in one of {', '.join(_FORMATS)}.",
+        )
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        raise InputError(f"The output {path} is not a regular file.")
+    if not target.parent.is_dir():
+        raise InputError(f"There is no directory {target.parent}.", "Make it first.")
+    if not os.access(target.parent, os.W_OK | os.X_OK):
+        raise InputError(f"The directory {target.parent} cannot be written to.")
+    if kind == "JPEG":
+        _check_fits_jpeg(path, photo)
+    return Output(target, kind, photo, quality, _notes(kind, photo))
+
+
+def _check_fits_jpeg(path: Path, photo: Photo) -> None:
+    if max(photo.size) > jpeg.MAX_SIDE:
+        raise InputError(
+            f"JPEG holds at most {jpeg.MAX_SIDE} pixels a side and this photo has more.",
+            "Write a PNG or TIFF.",
+        )
+    if photo.has_alpha and not _is_opaque(photo.pixels):
+        raise InputError(
+            f"JPEG cannot hold the photo's transparency ({path.name}).", "Write a PNG or TIFF."
+        )
+
+
+def _is_opaque(pixels: npt.NDArray[Any]) -> bool:
+    full = 1.0 if pixels.dtype == np.float32 else np.iinfo(pixels.dtype).max
+    return bool((pixels[..., -1] >= full).all())
+
+
+def _notes(kind: Format, photo: Photo) -> tuple[str, ...]:
+    depth = photo.pixels.dtype
+    if kind == "JPEG" and depth != np.uint8:
+        return ("JPEG holds 8 bits per channel; write a PNG or TIFF to keep the photo's depth.",)
+    if kind == "PNG" and depth == np.float32:
+        return ("PNG holds 16 bits per channel; write a TIFF to keep the photo's floats.",)
+    return ()
+
+
+def _without_alpha(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    if pixels.ndim == 2:
+        return pixels
+    return pixels[..., 0] if pixels.shape[2] == 2 else pixels[..., :3]
+
+
+def _as_integers(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    if pixels.dtype != np.float32:
+        return pixels
+    return np.asarray(np.rint(np.clip(pixels, 0.0, 1.0) * np.float32(65535.0)), np.uint16)
+
+
+def _as_eight_bits(pixels: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    if pixels.dtype == np.uint8:
+        return np.ascontiguousarray(pixels)
+    if pixels.dtype == np.uint16:  # v / 257 rounded, exactly
+        return np.asarray((pixels.astype(np.uint32) * 255 + 32767) // 65535, np.uint8)
+    return np.asarray(np.rint(np.clip(pixels, 0.0, 1.0) * np.float32(255.0)), np.uint8)
+
+
+def _mode_for(path: Path) -> int:
+    """The permissions of the file that is replaced, or what a new file would get."""
+    try:
+        return path.stat().st_mode & 0o777
+    except OSError:
+        mask = os.umask(0)
+        os.umask(mask)
+        return 0o666 & ~mask
+
+
+def _unwritable(path: Path, error: OSError) -> MaskUPEError:
+    return MaskUPEError(
+        f"{path} could not be written: {error.strerror or error}.",
+        "The file that was there, if any, is unchanged.",
+    )
