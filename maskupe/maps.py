@@ -118,7 +118,7 @@ class ToneCurves:
 class LookUpTable:
     """A 3D colour look-up table (Zeng et al. 2020).
 
-    out = I + t · (trilinear(table, I) - I).
+    out = I + t · (trilinear(table, I) - I); node i of an axis lies at i / (N - 1).
 
     Attributes:
         table: float32 (3, N, N, N): output channel, then blue, green, red index (red fastest).
@@ -154,7 +154,9 @@ def from_arrays(kind: type, arrays: Mapping[str, npt.NDArray[Any]]) -> Maps:
     values: dict[str, Any] = {}
     for field in fields(kind):
         if field.name == "guide":
-            values["guide"] = Guide(**{part.name: get(f"guide.{part.name}") for part in fields(Guide)})
+            values["guide"] = Guide(
+                **{part.name: get(f"guide.{part.name}") for part in fields(Guide)}
+            )
         else:
             values[field.name] = get(field.name)
     result: Maps = kind(**values)

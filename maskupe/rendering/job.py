@@ -1,0 +1,171 @@
+"""One rendering job, checked: what every backend may rely on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from maskupe.areas import Areas
+from maskupe.errors import InputError
+from maskupe.maps import (
+    AffineGrid,
+    CurveMaps,
+    GainGrid,
+    Guide,
+    LookUpTable,
+    Maps,
+    ToneCurves,
+    Window,
+)
+from maskupe.rendering.positions import Frame
+
+Pixels: TypeAlias = npt.NDArray[Any]
+
+#: The value of full white in each accepted kind of pixel.
+WHITE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0, np.dtype(np.float32): 1.0}
+
+
+@dataclass(frozen=True)
+class Job:
+    """A checked job.
+
+    Attributes:
+        maps: the low-resolution proposal.
+        image: (h, w, channels) uint8, uint16 or float32; 1 gray, 2 gray + alpha, 3 RGB, 4 RGBA.
+        out: like ``image``; may be the same memory.
+        weight: float32 (h, w), 0…1.
+        a: bool (h, w), the area A, which some guides see.
+        b: bool (h, w), the area B.
+        frame: where the region lies.
+        strength: 0 and more.
+    """
+
+    maps: Maps
+    image: Pixels
+    out: Pixels
+    weight: npt.NDArray[np.float32]
+    a: npt.NDArray[np.bool_]
+    b: npt.NDArray[np.bool_]
+    frame: Frame
+    strength: float
+
+    @property
+    def height(self) -> int:
+        """Rows of the region."""
+        return int(self.image.shape[0])
+
+    @property
+    def width(self) -> int:
+        """Columns of the region."""
+        return int(self.image.shape[1])
+
+    @property
+    def sees_areas(self) -> bool:
+        """Whether the map's guide takes the areas as inputs."""
+        return isinstance(self.maps, AffineGrid) and self.maps.guide.matrix.shape[1] == 5
+
+
+def make_job(
+    maps: Maps,
+    image: Pixels,
+    areas: Areas,
+    window: Window,
+    strength: float,
+    weight: npt.NDArray[np.float32] | None,
+    out: Pixels | None,
+) -> Job:
+    """Checks the arguments of :func:`maskupe.rendering.render` and brings them into one form.
+
+    Raises:
+        InputError: for any shape, dtype or number that does not fit.
+    """
+    if image.dtype not in WHITE or image.ndim not in (2, 3) or image.size == 0:
+        raise InputError(
+            f"An image of shape {image.shape} and type {image.dtype} cannot be rendered.",
+            "Pass (height, width) with 1 to 4 channels, as uint8, uint16 or float32.",
+        )
+    if image.ndim == 3 and not 1 <= image.shape[2] <= 4:
+        raise InputError(f"An image has 1 to 4 channels, not {image.shape[2]}.")
+    height, width = image.shape[:2]
+    if out is None:
+        out = np.empty(image.shape, image.dtype)
+    elif out.shape != image.shape or out.dtype != image.dtype or not out.flags.writeable:
+        raise InputError("The output array must be writeable, of the image's shape and type.")
+    weight = areas.weight if weight is None else weight
+    if weight.shape != (height, width) or weight.dtype != np.float32:
+        raise InputError(
+            f"The weight must be float32 of shape {(height, width)}, "
+            f"not {weight.dtype} of shape {weight.shape}."
+        )
+    if areas.a.shape != (height, width) or areas.b.shape != (height, width):
+        raise InputError(f"The areas' shape {areas.a.shape} is not the image's {(height, width)}.")
+    inside = 0 <= window.x <= window.layer_width - width
+    if not (inside and 0 <= window.y <= window.layer_height - height):
+        raise InputError(
+            f"A region of {width} × {height} px at ({window.x}, {window.y}) does not lie inside "
+            f"a layer of {window.layer_width} × {window.layer_height} px."
+        )
+    if not (math.isfinite(strength) and strength >= 0):
+        raise InputError(f"The strength {strength} is not a number from 0 upwards.")
+    check_maps(maps)
+    shape = (height, width, -1)
+    return Job(
+        maps,
+        image.reshape(shape) if image.ndim == 3 else image[:, :, None],
+        out.reshape(shape) if out.ndim == 3 else out[:, :, None],
+        weight,
+        areas.a,
+        areas.b,
+        Frame(window, width),
+        float(strength),
+    )
+
+
+def check_maps(maps: Maps) -> None:
+    """Refuses maps whose arrays do not have the shapes that :mod:`maskupe.maps` gives.
+
+    Raises:
+        InputError: naming the array that does not fit.
+    """
+    for name, array, pattern in _patterns(maps):
+        fits = array.ndim == len(pattern) and all(
+            length > 0 and wanted in (0, length)
+            for length, wanted in zip(array.shape, pattern, strict=True)
+        )
+        if not fits or array.dtype != np.float32:
+            raise InputError(
+                f"{type(maps).__name__}.{name} of shape {array.shape} and type {array.dtype} "
+                "is not a map that can be rendered."
+            )
+
+
+def _patterns(maps: Maps) -> Iterator[tuple[str, npt.NDArray[Any], tuple[int, ...]]]:
+    """Name, array and wanted shape of every array of a map; 0 stands for any positive length."""
+    if isinstance(maps, AffineGrid):
+        yield "grid", maps.grid, (3, 4, 0, 0, 0)
+        guide: Guide = maps.guide
+        inputs = 5 if guide.matrix.ndim == 2 and guide.matrix.shape[1] == 5 else 3
+        yield "guide.matrix", guide.matrix, (3, inputs)
+        yield "guide.bias", guide.bias, (3,)
+        yield "guide.shifts", guide.shifts, (3, 0)
+        yield "guide.slopes", guide.slopes, guide.shifts.shape if guide.shifts.ndim == 2 else (3, 0)
+        yield "guide.mix", guide.mix, (3,)
+        yield "guide.mix_bias", guide.mix_bias, (1,)
+    elif isinstance(maps, GainGrid):
+        yield "grid", maps.grid, (3, 0, 0, 0)
+    elif isinstance(maps, CurveMaps):
+        yield "maps", maps.maps, (0, 3, 0, 0)
+    elif isinstance(maps, ToneCurves):
+        yield "table", maps.table, (3, 0)
+        yield "residual", maps.residual, (3, 0, 0)
+        yield "ceiling", maps.ceiling, (3,)
+    elif isinstance(maps, LookUpTable):
+        nodes = maps.table.shape[-1] if maps.table.ndim else 0
+        yield "table", maps.table, (3, nodes, nodes, nodes)
+    else:
+        raise InputError(f"{type(maps).__name__} is not a kind of map.")

@@ -1,0 +1,68 @@
+"""Between stored pixels and colours 0…1, and the one place where the effect is blended in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from maskupe.rendering.job import WHITE, Pixels
+
+Floats = npt.NDArray[np.float32]
+
+#: Luma of display-encoded r, g, b (ITU-R BT.601), as in :mod:`maskupe.maps`.
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Some rows of a job, their colours taken out of the pixels.
+
+    Attributes:
+        image: (rows, w, channels), the stored pixels.
+        raw: float32 (rows, w, 1 or 3), the colour channels in stored units.
+        colour: float32 (rows, w, 3), clipped to 0…1; NaN counts as 0 here.
+    """
+
+    image: Pixels
+    raw: Floats
+    colour: Floats
+
+
+def open_strip(image: Pixels) -> Strip:
+    """Takes the colours out of some rows (rows, w, 1 to 4 channels)."""
+    colours = 3 if image.shape[2] >= 3 else 1
+    raw = image[:, :, :colours].astype(np.float32)
+    colour = raw * np.float32(1.0 / WHITE[image.dtype])
+    np.fmax(colour, np.float32(0.0), out=colour)
+    np.fmin(colour, np.float32(1.0), out=colour)
+    if colours == 1:
+        colour = np.repeat(colour, 3, axis=2)
+    return Strip(image, raw, colour)
+
+
+def close_strip(strip: Strip, difference: Floats, weight: Floats, out: Pixels) -> None:
+    """Writes image + weight · difference to ``out``, rounded to nearest (halves up) for integers.
+
+    Args:
+        strip: the rows.
+        difference: float32 (rows, w, 3), enhanced minus ``strip.colour``; it is overwritten.
+        weight: float32 (rows, w); where it is 0, or alpha is 0, the pixel keeps its bits.
+        out: (rows, w, channels), may be the image itself.
+    """
+    image, value = strip.image, strip.raw
+    white = WHITE[image.dtype]
+    if value.shape[2] == 1:
+        difference = (difference @ LUMA)[:, :, None]
+    difference *= (weight * np.float32(white))[:, :, None]
+    value += difference
+    if image.dtype != np.float32:
+        value += np.float32(0.5)
+        np.clip(value, 0.0, white, out=value)
+    changed = weight > 0
+    if image.shape[2] in (2, 4):
+        changed &= image[:, :, -1] != 0
+    if out is not image and not np.shares_memory(out, image):
+        out[...] = image
+    np.copyto(out[:, :, : value.shape[2]], value.astype(image.dtype), where=changed[:, :, None])

@@ -1,0 +1,100 @@
+"""The full-size stage: applies a low-resolution proposal to the pixels of a region, in one pass."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from maskupe.areas import Areas
+from maskupe.errors import InputError
+from maskupe.maps import Maps, Window
+from maskupe.rendering import native, numpy_backend
+from maskupe.rendering.job import Job, Pixels, make_job
+from maskupe.rendering.strips import StripFunction, machine_threads, run_strips
+
+#: Names a backend to use where the caller names none; "numpy" keeps the compiled kernel out.
+BACKEND_VARIABLE = "MASKUPE_RENDERER"
+
+
+def default_backend() -> str:
+    """The backend that is used where none is asked for: ``native`` if it loads, or ``numpy``."""
+    chosen = os.environ.get(BACKEND_VARIABLE)
+    if chosen:
+        return chosen
+    return "native" if native.available() else "numpy"
+
+
+def render(
+    maps: Maps,
+    image: Pixels,
+    areas: Areas,
+    window: Window,
+    *,
+    strength: float = 1.0,
+    weight: npt.NDArray[np.float32] | None = None,
+    out: Pixels | None = None,
+    threads: int | None = None,
+    backend: str | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> Pixels:
+    """Renders out = I + w · (enhanced - I) at full size, in the display encoding.
+
+    Where w is 0 or alpha is 0 a pixel keeps its bits, and alpha always does. Values outside 0…1
+    survive: the difference that the map makes to the value clipped to 0…1 is added to them. NaN
+    stays NaN and counts as 0 where other channels depend on it. Gray is treated as r = g = b, its
+    result is the luma (0.299, 0.587, 0.114) of the enhanced colour.
+
+    Args:
+        maps: the proposal, see :mod:`maskupe.maps`.
+        image: the region's pixels, (h, w) or (h, w, 1) gray, (h, w, 2) gray and alpha, (h, w, 3)
+            RGB or (h, w, 4) RGBA; uint8, uint16 or float32 (nominally 0…1).
+        areas: the region's areas, (h, w).
+        window: where the region lies in the layer that the maps cover.
+        strength: t of :mod:`maskupe.maps`; 0 is the exact identity.
+        weight: float32 (h, w) in 0…1, the blend weight w; ``areas.weight`` if left out.
+        out: where to write; an array like ``image``, may be ``image`` itself.
+        threads: the most threads to use; all that the process may use if left out.
+        backend: ``"native"``, ``"numpy"``, ``"torch"`` or ``"torch:DEVICE"``; the environment
+            variable MASKUPE_RENDERER, or else the fastest that is there, if left out.
+        progress: called in the caller's thread with the finished share, 0…1; if it raises, the
+            work stops and the exception goes to the caller. ``out`` is then half done.
+
+    Returns:
+        ``out``, or a new array, of the image's shape and dtype; integers are rounded to nearest.
+
+    Raises:
+        InputError: for arguments that do not fit together, or an unknown backend.
+        RenderingError: if the backend that was asked for cannot be loaded.
+    """
+    job = make_job(maps, image, areas, window, strength, weight, out)
+    threads = machine_threads() if threads is None else max(1, threads)
+    strip, rows = _prepare(job, backend or default_backend())
+    if job.strength == 0:
+        strip = _copy(job)
+    run_strips(strip, job.height, rows, threads, progress)
+    return job.out.reshape(image.shape) if out is None else out
+
+
+def _copy(job: Job) -> StripFunction:
+    def strip(first: int, last: int) -> None:
+        job.out[first:last] = job.image[first:last]
+
+    return strip
+
+
+def _prepare(job: Job, backend: str) -> tuple[StripFunction, int]:
+    name, _, device = backend.partition(":")
+    if name == "native":
+        return native.prepare(job)
+    if name == "numpy":
+        return numpy_backend.prepare(job)
+    if name == "torch":
+        from maskupe.rendering import torch_backend
+
+        return torch_backend.prepare(job, device or "cpu")
+    raise InputError(
+        f"There is no rendering backend called {backend!r}.", "Use native, numpy or torch."
+    )
