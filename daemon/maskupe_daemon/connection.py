@@ -1,0 +1,112 @@
+"""The connection file: where the daemon listens and what proves that a client may speak to it.
+
+It lies at one fixed place under the home directory, the same on every system and from inside a
+Flatpak sandbox, which sees the home directory but other XDG directories. Standard library only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from .failures import NotRunningError, ProtocolMismatchError, RefusedError
+from .wire import PROTOCOL
+
+#: Overrides the state directory, for tests and for a second, separate daemon.
+STATE_VARIABLE = "MASKUPE_STATE_DIR"
+FILE_NAME = "connection.json"
+
+
+def state_directory() -> Path:
+    """Where the daemon keeps its connection file, socket, lock and log."""
+    override = os.environ.get(STATE_VARIABLE)
+    return Path(override) if override else Path.home() / ".local" / "state" / "maskupe"
+
+
+@dataclass(frozen=True)
+class Connection:
+    """What a client needs to know to reach a daemon.
+
+    Attributes:
+        endpoint: ``ipc://PATH`` or ``tcp://127.0.0.1:PORT``.
+        mechanism: ``"NULL"`` (ipc only) or ``"PLAIN"``.
+        token: PLAIN's password, ``""`` without PLAIN.
+        secret: key with which the daemon proves in ``welcome`` that it wrote this file.
+        server: identifier of this run of the daemon; another one means that it restarted.
+        pid: the daemon's process id.
+        version: the daemon's version.
+        protocol: the protocol it speaks.
+    """
+
+    endpoint: str
+    mechanism: str
+    token: str
+    secret: str
+    server: str
+    pid: int
+    version: str
+    protocol: int = PROTOCOL
+
+    def proof(self, nonce: str) -> str:
+        """What a daemon that knows the secret answers to a nonce."""
+        text = f"{self.server} {nonce}".encode()
+        return hmac.new(self.secret.encode(), text, hashlib.sha256).hexdigest()
+
+    def write(self, directory: Path) -> None:
+        """Writes the file at once as a whole, readable by its owner only."""
+        path = directory / FILE_NAME
+        beside = directory / f".{FILE_NAME}.{os.getpid()}"
+        beside.unlink(missing_ok=True)
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                json.dump(asdict(self), file, indent=1)
+            beside.replace(path)
+        except BaseException:
+            beside.unlink(missing_ok=True)
+            raise
+
+
+def read_connection(directory: Path | None = None) -> Connection:
+    """The connection file of the running daemon.
+
+    Raises:
+        NotRunningError: if there is none.
+        ProtocolMismatchError: if its daemon speaks another protocol.
+        RefusedError: if it cannot be read or understood, or others could have written it.
+    """
+    path = (directory or state_directory()) / FILE_NAME
+    try:
+        with path.open(encoding="utf-8") as file:
+            status = os.fstat(file.fileno())
+            if hasattr(os, "geteuid") and status.st_uid != os.geteuid():
+                raise RefusedError(
+                    f"The connection file {path} belongs to another user.", "Remove it."
+                )
+            if os.name == "posix" and status.st_mode & 0o022:
+                raise RefusedError(
+                    f"The connection file {path} can be written by others.", "Remove it."
+                )
+            values = json.loads(file.read(65536))
+    except FileNotFoundError:
+        raise NotRunningError from None
+    except (OSError, ValueError) as error:
+        raise RefusedError(
+            f"The connection file {path} cannot be read.", "Restart the daemon."
+        ) from error
+    protocol = values.get("protocol") if isinstance(values, dict) else None
+    if protocol != PROTOCOL:
+        raise ProtocolMismatchError(protocol, PROTOCOL)
+    known = {name: values.get(name) for name in Connection.__dataclass_fields__}
+    for name, value in known.items():
+        expected = int if name in ("pid", "protocol") else str
+        if not isinstance(value, expected):
+            raise RefusedError(
+                f"The connection file {path} is damaged: '{name}' is missing.",
+                "Restart the daemon.",
+            )
+    return Connection(**known)
