@@ -125,21 +125,24 @@ def orientation(block: bytes) -> int:
     return value if value is not None and 1 <= value <= 8 else 1
 
 
-def settle(block: bytes) -> bytes:
+def settle(block: bytes, was: int) -> bytes:
     """The block for pixels that are upright now: orientation 1, sizes swapped if need be.
 
     Its thumbnail is unlinked, since it shows the picture as it was before. A damaged block comes
     back as it is.
+
+    Args:
+        block: an EXIF block, or nothing.
+        was: the orientation 1…8 that the pixels had.
     """
     try:
         parsed = parse(block)
     except ExifDamagedError:
         return block
     order = parsed.order
-    was = orientation(block)
     patched = bytearray(block)
     entry = parsed.main.get(ORIENTATION)
-    if was != 1 and entry is not None:
+    if entry is not None and entry.type in (_SHORT, _LONG) and entry.count == 1:
         struct.pack_into(order + ("H" if entry.type == _SHORT else "I"), patched, entry.position, 1)
     if was >= FIRST_TRANSPOSED:
         width, height = parsed.exif.get(_PIXEL_WIDTH), parsed.exif.get(_PIXEL_HEIGHT)

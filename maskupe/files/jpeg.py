@@ -102,7 +102,7 @@ def read(name: str, data: bytes) -> Photo:
         resolution = resolution[::-1]
     metadata = Metadata(
         b"".join(profile[number] for number in sorted(profile)),
-        exif.settle(block),
+        exif.settle(block, orientation),
         exif.settle_xmp(xmp),
         resolution,
         tuple(extras),

@@ -103,7 +103,9 @@ def read(name: str, data: bytes) -> Photo:
     orientation = exif.orientation(block)
     if resolution and orientation >= FIRST_TRANSPOSED:
         resolution = resolution[::-1]
-    metadata = Metadata(icc, exif.settle(block), exif.settle_xmp(xmp), resolution, tuple(extras))
+    metadata = Metadata(
+        icc, exif.settle(block, orientation), exif.settle_xmp(xmp), resolution, tuple(extras)
+    )
     return Photo(upright(pixels, orientation), "PNG", metadata)
 
 

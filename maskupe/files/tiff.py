@@ -50,7 +50,8 @@ def read(name: str, path: Path) -> Photo:
     if resolution and orientation >= FIRST_TRANSPOSED:
         resolution = resolution[::-1]
     xmp = exif.settle_xmp(bytes(tags.get(_XMP) or b""))
-    metadata = Metadata(bytes(tags.get(_ICC) or b""), _exif_block(path), xmp, resolution)
+    block = exif.settle(_exif_block(path), orientation)
+    metadata = Metadata(bytes(tags.get(_ICC) or b""), block, xmp, resolution)
     return Photo(upright(pixels, orientation), "TIFF", metadata)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,19 +54,14 @@ class Output:
         Raises:
             MaskUPEError: if the disk is full or the file cannot be replaced.
         """
+        part = self.path.with_name(f".{self.path.stem[:50]}.{secrets.token_hex(4)}.part")
         try:
-            handle, name = tempfile.mkstemp(
-                prefix=f".{self.path.stem[:50]}.", suffix=".part", dir=self.path.parent
-            )
-        except OSError as error:
-            raise _unwritable(self.path, error) from error
-        part = Path(name)
-        try:
-            os.close(handle)
+            part.touch(exist_ok=False)
             self._encode(part, pixels)
             with part.open("rb+") as file:
                 os.fsync(file.fileno())
-            part.chmod(_mode_for(self.path))
+            if self.path.exists():
+                part.chmod(self.path.stat().st_mode & 0o777)
             part.replace(self.path)
         except OSError as error:
             raise _unwritable(self.path, error) from error
@@ -165,16 +160,6 @@ def _as_eight_bits(pixels: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     if pixels.dtype == np.uint16:  # v / 257 rounded, exactly
         return np.asarray((pixels.astype(np.uint32) * 255 + 32767) // 65535, np.uint8)
     return np.asarray(np.rint(np.clip(pixels, 0.0, 1.0) * np.float32(255.0)), np.uint8)
-
-
-def _mode_for(path: Path) -> int:
-    """The permissions of the file that is replaced, or what a new file would get."""
-    try:
-        return path.stat().st_mode & 0o777
-    except OSError:
-        mask = os.umask(0)
-        os.umask(mask)
-        return 0o666 & ~mask
 
 
 def _unwritable(path: Path, error: OSError) -> MaskUPEError:
