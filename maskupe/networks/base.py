@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
@@ -34,7 +34,7 @@ class _MapNetwork(nn.Module):
 
     kind: type
 
-    def apply(  # type: ignore[override]
+    def apply(
         self,
         maps: Sequence[Tensor] | Callable[[nn.Module], None],
         image: Tensor | None = None,
@@ -47,7 +47,7 @@ class _MapNetwork(nn.Module):
         With a single function it is ``torch.nn.Module.apply``, which this name would hide.
         """
         if image is None:
-            return super().apply(maps)
+            return super().apply(cast(Callable[[nn.Module], None], maps))
         assert not callable(maps)
         return apply_maps(self.kind, maps, image, areas, degree, strength)
 
