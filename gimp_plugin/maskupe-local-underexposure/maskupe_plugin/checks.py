@@ -1,0 +1,105 @@
+"""What the procedure can work on; everything else is refused in a sentence."""
+
+from __future__ import annotations
+
+from gi.repository import Gimp
+
+from maskupe_plugin.outputs import THIS_LAYER
+from maskupe_plugin.region import Box
+from maskupe_plugin.words import _
+
+
+class RefusalError(Exception):
+    """The procedure cannot go on. The text is for the photographer: what is wrong, what to do."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(f"{message} {hint}".strip())
+
+
+def the_drawable(drawables: list[Gimp.Drawable], output: str) -> Gimp.Drawable:
+    """The one drawable to work on.
+
+    Raises:
+        RefusalError: if there is not exactly one, or its kind or a lock forbids it.
+    """
+    if len(drawables) != 1:
+        raise RefusalError(
+            _("Local Underexposure works on one layer, and {count} are selected.").format(
+                count=len(drawables)
+            ),
+            _("Select a single layer in the Layers dialog."),
+        )
+    drawable = drawables[0]
+    if drawable.is_group():
+        raise RefusalError(
+            _("A layer group has no pixels of its own."),
+            _("Select a layer inside the group, or merge the group first."),
+        )
+    if drawable.is_indexed():
+        raise RefusalError(
+            _("Indexed colors are too few for a smooth transition."),
+            _("Convert the image first: Image > Mode > RGB."),
+        )
+    if output == THIS_LAYER:
+        _refuse_if_protected(drawable)
+    elif isinstance(drawable, Gimp.Channel):
+        raise RefusalError(
+            _("From a channel or a layer mask no new layer can be made."),
+            _("Set the output to “This layer”."),
+        )
+    return drawable
+
+
+def _refuse_if_protected(drawable: Gimp.Drawable) -> None:
+    """Refuses what GIMP would not write, or only by destroying what makes the layer special."""
+    item: Gimp.Item | None = drawable
+    while item is not None:
+        # GIMP writes nothing there and reports success all the same.
+        if item.get_lock_content():
+            raise RefusalError(
+                _("The pixels of “{name}” are locked.").format(name=item.get_name()),
+                _("Unlock them in the Layers dialog, or set the output to a new layer."),
+            )
+        item = item.get_parent()
+    kind = _kept_by_content(drawable)
+    if kind:
+        raise RefusalError(
+            _("“{name}” is a {kind}, which new pixels would destroy.").format(
+                name=drawable.get_name(), kind=kind
+            ),
+            _("Rasterize it first, or set the output to a new layer."),
+        )
+
+
+def _kept_by_content(drawable: Gimp.Drawable) -> str:
+    """What kind of layer it is whose pixels are made from something else; or ""."""
+    if not isinstance(drawable, Gimp.Layer):
+        return ""
+    # Since GIMP 3.2 such layers can be rasterized and stay what they are; there are more kinds.
+    rasterized = getattr(drawable, "is_rasterized", None)
+    if rasterized is not None and rasterized():
+        return ""
+    if drawable.is_text_layer():
+        return _("text layer")
+    for name, kind in (("VectorLayer", _("vector layer")), ("LinkLayer", _("link layer"))):
+        known = getattr(Gimp, name, None)
+        if known is not None and isinstance(drawable, known):
+            return kind
+    return ""
+
+
+def selected_box(drawable: Gimp.Drawable) -> Box | None:
+    """Bounds of the selection within the layer, in layer coordinates; None without a selection.
+
+    Raises:
+        RefusalError: if the selection misses the layer.
+    """
+    if Gimp.Selection.is_empty(drawable.get_image()):
+        return None
+    hit, x, y, width, height = drawable.mask_intersect()
+    if not hit or width <= 0 or height <= 0:
+        raise RefusalError(
+            _("The selection does not touch the layer “{name}”.").format(name=drawable.get_name()),
+            _("Select a part of this layer, or make another layer active."),
+        )
+    return Box(x, y, width, height)

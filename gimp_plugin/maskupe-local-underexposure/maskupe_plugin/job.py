@@ -1,0 +1,124 @@
+"""One run: from the drawable and the selection to a request, and from the answer to pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gi.repository import Gimp
+from maskupe_daemon.client import Bands, Client, EnhanceRequest, PlaneSpec, Progress
+
+from maskupe_plugin import pixels
+from maskupe_plugin.checks import selected_box, the_drawable
+from maskupe_plugin.encoding import Encoding, encoding_of, selection_dtype
+from maskupe_plugin.region import Box, padded, reach
+from maskupe_plugin.settings import Settings
+
+#: Long edge of the context in pixels.
+CONTEXT_EDGE = 512
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be done, before anything is read.
+
+    Attributes:
+        image: the image.
+        drawable: the layer, mask or channel.
+        settings: what the user asks for.
+        box: the region in layer coordinates.
+        selected: whether there is a selection; without one everything is lit up.
+        encoding: how the pixels travel.
+    """
+
+    image: Gimp.Image
+    drawable: Gimp.Drawable
+    settings: Settings
+    box: Box
+    selected: bool
+    encoding: Encoding
+
+    @property
+    def layer(self) -> Box:
+        """The whole layer, in its own coordinates."""
+        return Box(0, 0, self.drawable.get_width(), self.drawable.get_height())
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back.
+
+    Attributes:
+        planes: the pixels by name.
+        seconds: how long the daemon worked.
+        width: the width of the transition that was used, in pixels.
+        notes: what the daemon wants the person to know.
+    """
+
+    planes: dict[str, memoryview]
+    seconds: float
+    width: float
+    notes: tuple[str, ...]
+
+
+def plan(image: Gimp.Image, drawables: list[Gimp.Drawable], settings: Settings) -> Job:
+    """Checks what the procedure was called on and finds the region.
+
+    Raises:
+        RefusalError: if it cannot be worked on.
+    """
+    drawable = the_drawable(drawables, settings.output)
+    width, height = drawable.get_width(), drawable.get_height()
+    bounds = selected_box(drawable)
+    if bounds is None:
+        box = Box(0, 0, width, height)
+    else:
+        margin = reach(settings.width, settings.side, bounds, min(width, height))
+        box = padded(bounds, margin, width, height)
+    return Job(image, drawable, settings, box, bounds is not None, encoding_of(image, drawable))
+
+
+def send(
+    client: Client,
+    job: Job,
+    outputs: tuple[str, ...],
+    report: Callable[[Progress], None],
+) -> Answer:
+    """Sends the region, waits for the result.
+
+    The pixels are read from GIMP while they are sent, band by band.
+
+    Raises:
+        ClientError: if the daemon is gone, cannot do it, or refuses.
+    """
+    box, encoding = job.box, job.encoding
+    selection, context = None, None
+    planes: list[object] = [_region_plane(job)]
+    if job.selected:
+        _, offset_x, offset_y = job.drawable.get_offsets()
+        dtype = selection_dtype(job.image)
+        selection = PlaneSpec((box.height, box.width), dtype)
+        planes.append(pixels.read_selection(job.image, box.moved(offset_x, offset_y), dtype))
+    if box != job.layer:
+        width, height, data = pixels.read_context(job.drawable, encoding, CONTEXT_EDGE)
+        context = PlaneSpec((height, width, encoding.context().channels), "f32")
+        planes.append(data)
+    request = EnhanceRequest(
+        image=PlaneSpec((box.height, box.width, encoding.channels), encoding.dtype),
+        layer=(job.layer.height, job.layer.width),
+        origin=(box.y, box.x),
+        selection=selection,
+        context=context,
+        model=job.settings.model,
+        strength=job.settings.strength,
+        width=job.settings.width,
+        side=job.settings.side,
+        outputs=outputs,
+    )
+    header, found = client.enhance(request, planes, report)
+    return Answer(found, header["seconds"], header["width"], header["notes"])
+
+
+def _region_plane(job: Job) -> Bands:
+    size = job.box.width * job.box.height * job.encoding.pixel_bytes
+    return Bands(size, lambda: pixels.region_bands(job.drawable, job.box, job.encoding))

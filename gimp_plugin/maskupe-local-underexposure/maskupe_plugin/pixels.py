@@ -1,0 +1,94 @@
+"""Reading a region of a drawable and writing it back, in bands of rows.
+
+One bytes object of a whole photograph costs more in page faults than the pixels themselves, so
+both ways go band by band; only the region is ever touched.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+from gi.repository import Gegl, Gimp
+
+from maskupe_plugin.encoding import Encoding, selection_format
+from maskupe_plugin.region import Box, context_size
+
+_BAND = 256
+_NO_ABYSS = Gegl.AbyssPolicy.NONE
+_RUN = re.compile(rb"[^\0]+")
+
+Report = Callable[[float], None]
+
+
+def rectangle(box: Box) -> Gegl.Rectangle:
+    """The box as GEGL wants it."""
+    return Gegl.Rectangle.new(box.x, box.y, box.width, box.height)
+
+
+def bands(box: Box) -> Iterator[Box]:
+    """The box in strips of full width, from top to bottom."""
+    for top in range(box.y, box.bottom, _BAND):
+        yield Box(box.x, top, box.width, min(_BAND, box.bottom - top))
+
+
+def region_bands(drawable: Gimp.Drawable, box: Box, encoding: Encoding) -> Iterator[bytes]:
+    """The pixels of the box (layer coordinates), row by row, in bands."""
+    buffer = drawable.get_buffer()
+    for band in bands(box):
+        yield buffer.get(rectangle(band), 1.0, encoding.format, _NO_ABYSS)
+
+
+def read_selection(image: Gimp.Image, box: Box, dtype: str) -> bytes:
+    """The selection in the box (image coordinates); outside of the canvas it is 0."""
+    buffer = image.get_selection().get_buffer()
+    babl = selection_format(dtype)
+    return b"".join(buffer.get(rectangle(band), 1.0, babl, _NO_ABYSS) for band in bands(box))
+
+
+def read_context(
+    drawable: Gimp.Drawable, encoding: Encoding, long_edge: int
+) -> tuple[int, int, bytes]:
+    """The whole drawable scaled down: its width, its height and its pixels."""
+    width, height, scale = context_size(drawable.get_width(), drawable.get_height(), long_edge)
+    # With a scale the rectangle is counted in scaled pixels.
+    box = Gegl.Rectangle.new(0, 0, width, height)
+    data = drawable.get_buffer().get(box, scale, encoding.context().format, Gegl.AbyssPolicy.CLAMP)
+    return width, height, data
+
+
+def write_bands(
+    buffer: Gegl.Buffer, box: Box, encoding: Encoding, pixels: memoryview, report: Report
+) -> None:
+    """Writes all pixels of the box."""
+    row = box.width * encoding.pixel_bytes
+    for band in bands(box):
+        at = (band.y - box.y) * row
+        data = pixels[at : at + band.height * row]
+        buffer.set(rectangle(band), encoding.format, bytes(data))
+        report((band.bottom - box.y) / box.height)
+    buffer.flush()
+
+
+def write_touched(
+    buffer: Gegl.Buffer,
+    box: Box,
+    encoding: Encoding,
+    pixels: memoryview,
+    touched: bytes,
+    report: Report,
+) -> None:
+    """Writes only the pixels that are not 0 in ``touched`` (one byte per pixel of the box).
+
+    For layers whose own format cannot be named: what is not written is not converted either, so
+    it keeps its bits.
+    """
+    size = encoding.pixel_bytes
+    for y in range(box.height):
+        for run in _RUN.finditer(touched, y * box.width, (y + 1) * box.width):
+            first, last = run.span()
+            place = Gegl.Rectangle.new(box.x + first - y * box.width, box.y + y, last - first, 1)
+            buffer.set(place, encoding.format, bytes(pixels[first * size : last * size]))
+        if y % _BAND == 0:
+            report(y / box.height)
+    buffer.flush()

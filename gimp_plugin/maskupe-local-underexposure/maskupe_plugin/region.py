@@ -1,0 +1,85 @@
+"""Which rectangle of the layer has to travel: the selection's bounds and the band around them.
+
+Plain arithmetic, without GIMP: GIMP's Python has no numpy, so this repeats the daemon's rule for
+the width of the band (``maskupe.areas``); a test compares the two.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+AUTO = "auto"
+
+_AUTO_SHARE = 0.2
+_AUTO_MIN = 4.0
+_AUTO_MAX_SHARE = 0.25
+
+
+class Box(NamedTuple):
+    """A rectangle in pixels: left column, top row, width, height."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+    @property
+    def right(self) -> int:
+        """The first column to the right of the rectangle."""
+        return self.x + self.width
+
+    @property
+    def bottom(self) -> int:
+        """The first row below the rectangle."""
+        return self.y + self.height
+
+    def moved(self, dx: int, dy: int) -> Box:
+        """The rectangle in coordinates whose origin lies at (-dx, -dy)."""
+        return Box(self.x + dx, self.y + dy, self.width, self.height)
+
+    def inside(self, width: int, height: int) -> bool:
+        """Whether it lies wholly within a canvas of that size."""
+        return self.x >= 0 and self.y >= 0 and self.right <= width and self.bottom <= height
+
+    def within(self, other: Box) -> Box:
+        """The common part of both; of no width or height where there is none."""
+        left, top = max(self.x, other.x), max(self.y, other.y)
+        right, bottom = min(self.right, other.right), min(self.bottom, other.bottom)
+        return Box(left, top, max(0, right - left), max(0, bottom - top))
+
+
+def auto_width(selected_pixels: int, short_side: int) -> float:
+    """The automatic width of the transition in pixels: ``maskupe.areas.auto_width``."""
+    radius = math.sqrt(selected_pixels / math.pi)
+    return min(max(_AUTO_MIN, _AUTO_SHARE * radius), _AUTO_MAX_SHARE * short_side)
+
+
+def reach(width: float | str, side: str, bounds: Box, short_side: int) -> int:
+    """How far the transition can reach beyond the selection's bounds, in whole pixels.
+
+    Args:
+        width: the transition's width in pixels, or ``"auto"``.
+        side: ``"outside"``, ``"inside"`` or ``"centred"``.
+        bounds: the selection's bounds within the layer.
+        short_side: the layer's short side in pixels.
+    """
+    if side == "inside":
+        return 0
+    if width == AUTO:
+        return math.ceil(auto_width(bounds.width * bounds.height, short_side)) + 1
+    return math.ceil(float(width)) + 1
+
+
+def padded(bounds: Box, margin: int, layer_width: int, layer_height: int) -> Box:
+    """The bounds with a margin on every side, clipped to the layer."""
+    left, top = max(0, bounds.x - margin), max(0, bounds.y - margin)
+    right = min(layer_width, bounds.right + margin)
+    bottom = min(layer_height, bounds.bottom + margin)
+    return Box(left, top, right - left, bottom - top)
+
+
+def context_size(width: int, height: int, long_edge: int) -> tuple[int, int, float]:
+    """Width, height and scale of the whole layer at no more than ``long_edge`` pixels."""
+    factor = max(1.0, max(width, height) / long_edge)
+    return max(1, round(width / factor)), max(1, round(height / factor)), 1.0 / factor

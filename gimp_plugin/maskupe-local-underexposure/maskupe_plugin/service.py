@@ -1,0 +1,62 @@
+"""Reaching the daemon, and starting it where that is possible."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+from maskupe_daemon.client import Client
+from maskupe_daemon.failures import ClientError, NotRunningError
+from maskupe_daemon.starter import ensure_running
+
+from maskupe_plugin.checks import RefusalError
+from maskupe_plugin.log import log_file
+from maskupe_plugin.words import _
+
+_LAUNCHER = Path(__file__).parent.parent / "launcher.json"
+_CLIENT_NAME = "gimp"
+
+
+def connect(wait: Callable[[], None] | None = None, *, start: bool = True) -> Client:
+    """A connection to the daemon, which is started if it is not running.
+
+    Args:
+        wait: called every 50 ms while the daemon comes up.
+        start: whether it may be started.
+
+    Raises:
+        RefusalError: if it cannot be reached; the text says how to start it.
+    """
+    command = daemon_command()
+    try:
+        if start and command and not in_sandbox():
+            return ensure_running(command, wait=wait, name=_CLIENT_NAME)
+        return Client.connect(name=_CLIENT_NAME)
+    except NotRunningError as error:
+        how = shlex.join(command) if command else "maskupe-daemon"
+        raise RefusalError(
+            error.message,
+            _("Start it in a terminal with: {command} — its log is in {folder}.").format(
+                command=how, folder=log_file().parent
+            ),
+        ) from error
+    except ClientError as error:
+        raise RefusalError(error.message, error.hint) from error
+
+
+def daemon_command() -> list[str]:
+    """How the daemon is started, as the installer recorded it; empty if it did not."""
+    try:
+        command = json.loads(_LAUNCHER.read_text("utf-8"))["command"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    known = isinstance(command, list) and all(isinstance(part, str) for part in command)
+    return command if known else []
+
+
+def in_sandbox() -> bool:
+    """Whether GIMP came as a Flatpak or Snap, from where no program of the host can be started."""
+    return Path("/.flatpak-info").exists() or "SNAP" in os.environ

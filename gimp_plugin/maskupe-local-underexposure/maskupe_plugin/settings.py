@@ -1,0 +1,123 @@
+"""The procedure's arguments: one table for the PDB, the dialog and the last values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gi.repository import Gimp, GObject
+
+from maskupe_plugin.outputs import ILLUMINATION, MASKED_LAYER, NEW_LAYER, THIS_LAYER
+from maskupe_plugin.region import AUTO
+from maskupe_plugin.words import _
+
+#: Strength 1 is the model's proposal, 0 changes nothing.
+MAX_STRENGTH = 2.0
+#: Widest transition that the dialog offers, in pixels.
+MAX_WIDTH = 5000.0
+
+_BOTH = GObject.ParamFlags.READWRITE
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the user asks for, as plain values."""
+
+    strength: float = 1.0
+    width: float | str = AUTO
+    side: str = "outside"
+    model: str = "default"
+    output: str = THIS_LAYER
+
+
+def add_arguments(procedure: Gimp.Procedure) -> None:
+    """Registers the arguments, in the order in which scripts see them."""
+    procedure.add_double_argument(
+        "strength",
+        _("_Strength"),
+        _("How much light to add: 0 changes nothing, 1 is what the model proposes"),
+        0.0,
+        MAX_STRENGTH,
+        1.0,
+        _BOTH,
+    )
+    procedure.add_boolean_argument(
+        "automatic-width",
+        _("_Automatic transition"),
+        _(
+            "Let the transition grow with the selection: a fifth of its radius. "
+            "A feathered selection keeps its own edge"
+        ),
+        True,
+        _BOTH,
+    )
+    procedure.add_double_argument(
+        "width",
+        _("Transition _width"),
+        _("Width of the transition in pixels, where it is not automatic; 0 is a hard edge"),
+        0.0,
+        MAX_WIDTH,
+        40.0,
+        _BOTH,
+    )
+    procedure.add_choice_argument(
+        "side",
+        _("Transition s_ide"),
+        _("On which side of the selection's edge the light fades out"),
+        _sides(),
+        "outside",
+        _BOTH,
+    )
+    procedure.add_string_argument(
+        "model",
+        _("_Model"),
+        _("Name of the model, as listed by “maskupe models”; “default” is the recommended one"),
+        "default",
+        _BOTH,
+    )
+    procedure.add_choice_argument(
+        "output",
+        _("_Output"),
+        _("Where the result goes"),
+        _outputs(),
+        THIS_LAYER,
+        _BOTH,
+    )
+
+
+def _sides() -> Gimp.Choice:
+    choice = Gimp.Choice.new()
+    choice.add("outside", 0, _("Outside"), _("The selection is fully lit, its surroundings fade"))
+    choice.add("centred", 1, _("Centred"), _("Half inside of the edge, half outside"))
+    choice.add("inside", 2, _("Inside"), _("Nothing outside of the selection is touched"))
+    return choice
+
+
+def _outputs() -> Gimp.Choice:
+    choice = Gimp.Choice.new()
+    choice.add(THIS_LAYER, 0, _("This layer"), _("Change the layer itself"))
+    choice.add(NEW_LAYER, 1, _("New layer"), _("Put the result into a new layer above"))
+    choice.add(
+        MASKED_LAYER,
+        2,
+        _("New layer with mask"),
+        _("A new layer whose layer mask holds the transition, to be painted on"),
+    )
+    choice.add(
+        ILLUMINATION,
+        3,
+        _("Illumination layer"),
+        _("A layer in Divide mode that holds only the light: change it with any tool"),
+    )
+    return choice
+
+
+def settings_of(config: Gimp.ProcedureConfig) -> Settings:
+    """The values of one run."""
+    automatic = config.get_property("automatic-width")
+    return Settings(
+        strength=config.get_property("strength"),
+        width=AUTO if automatic else config.get_property("width"),
+        side=config.get_property("side"),
+        model=config.get_property("model") or "default",
+        output=config.get_property("output"),
+    )

@@ -1,0 +1,138 @@
+"""Putting the enhanced region into the layer: one undo step, the selection applied nowhere again.
+
+GIMP blends a plug-in's pixels through the selection, in linear light. The daemon has already
+blended by its areas, so the selection is replaced by the region's rectangle for a moment. That
+happens inside an undo group and is undone whatever goes wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from gi.repository import Gegl, Gimp
+
+from maskupe_plugin.encoding import Encoding
+from maskupe_plugin.pixels import Report, rectangle, write_bands, write_touched
+from maskupe_plugin.region import Box
+
+
+@contextmanager
+def one_undo_step(image: Gimp.Image) -> Iterator[None]:
+    """Everything inside is one entry of the undo history."""
+    image.undo_group_start()
+    try:
+        yield
+    finally:
+        image.undo_group_end()
+
+
+@contextmanager
+def only_rectangle(image: Gimp.Image, box: Box | None) -> Iterator[None]:
+    """Selects nothing but the box (image coordinates), or nothing at all, for the time being.
+
+    Afterwards the selection has its old bits, and the same layers or channels are active.
+    """
+    if Gimp.Selection.is_empty(image) and box is None:
+        yield
+        return
+    active = image.get_selected_drawables()
+    was_empty = Gimp.Selection.is_empty(image)
+    kept = None if was_empty else Gimp.Selection.save(image)
+    Gimp.context_push()
+    try:
+        if box is None:
+            Gimp.Selection.none(image)
+        else:
+            Gimp.context_set_feather(False)
+            Gimp.context_set_antialias(False)
+            image.select_rectangle(Gimp.ChannelOps.REPLACE, box.x, box.y, box.width, box.height)
+        yield
+    finally:
+        Gimp.context_pop()
+        if kept is None:
+            Gimp.Selection.none(image)
+        else:
+            image.select_item(Gimp.ChannelOps.REPLACE, kept)
+            image.remove_channel(kept)
+        _select_again(image, active)
+
+
+def replace_region(
+    image: Gimp.Image,
+    drawable: Gimp.Drawable,
+    box: Box,
+    encoding: Encoding,
+    pixels: memoryview,
+    touched: bytes | None,
+    report: Report,
+) -> None:
+    """Replaces the pixels of the box (layer coordinates).
+
+    Args:
+        image: the image.
+        drawable: the layer, mask or channel.
+        box: where the pixels go.
+        encoding: how they are encoded.
+        pixels: all pixels of the box.
+        touched: one byte per pixel, not 0 where the effect reaches; None writes all pixels, which
+            is right where the encoding is the drawable's own and the others are unchanged anyway.
+        report: called with 0…1.
+    """
+    _, offset_x, offset_y = drawable.get_offsets()
+    placed = box.moved(offset_x, offset_y)
+    layer = Box(0, 0, drawable.get_width(), drawable.get_height())
+    fits = box == layer or placed.inside(image.get_width(), image.get_height())
+    # A selection cannot reach beyond the canvas; then the whole layer goes through the shadow.
+    merged = box if fits else layer
+    with one_undo_step(image), only_rectangle(image, None if merged == layer else placed):
+        shadow = drawable.get_shadow_buffer()
+        if touched is None and merged == box:
+            write_bands(shadow, box, encoding, pixels, report)
+            drawable.merge_shadow(True)
+        else:
+            _copy(drawable.get_buffer(), shadow, merged)
+            if touched is None:
+                write_bands(shadow, box, encoding, pixels, report)
+            else:
+                write_touched(shadow, box, encoding, pixels, touched, report)
+            drawable.merge_shadow(True)
+            if _all_writable(image, drawable):
+                # Merging rounds floats once more, even those that were merely copied. The undo
+                # step is made: now the shadow's exact bits can go straight into the layer.
+                _copy(shadow, drawable.get_buffer(), merged)
+    drawable.update(box.x, box.y, box.width, box.height)
+    Gimp.displays_flush()
+
+
+def _copy(source: Gegl.Buffer, target: Gegl.Buffer, box: Box) -> None:
+    """Copies pixels between buffers of one format, bit for bit."""
+    place = rectangle(box)
+    source.copy(place, Gegl.AbyssPolicy.NONE, target, place)
+    target.flush()
+
+
+def _all_writable(image: Gimp.Image, drawable: Gimp.Drawable) -> bool:
+    """Whether nothing protects a channel: merging respects that, writing directly would not."""
+    if isinstance(drawable, Gimp.Layer) and drawable.get_lock_alpha():
+        return False
+    if isinstance(drawable, Gimp.Channel):
+        return True
+    kinds = Gimp.ChannelType
+    colours = (kinds.GRAY,) if drawable.is_gray() else (kinds.RED, kinds.GREEN, kinds.BLUE)
+    wanted = (*colours, kinds.ALPHA) if drawable.has_alpha() else colours
+    return all(image.get_component_active(kind) for kind in wanted)
+
+
+def _select_again(image: Gimp.Image, items: list[Gimp.Item]) -> None:
+    """Makes the same layers, channels or layer mask active as before."""
+    layers = [item for item in items if isinstance(item, Gimp.Layer)]
+    channels = [
+        item
+        for item in items
+        if isinstance(item, Gimp.Channel) and not isinstance(item, Gimp.LayerMask)
+    ]
+    if layers:
+        image.set_selected_layers(layers)
+    elif channels:
+        image.set_selected_channels(channels)

@@ -1,0 +1,120 @@
+"""What the plug-in consists of on a user's machine, and copying it there.
+
+GIMP's Python has nothing but the standard library and gi. So the daemon's client modules and the
+pure-Python files of msgpack are copied beside the plug-in; nothing is ever installed into GIMP.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from maskupe_daemon import client
+
+from maskupe import __version__
+
+#: Folder and script share this name, as GIMP demands.
+NAME = "maskupe-local-underexposure"
+#: Beside the plug-in: how to start the daemon, and which version was installed.
+LAUNCHER = "launcher.json"
+
+_VENDORED = "vendored"
+_MSGPACK_FILES = ("__init__.py", "exceptions.py", "ext.py", "fallback.py")
+
+
+def source() -> Path:
+    """The plug-in's own files: inside the installed package, or beside it in a checkout."""
+    here = Path(__file__).resolve().parent
+    installed = here / "plug-in" / NAME
+    return installed if installed.is_dir() else here.parent / NAME
+
+
+def daemon_command() -> list[str]:
+    """The command line that starts the daemon of this installation."""
+    return [sys.executable, "-m", "maskupe_daemon.cli", "run"]
+
+
+def client_modules() -> list[Path]:
+    """The daemon's modules that the client needs: it lists them itself."""
+    folder = Path(client.__file__).resolve().parent
+    return [folder / name for name in client.BUNDLED]
+
+
+def copy_to(plug_ins: Path) -> Path:
+    """Puts the self-contained plug-in into a plug-in folder, replacing an older copy.
+
+    The new copy is made beside and then renamed, so GIMP never sees half of it.
+
+    Raises:
+        OSError: if the folder cannot be written.
+    """
+    plug_ins.mkdir(parents=True, exist_ok=True)
+    remove_from(plug_ins)
+    target = plug_ins / NAME
+    with tempfile.TemporaryDirectory(dir=plug_ins.parent, prefix=".maskupe-") as beside:
+        made = Path(beside) / NAME
+        build(made)
+        made.rename(target)
+    return target
+
+
+def build(folder: Path) -> None:
+    """Writes the self-contained plug-in into a new folder."""
+    ignored = shutil.ignore_patterns("__pycache__", "*.pyc", "*.po", "*.pot", _VENDORED, LAUNCHER)
+    shutil.copytree(source(), folder, ignore=ignored)
+    vendored = folder / _VENDORED
+    (vendored / "maskupe_daemon").mkdir(parents=True)
+    for module in client_modules():
+        shutil.copyfile(module, vendored / "maskupe_daemon" / module.name)
+    _copy_msgpack(vendored / "msgpack")
+    launcher = {"command": daemon_command(), "version": __version__}
+    (folder / LAUNCHER).write_text(json.dumps(launcher, indent=1) + "\n", "utf-8")
+    script = folder / f"{NAME}.py"
+    script.chmod(script.stat().st_mode | 0o111)
+
+
+def _copy_msgpack(target: Path) -> None:
+    spec = importlib.util.find_spec("msgpack")
+    if spec is None or not spec.submodule_search_locations:
+        raise FileNotFoundError("The package msgpack is not installed.")
+    folder = Path(spec.submodule_search_locations[0])
+    target.mkdir()
+    for name in _MSGPACK_FILES:
+        shutil.copyfile(folder / name, target / name)
+    for file in importlib.metadata.files("msgpack") or ():
+        if file.name in ("COPYING", "LICENSE"):
+            shutil.copyfile(Path(str(file.locate())), target / file.name)
+
+
+def remove_from(plug_ins: Path) -> bool:
+    """Removes the plug-in, also one put down without its folder; whether there was one."""
+    folder, loose = plug_ins / NAME, plug_ins / f"{NAME}.py"
+    found = folder.exists() or loose.exists()
+    if folder.is_symlink() or folder.is_file():
+        folder.unlink()
+    elif folder.is_dir():
+        shutil.rmtree(folder)
+    loose.unlink(missing_ok=True)
+    return found
+
+
+def differences(installed: Path) -> list[str]:
+    """Files of an installed plug-in that are missing or differ from what would be installed now."""
+    with tempfile.TemporaryDirectory() as beside:
+        wanted = Path(beside) / NAME
+        build(wanted)
+        different = []
+        for path in sorted(wanted.rglob("*")):
+            other = installed / path.relative_to(wanted)
+            if path.is_file() and not (other.is_file() and _same(path, other)):
+                different.append(str(path.relative_to(wanted)))
+        return different
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.read_bytes() == other.read_bytes()

@@ -1,0 +1,119 @@
+"""Where the GIMP 3 versions of this machine keep their plug-ins.
+
+GIMP has one profile folder per minor version (``GIMP/3.0``, ``GIMP/3.2``), in a place that
+depends on the system and on how GIMP was packaged. Development versions use the same scheme.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+#: GIMP's own variable: when set, it is the profile and no other is used.
+PROFILE_VARIABLE = "GIMP3_DIRECTORY"
+
+_VERSION = re.compile(r"3\.\d+")
+
+
+@dataclass(frozen=True)
+class Place:
+    """One GIMP profile.
+
+    Attributes:
+        label: how it got onto the machine, for the person.
+        version: ``"3.0"``, ``"3.2"`` …, or ``"3"`` where the folder does not tell.
+        profile: the profile folder.
+        sandboxed: whether GIMP runs in a sandbox, where it cannot start programs of the host.
+    """
+
+    label: str
+    version: str
+    profile: Path
+    sandboxed: bool = False
+
+    @property
+    def plug_ins(self) -> Path:
+        """The folder that GIMP looks for plug-ins in."""
+        return self.profile / "plug-ins"
+
+    def __str__(self) -> str:
+        return f"GIMP {self.version} ({self.label})"
+
+
+def find_places(
+    *,
+    platform: str = sys.platform,
+    home: Path | None = None,
+    environment: Mapping[str, str] = os.environ,
+) -> list[Place]:
+    """Every profile of a GIMP 3 on this machine, in a stable order.
+
+    A GIMP that is installed but was never started has no profile yet; then the place where it
+    will look is given, so that the plug-in is there when it starts first.
+    """
+    home = home or Path.home()
+    own = environment.get(PROFILE_VARIABLE)
+    if own:
+        return [Place("from GIMP3_DIRECTORY", _version_of(Path(own).name), Path(own))]
+    places: list[Place] = []
+    for label, base, sandboxed in _bases(platform, home, environment):
+        found = sorted(_profiles(base))
+        places += [Place(label, path.name, path, sandboxed) for path in found]
+    if not any(not place.sandboxed for place in places):
+        version = _installed_version(environment)
+        if version:
+            label, base, _ = next(_bases(platform, home, environment))
+            places.insert(0, Place(label, version, base / version))
+    return places
+
+
+def _bases(
+    platform: str, home: Path, environment: Mapping[str, str]
+) -> Iterator[tuple[str, Path, bool]]:
+    """Folders that hold profiles: label, folder, sandboxed; the system's own GIMP first."""
+    if platform == "win32":
+        roaming = environment.get("APPDATA")
+        yield "Windows", (Path(roaming) if roaming else home / "AppData/Roaming") / "GIMP", False
+        return
+    if platform == "darwin":
+        yield "macOS", home / "Library" / "Application Support" / "GIMP", False
+        return
+    config = environment.get("XDG_CONFIG_HOME")
+    yield "system or AppImage", (Path(config) if config else home / ".config") / "GIMP", False
+    yield "Flatpak", home / ".var" / "app" / "org.gimp.GIMP" / "config" / "GIMP", True
+    yield "Snap", home / "snap" / "gimp" / "current" / ".config" / "GIMP", True
+
+
+def _profiles(base: Path) -> list[Path]:
+    if not base.is_dir():
+        return []
+    return [path for path in base.iterdir() if path.is_dir() and _VERSION.fullmatch(path.name)]
+
+
+def _version_of(name: str) -> str:
+    return name if _VERSION.fullmatch(name) else "3"
+
+
+def _installed_version(environment: Mapping[str, str]) -> str:
+    """Minor version of a GIMP 3 on the search path, or ""."""
+    path = environment.get("PATH")
+    for name in ("gimp-console-3.2", "gimp-console-3.0", "gimp-console", "gimp-3.0", "gimp"):
+        program = shutil.which(name, path=path)
+        if not program:
+            continue
+        try:
+            told = subprocess.run(
+                [program, "--version"], capture_output=True, text=True, timeout=30, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            continue
+        match = re.search(r"version (3\.\d+)\.\d+", told.stdout)
+        if match:
+            return match[1]
+    return ""
