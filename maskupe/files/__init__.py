@@ -7,8 +7,15 @@ there is either the whole file or the one that was there before. No colour is co
 stay in their own encoding and the profile passes through.
 """
 
+import logging
+
 from maskupe.files.photo import Metadata, Photo
 from maskupe.files.reading import read_mask, read_photo
 from maskupe.files.writing import Output, check_output
 
 __all__ = ["Metadata", "Output", "Photo", "check_output", "read_mask", "read_photo"]
+
+# Damaged files are told in one sentence; the decoders' own remarks go to whoever configures
+# logging, not to stderr.
+for _decoder in ("tifffile", "imagecodecs"):
+    logging.getLogger(_decoder).addHandler(logging.NullHandler())

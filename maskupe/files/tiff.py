@@ -45,13 +45,13 @@ def read(name: str, path: Path) -> Photo:
     # tifffile lets through whatever its decoders raise; a damaged file can be wrong in any way.
     except Exception as error:
         raise InputError(f"{name} is a damaged TIFF file ({error}).") from error
-    orientation = int(tags.get(_ORIENTATION, 1))
+    orientation = _integer(tags, _ORIENTATION, 1)
     resolution = _resolution(tags)
     if resolution and orientation >= FIRST_TRANSPOSED:
         resolution = resolution[::-1]
-    xmp = exif.settle_xmp(bytes(tags.get(_XMP) or b""))
+    xmp = exif.settle_xmp(_bytes(tags, _XMP))
     block = exif.settle(_exif_block(path), orientation)
-    metadata = Metadata(bytes(tags.get(_ICC) or b""), block, xmp, resolution)
+    metadata = Metadata(_bytes(tags, _ICC), block, xmp, resolution)
     return Photo(upright(pixels, orientation), "TIFF", metadata)
 
 
@@ -120,8 +120,19 @@ def _known_depth(name: str, values: npt.NDArray[Any], bits: int) -> npt.NDArray[
     raise InputError(f"{name} has {values.dtype} pixels.", "Save it with 8, 16 or 32 float bits.")
 
 
+def _integer(tags: dict[int, Any], code: int, default: int) -> int:
+    """A tag's value, or the default where a damaged file holds something else there."""
+    value = tags.get(code, default)
+    return int(value) if isinstance(value, int) else default
+
+
+def _bytes(tags: dict[int, Any], code: int) -> bytes:
+    value = tags.get(code)
+    return value if isinstance(value, bytes) else b""
+
+
 def _resolution(tags: dict[int, Any]) -> tuple[float, float] | None:
-    scale = {_INCH: 1.0, _CENTIMETRE: 2.54}.get(int(tags.get(_RESOLUTION_UNIT, _INCH)))
+    scale = {_INCH: 1.0, _CENTIMETRE: 2.54}.get(_integer(tags, _RESOLUTION_UNIT, _INCH))
     try:
         across, down = (tags[tag][0] / tags[tag][1] for tag in (_X_RESOLUTION, _Y_RESOLUTION))
     except (KeyError, ZeroDivisionError, TypeError, IndexError):

@@ -1,0 +1,127 @@
+"""The commands of ``maskupe``. Each imports what it needs when it runs, so that help is instant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="maskupe",
+    help="Light up the selected part of a photograph and leave the rest alone.",
+    epilog="Add --debug to any command to see the traceback of an error.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Model = Annotated[
+    str, typer.Option(metavar="NAME", help="A name of 'maskupe models', or a .safetensors file.")
+]
+Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where to compute.")]
+Quality = Annotated[int, typer.Option(metavar="1-100", help="Quality of a JPEG result.")]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from maskupe import __version__
+
+        typer.echo(f"maskupe {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def enhance(
+    photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="A PNG, JPEG or TIFF file.")],
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", metavar="OUT", help="Where to write; may be PHOTO itself."),
+    ],
+    mask: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="MASK",
+            help="Picture of PHOTO's size, white where to light up; without it, everywhere.",
+        ),
+    ] = None,
+    model: Model = "default",
+    strength: Annotated[
+        float, typer.Option(metavar="0-2", help="0 changes nothing, 1 is the model's proposal.")
+    ] = 1.0,
+    transition: Annotated[
+        str, typer.Option(metavar="auto|PX", help="Width of the transition in pixels.")
+    ] = "auto",
+    side: Annotated[
+        str, typer.Option(metavar="outside|inside|centred", help="Side of the mask's edge.")
+    ] = "outside",
+    device: Device = "auto",
+    quality: Quality = 95,
+) -> int:
+    """Light up the masked part of a photo; size, depth, profile, EXIF and alpha stay."""
+    from maskupe.cli.enhance import enhance_file
+    from maskupe.jobs import Job, parse_width
+
+    job = Job(photo, output, mask, model, strength, parse_width(transition), side, quality)  # type: ignore[arg-type]
+    return enhance_file(job, device)
+
+
+@app.command()
+def models(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """List the models: network, conditioning, training data, measurements, licence."""
+    from maskupe.cli.models import show_models
+
+    show_models(as_json)
+
+
+@app.command()
+def batch(
+    manifest: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MANIFEST",
+            help="CSV or JSONL: photo, output, and optionally mask, model, strength, "
+            "transition, side, quality. Paths are relative to the manifest.",
+        ),
+    ],
+    workers: Annotated[
+        int, typer.Option(metavar="N", help="Photos at a time; 0 for one per two cores.")
+    ] = 0,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS", help="Run on a Ray cluster; 'local' starts one on this machine."
+        ),
+    ] = None,
+    device: Device = "auto",
+    force: Annotated[bool, typer.Option("--force", help="Do again what is done already.")] = False,
+) -> int:
+    """Light up many photos; what is done already is skipped."""
+    from maskupe.cli.batch import run_batch
+
+    return run_batch(manifest, workers, ray, device, force)
+
+
+@app.command(
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def demo(context: typer.Context) -> int:
+    """Show the daemon at work on a real photograph; 'maskupe demo --help' for its options."""
+    from maskupe.cli.demo import run_demo
+
+    return run_demo(context.args)

@@ -1,0 +1,112 @@
+"""One photograph file with its mask, from disk to disk: what `enhance` and `batch` both do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from maskupe.areas import Side, Transition
+from maskupe.errors import InputError
+from maskupe.files import check_output, read_mask, read_photo
+from maskupe.files.writing import JPEG_QUALITY
+
+if TYPE_CHECKING:
+    from typing import Literal
+
+    from maskupe.enhancer import Enhancer
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to do with one photograph.
+
+    Attributes:
+        photo: the file to enhance.
+        output: where the result goes; may be the photo itself.
+        mask: the picture that selects, white on black; None for the whole photo.
+        model: a registry name or the path of a weight file.
+        strength: 0…2, 1 is the model's proposal.
+        width: of the transition in pixels, or ``"auto"``.
+        side: ``"outside"``, ``"inside"`` or ``"centred"``.
+        quality: of a JPEG result, 1…100.
+    """
+
+    photo: Path
+    output: Path
+    mask: Path | None = None
+    model: str = "default"
+    strength: float = 1.0
+    width: float | Literal["auto"] = "auto"
+    side: Side = "outside"
+    quality: int = JPEG_QUALITY
+
+    @property
+    def transition(self) -> Transition:
+        """The transition that width and side describe.
+
+        Raises:
+            InputError: if they describe none.
+        """
+        return Transition(self.width, self.side)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a job: the file, its size (height, width), and sentences worth saying."""
+
+    output: Path
+    size: tuple[int, int]
+    notes: tuple[str, ...]
+
+
+def run_job(
+    job: Job,
+    load: Callable[[str], Enhancer],
+    progress: Callable[[float], None] | None = None,
+) -> Outcome:
+    """Reads, enhances and writes one photograph.
+
+    The files are checked before the model is loaded, so that a slip in a name is told at once.
+
+    Args:
+        job: what to do.
+        load: gives the loaded model of a name; called once.
+        progress: called with 0…1 as the enhancement goes on.
+
+    Raises:
+        MaskUPEError: its sentence says what went wrong; then nothing was written.
+    """
+    transition = job.transition
+    photo = read_photo(job.photo)
+    if job.mask is not None and _same_file(job.mask, job.output):
+        raise InputError(f"The output {job.output} is the mask.", "Name another file.")
+    output = check_output(job.output, photo, job.quality)
+    mask = None if job.mask is None else read_mask(job.mask, photo.size)
+    enhancer = load(job.model)
+    result = enhancer.enhance(
+        photo.pixels, mask, strength=job.strength, transition=transition, progress=progress
+    )
+    output.write(result)
+    return Outcome(output.path, photo.size, output.notes)
+
+
+def parse_width(text: str) -> float | Literal["auto"]:
+    """A transition's width as written on a command line or in a manifest: pixels or ``auto``.
+
+    Raises:
+        InputError: for anything else.
+    """
+    if text.strip().lower() == "auto":
+        return "auto"
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(
+            f"The transition {text!r} is neither a number of pixels nor 'auto'."
+        ) from None
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    return one.exists() and other.exists() and one.samefile(other)
