@@ -1,0 +1,90 @@
+"""Running a batch's jobs on a Ray cluster (extra ``[ray]``).
+
+Photos, masks and outputs must lie where every machine sees them under the same path, and
+maskupe must be installed on each. Whoever reaches a Ray cluster's ports can run code on it, so a
+cluster that is started here listens on loopback and asks for a token made for this run.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from maskupe.batch.runners import Models, Result, attempt, default_workers
+from maskupe.errors import InputError, MaskUPEError
+from maskupe.jobs import Job
+
+#: The address that means: start a cluster on this machine, for this batch only.
+LOCAL = "local"
+
+
+def run_on_ray(
+    jobs: Sequence[Job], address: str, workers: int = 0, device: str = "auto"
+) -> Iterator[Result]:
+    """Runs the jobs on the cluster at ``address``, yielding results as they come.
+
+    Args:
+        jobs: what to do.
+        address: as for ``ray.init``; ``"local"`` starts a cluster on this machine.
+        workers: photos at a time on a local cluster; 0 for a good number. Another cluster
+            decides by its own CPUs.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+
+    Raises:
+        InputError: if Ray is not installed.
+        MaskUPEError: if the cluster cannot be reached.
+    """
+    try:
+        import ray
+    except ImportError:
+        raise InputError(
+            "Ray is not installed.", "Install it with: pip install 'maskupe[ray]'."
+        ) from None
+    _connect(ray, address, workers)
+    try:
+        remote = ray.remote(max_retries=2)(_attempt)
+        waiting = {remote.remote(job, device): job for job in jobs}
+        while waiting:
+            ready, _ = ray.wait(list(waiting), num_returns=1)
+            job = waiting.pop(ready[0])
+            try:
+                yield ray.get(ready[0])
+            except ray.exceptions.RayError as error:
+                yield Result(job, f"The cluster lost it: {type(error).__name__}.")
+    finally:
+        ray.shutdown()
+
+
+def _connect(ray: Any, address: str, workers: int) -> None:
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "warning"}
+    if address == LOCAL:
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        # Nothing about the batch leaves the machine.
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        options.update(
+            address=LOCAL,
+            num_cpus=workers or default_workers(),
+            include_dashboard=False,
+            _node_ip_address="127.0.0.1",
+        )
+    else:
+        options.update(address=address)
+    try:
+        ray.init(**options)
+    except Exception as error:  # Ray raises whatever its layers do
+        raise MaskUPEError(
+            f"The Ray cluster {address} cannot be used: {' '.join(str(error).split())[:300]}.",
+            "Look at 'ray status' there.",
+        ) from error
+
+
+_models: dict[str, Models] = {}
+
+
+def _attempt(job: Job, device: str) -> Result:
+    """Runs one job in a worker process, which keeps its models from job to job."""
+    models = _models.setdefault(device, Models(device, 1))
+    return attempt(job, models)
