@@ -113,17 +113,23 @@ def test_curve_maps_iterate_the_quadratic_curve() -> None:
     assert float(out[0, 2, 1, 3]) == pytest.approx(x, abs=1e-6)
 
 
-def test_tone_curves_interpolate_over_the_root() -> None:
+@pytest.mark.parametrize(("degree", "strength"), [(1.0, 1.0), (0.8, 1.0), (1.0, 0.4)])
+def test_tone_curves_interpolate_over_the_root(degree: float, strength: float) -> None:
     table = uniform(1, 3, 9, low=1.0, high=4.0, seed=11)
     residual, ceiling = uniform(1, 3, 2, 2, low=0.8, seed=12), torch.tensor([[0.9, 0.3, 0.6]])
     image = uniform(1, 3, 5, 5, high=0.5, seed=13)
-    out = apply_maps(kinds.ToneCurves, (table, residual, ceiling), image, strength=0.7)
-    for channel in range(3):
-        value = float(image[0, channel, 4, 1])
-        gain = tent_sample(table[0, channel].numpy(), np.sqrt(value) * 8)
-        gain *= slow_slice(residual[0, channel].numpy()[None], 1.5 / 5, 4.5 / 5, 0.5)
-        expected = min(value * gain**0.7, max(value, float(ceiling[0, channel])))
-        assert float(out.image[0, channel, 4, 1]) == pytest.approx(expected, rel=1e-4)
+    image[0, :, 4, 1] = 0.0
+    maps = (table, residual, ceiling)
+    out = apply_maps(kinds.ToneCurves, maps, image, None, degree, strength).image
+    offset = kinds.TONE_OFFSET
+    for channel, row, column in [(0, 4, 1), (1, 0, 0), (2, 3, 4), (0, 2, 2), (1, 2, 3)]:
+        value = float(image[0, channel, row, column])
+        gain = tent_sample(table[0, channel].numpy() ** strength, np.sqrt(value) * 8)
+        cells = residual[0, channel].numpy()[None] ** strength
+        gain *= slow_slice(cells, (column + 0.5) / 5, (row + 0.5) / 5, 0.5) / degree**strength
+        limit = max(value, float(ceiling[0, channel]))
+        expected = min((value + offset) * gain - offset, limit)
+        assert float(out[0, channel, row, column]) == pytest.approx(expected, rel=1e-4)
 
 
 def test_look_up_table_has_red_fastest() -> None:

@@ -156,16 +156,19 @@ def _tone_curves(
     maps: tuple[Tensor, ...], image: Tensor, areas: Tensor | None, degree: float, strength: float
 ) -> _Applied:
     table, residual, ceiling = maps
+    if strength != 1.0:
+        table, residual = table**strength, residual**strength
     n, _, height, width = image.shape
     # A table is an image of one row to grid_sample; its rows' coordinate plays no part.
     column = 2.0 * image.sqrt().reshape(n * 3, height, width) - 1.0
     at = torch.stack([column, torch.zeros_like(column)], dim=-1)
     rows = table.reshape(n * 3, 1, 1, -1)
     curve = F.grid_sample(rows, at, padding_mode="border", align_corners=True)
-    gain = curve.reshape(n, 3, height, width) * _resize(residual, (height, width)) / degree
-    lifted = image * (gain if strength == 1.0 else gain**strength)
+    gain = curve.reshape(n, 3, height, width) * _resize(residual, (height, width))
+    gain = gain / degree**strength
+    lifted = (image + kinds.TONE_OFFSET) * gain - kinds.TONE_OFFSET
     out = torch.minimum(lifted, torch.maximum(image, ceiling.view(n, 3, 1, 1)))
-    return out, 1.0 / gain
+    return out.clamp(0.0, 1.0), 1.0 / gain
 
 
 def _look_up_table(

@@ -1,0 +1,108 @@
+"""Builds any model from its configuration, loads and saves its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from maskupe import weightfile
+from maskupe.conditioning import mconcat, mnorm
+from maskupe.errors import WeightsError
+from maskupe.networks.base import GlobalNetwork, LocalNetwork
+from maskupe.registry import NETWORKS, ModelConfig
+
+Network = GlobalNetwork | LocalNetwork
+
+
+def build(config: ModelConfig) -> Network:
+    """The network of a configuration, freshly initialised from torch's random state.
+
+    Global networks are called as ``g(image)``, all others as ``f(image, areas)``.
+    """
+    module, _, name = NETWORKS[config.network].target.partition(":")
+    network = getattr(import_module(module), name)(**config.options)
+    if config.conditioning == "native":
+        assert isinstance(network, LocalNetwork)
+        return network
+    assert isinstance(network, GlobalNetwork)
+    if config.conditioning == "mconcat":
+        return mconcat(network)
+    if config.conditioning == "mnorm":
+        places = network.norm_places[config.where]
+        return mnorm(network, where=lambda name, _: name in places)
+    return network
+
+
+def save(
+    path: Path | str, config: ModelConfig, network: Network, metadata: Mapping[str, Any]
+) -> None:
+    """Writes a network's weights; network, conditioning and config are added to the metadata.
+
+    Raises:
+        WeightsError: if the file cannot be written.
+    """
+    arrays = {
+        name: value.detach().cpu().contiguous().numpy()
+        for name, value in network.state_dict().items()
+    }
+    described = {
+        "network": config.network,
+        "conditioning": config.conditioning,
+        "config": config.as_dict(),
+    }
+    weightfile.write(path, arrays, {"licence": config.licence, **metadata, **described})
+
+
+def load(path: Path | str) -> tuple[ModelConfig, Network, weightfile.Header]:
+    """Builds the network that a weight file is for, with its weights, in evaluation mode.
+
+    Raises:
+        WeightsError: if the file is missing or damaged, or does not fit the network it names.
+    """
+    header, arrays = weightfile.read(path)
+    config = config_of(header)
+    network = build(config)
+    load_arrays(network, arrays, str(path))
+    return config, network.eval(), header
+
+
+def config_of(header: weightfile.Header) -> ModelConfig:
+    """The configuration that a file's header holds.
+
+    Raises:
+        WeightsError: if it names what does not exist, or is missing.
+    """
+    return ModelConfig.from_dict(header.json("config"), header.metadata.get("licence", ""))
+
+
+def load_arrays(network: Network, arrays: Mapping[str, npt.NDArray[Any]], source: str) -> None:
+    """Copies arrays into a network.
+
+    Raises:
+        WeightsError: if names or shapes differ from the network's own, or a value is not finite.
+    """
+    own: dict[str, Tensor] = network.state_dict()
+    if set(own) != set(arrays):
+        odd = sorted(set(own) ^ set(arrays))[0]
+        raise WeightsError(
+            f"{source} was made for another network: it differs in {odd!r}.",
+            "Use the weight file of this model.",
+        )
+    for name, array in arrays.items():
+        if tuple(own[name].shape) != array.shape:
+            raise WeightsError(
+                f"{source} was made for another network: {name!r} has the shape {array.shape}.",
+                "Use the weight file of this model.",
+            )
+        if not np.all(np.isfinite(array)):
+            raise WeightsError(f"{source} is damaged: {name!r} is not finite.", "Get it again.")
+    with torch.no_grad():
+        for name, array in arrays.items():
+            own[name].copy_(torch.from_numpy(array.copy()))

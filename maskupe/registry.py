@@ -1,0 +1,208 @@
+"""The models: which networks there are, how each is conditioned, and which weights are shipped.
+
+A model is its configuration; everything is built from it by one code path
+(:func:`maskupe.networks.build.build`). Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from maskupe.errors import UnknownModelError, WeightsError
+
+#: ``native`` networks see the areas by themselves; ``none`` is a global network.
+Conditioning = Literal["none", "mconcat", "mnorm", "native"]
+
+ANY_USE = "any use"
+RESEARCH_USE = "research use, non-commercial"
+
+#: Where the shipped weights lie.
+WEIGHTS_FOLDER = Path(__file__).parent / "weights"
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """A network that configurations may name.
+
+    Attributes:
+        target: ``module:class`` that makes it.
+        options: the choices that its constructor takes, by name; only these are ever passed, so
+            that a weight file cannot ask for a network of any size it likes.
+        where: names of the choices of norms for MNorm, the class's ``norm_places``.
+        native: whether it sees the areas by itself.
+    """
+
+    target: str
+    options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    where: tuple[str, ...] = ()
+    native: bool = False
+
+
+_NORMS = {"norm": ("none", "batch", "instance")}
+
+NETWORKS: Mapping[str, NetworkSpec] = {
+    "deepupe": NetworkSpec("maskupe.networks.deepupe:DeepUPE", _NORMS, ("paper",)),
+    "star-dce": NetworkSpec("maskupe.networks.star_dce:StarDCE", _NORMS, ("paper", "all")),
+}
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """One model.
+
+    Attributes:
+        name: what people call it; file name and command-line argument.
+        network: a key of :data:`NETWORKS`.
+        conditioning: how the mask enters; see :data:`Conditioning`.
+        description: one sentence for ``maskupe models``.
+        licence: what its weights may be used for.
+        weights: file name in :data:`WEIGHTS_FOLDER`, ``None`` if none is shipped.
+        learned_transition: whether it was trained to make the transition in B itself.
+        options: the network's options, of those in its :class:`NetworkSpec`.
+        where: which norms MNorm takes over, of those in its :class:`NetworkSpec`.
+
+    Raises:
+        WeightsError: for a network, conditioning, option or choice that does not exist.
+    """
+
+    name: str
+    network: str
+    conditioning: Conditioning
+    description: str = ""
+    licence: str = RESEARCH_USE
+    weights: str | None = None
+    learned_transition: bool = False
+    options: Mapping[str, str] = field(default_factory=dict)
+    where: str = "paper"
+
+    def __post_init__(self) -> None:
+        hint = "The file may come from a newer version: update MaskUPE."
+        spec = NETWORKS.get(self.network)
+        if spec is None:
+            raise WeightsError(f"There is no network {self.network!r}.", hint)
+        if self.conditioning not in get_args(Conditioning):
+            raise WeightsError(f"There is no conditioning {self.conditioning!r}.", hint)
+        if spec.native != (self.conditioning == "native"):
+            raise WeightsError(
+                f"The network {self.network} cannot be conditioned as {self.conditioning!r}.", hint
+            )
+        for name, value in self.options.items():
+            if value not in spec.options.get(name, ()):
+                raise WeightsError(
+                    f"The network {self.network} has no option {name!r} = {value!r}.", hint
+                )
+        if self.conditioning == "mnorm" and self.where not in spec.where:
+            raise WeightsError(
+                f"The network {self.network} has no norms to condition at {self.where!r}.", hint
+            )
+
+    @property
+    def local(self) -> bool:
+        """Whether it sees the areas."""
+        return self.conditioning != "none"
+
+    def as_dict(self) -> dict[str, Any]:
+        """What a weight file keeps, to build the same network from (JSON-ready)."""
+        return {
+            "name": self.name,
+            "network": self.network,
+            "conditioning": self.conditioning,
+            "learned_transition": self.learned_transition,
+            "options": dict(self.options),
+            "where": self.where,
+        }
+
+    @staticmethod
+    def from_dict(values: Any, licence: str = "") -> ModelConfig:
+        """The inverse of :meth:`as_dict`, for what a file says, which is not trusted.
+
+        Raises:
+            WeightsError: for anything that :meth:`as_dict` does not write.
+        """
+        expected: dict[str, type] = {
+            "name": str,
+            "network": str,
+            "conditioning": str,
+            "learned_transition": bool,
+            "options": dict,
+            "where": str,
+        }
+        hint = "Train or export it again."
+        if not isinstance(values, dict) or set(values) != set(expected):
+            raise WeightsError("The weight file does not say how its network is built.", hint)
+        for name, kind in expected.items():
+            if not isinstance(values[name], kind):
+                raise WeightsError(f"The weight file's {name!r} is not usable.", hint)
+        options = values["options"]
+        if not all(isinstance(value, str) for value in options.values()):
+            raise WeightsError("The weight file's 'options' are not usable.", hint)
+        return ModelConfig(**values, licence=licence)
+
+
+def _entry(
+    name: str,
+    network: str,
+    conditioning: Conditioning,
+    description: str,
+    options: Mapping[str, str] | None = None,
+    licence: str = RESEARCH_USE,
+) -> ModelConfig:
+    return ModelConfig(
+        name,
+        network,
+        conditioning,
+        description,
+        licence,
+        weights=f"{name}.safetensors",
+        learned_transition=conditioning != "none",
+        options=options or {},
+    )
+
+
+_BATCH = {"norm": "batch"}
+
+MODELS: Mapping[str, ModelConfig] = {
+    config.name: config
+    for config in (
+        _entry("deepupe", "deepupe", "none", "DeepUPE (2019), global: a grid of illumination."),
+        _entry("star-dce", "star-dce", "none", "STAR-DCE (2021), global: curves by transformer."),
+        _entry("deepupe-mconcat", "deepupe", "mconcat", "DeepUPE, the mask as input channels."),
+        _entry("deepupe-mnorm", "deepupe", "mnorm", "DeepUPE, the mask in its norms.", _BATCH),
+        _entry("star-dce-mconcat", "star-dce", "mconcat", "STAR-DCE, the mask as input channels."),
+        _entry("star-dce-mnorm", "star-dce", "mnorm", "STAR-DCE, the mask in its norm.", _BATCH),
+    )
+}
+
+#: What ``default`` stands for.
+DEFAULT = "star-dce-mconcat"
+
+
+def resolve(name: str) -> ModelConfig:
+    """The model of that name, or of the alias ``default``.
+
+    Raises:
+        UnknownModelError: for another name; the sentence lists those that exist.
+    """
+    config = MODELS.get(DEFAULT if name == "default" else name)
+    if config is None:
+        raise UnknownModelError(
+            f"There is no model {name!r}.", f"There are: default, {', '.join(MODELS)}."
+        )
+    return config
+
+
+def weights_path(config: ModelConfig) -> Path | None:
+    """The path of a model's shipped weights, ``None`` where there are none."""
+    if config.weights is None:
+        return None
+    path = WEIGHTS_FOLDER / config.weights
+    return path if path.is_file() else None
+
+
+def available() -> tuple[str, ...]:
+    """Names of the models whose weights are installed, ``default`` first."""
+    names = tuple(name for name, config in MODELS.items() if weights_path(config))
+    return ("default", *names) if DEFAULT in names else names
