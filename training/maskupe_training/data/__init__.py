@@ -1,0 +1,1 @@
+"""Where training samples come from: exposure brackets, pairs, photographs, and their manifests."""

@@ -1,0 +1,118 @@
+"""Reading pictures: always RGB, with errors that name the file, and a cache of small copies."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from maskupe.errors import InputError
+
+U8: TypeAlias = npt.NDArray[np.uint8]
+F32: TypeAlias = npt.NDArray[np.float32]
+Bool: TypeAlias = npt.NDArray[np.bool_]
+
+#: What a folder of pictures may hold; other files in it are ignored.
+SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp")
+
+
+def read_rgb(path: Path) -> U8:
+    """A picture as uint8 (H, W, 3), RGB; 16-bit files are rounded to 8 bits, alpha is dropped.
+
+    Raises:
+        InputError: if the file is missing or no picture.
+    """
+    raw = _read(path, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    if raw.dtype == np.uint16:
+        raw = np.rint(raw.astype(np.float32) * (255.0 / 65535.0)).astype(np.uint8)
+    elif raw.dtype != np.uint8:
+        raise InputError(
+            f"{path} holds {raw.dtype} pixels.", "Convert it to 8 or 16 bits per channel."
+        )
+    return np.ascontiguousarray(raw[..., ::-1])
+
+
+def read_gray(path: Path) -> U8:
+    """A mask file as uint8 (H, W)."""
+    return np.asarray(_read(path, cv2.IMREAD_GRAYSCALE), np.uint8)
+
+
+def _read(path: Path, flags: int) -> npt.NDArray[Any]:
+    if not path.is_file():
+        raise InputError(f"There is no file {path}.", "Check the path and the data folder.")
+    raw = cv2.imread(str(path), flags)
+    if raw is None:
+        raise InputError(
+            f"{path} cannot be read as a picture.", "Replace the damaged file or remove it."
+        )
+    return np.asarray(raw)
+
+
+def write_rgb(path: Path, image: U8, quality: int = 95) -> None:
+    """Writes uint8 (H, W, 3) RGB; the suffix decides the format."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    bgr = np.ascontiguousarray(image[..., ::-1])
+    if not cv2.imwrite(str(path), bgr, [cv2.IMWRITE_JPEG_QUALITY, quality]):
+        raise InputError(f"{path} could not be written.", "Check the folder and the free space.")
+
+
+def list_images(folder: Path) -> list[Path]:
+    """The pictures of a folder, sorted by name.
+
+    Raises:
+        InputError: if the folder is missing or has no picture.
+    """
+    if not folder.is_dir():
+        raise InputError(f"There is no folder {folder}.", "Check the path and the data folder.")
+    found = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
+    if not found:
+        raise InputError(
+            f"The folder {folder} has no pictures.", f"Put {', '.join(SUFFIXES)} files into it."
+        )
+    return found
+
+
+def fit_long_edge(image: U8, edge: int) -> U8:
+    """The picture scaled down, by area average, to a long edge of ``edge`` pixels; never up."""
+    height, width = image.shape[:2]
+    scale = edge / max(height, width)
+    if scale >= 1.0:
+        return image
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def luma(image: npt.NDArray[Any]) -> F32:
+    """Rec. 601 luma 0.299 R + 0.587 G + 0.114 B as float32 (H, W), in the image's own units."""
+    weights = np.array([[0.299, 0.587, 0.114]], np.float32)
+    return np.asarray(cv2.transform(image.astype(np.float32), weights), np.float32).reshape(
+        image.shape[:2]
+    )
+
+
+class ImageCache:
+    """Decoded pictures, scaled down once, kept in memory up to a limit; the oldest go first."""
+
+    def __init__(self, long_edge: int, limit_bytes: int = 1 << 30) -> None:
+        self.long_edge = long_edge
+        self._limit = limit_bytes
+        self._used = 0
+        self._images: OrderedDict[Path, U8] = OrderedDict()
+
+    def get(self, path: Path) -> U8:
+        """The picture as uint8 RGB with at most ``long_edge`` pixels on its long edge."""
+        image = self._images.get(path)
+        if image is not None:
+            self._images.move_to_end(path)
+            return image
+        image = fit_long_edge(read_rgb(path), self.long_edge)
+        image.setflags(write=False)
+        self._images[path] = image
+        self._used += image.nbytes
+        while self._used > self._limit and len(self._images) > 1:
+            self._used -= self._images.popitem(last=False)[1].nbytes
+        return image

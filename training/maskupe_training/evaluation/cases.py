@@ -1,0 +1,130 @@
+"""Case lists: scene × frame × selection, decided by a seed, the same for every model.
+
+Case i of a list never depends on how many cases are asked for, so the first 40 of a list of 140
+are the list of 40.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from maskupe.areas import Areas, Transition
+from maskupe.errors import InputError
+from maskupe_training.data.images import F32, U8, luma
+from maskupe_training.data.samples import Augmentation, augment, truth_of
+from maskupe_training.data.sources import Source
+from maskupe_training.masks.sampler import MaskRecipe, MaskSampler
+
+#: A case from brackets is underexposed inside A: its mean luma there is at most this, of 255.
+DARK_LUMA = 60.0
+# Scenes tried for one case before giving up.
+_ATTEMPTS = 40
+
+
+@dataclass(frozen=True)
+class Case:
+    """One case of an evaluation.
+
+    Attributes:
+        name: the picture and the kind of selection.
+        kind: the kind of selection.
+        image: uint8 (H, W, 3), the input.
+        truth: uint8 (H, W, 3), what A should look like.
+        selection: float32 (H, W), 0…1.
+        transition: the band.
+        areas: what the product makes of the two.
+    """
+
+    name: str
+    kind: str
+    image: U8
+    truth: U8
+    selection: F32
+    transition: Transition
+    areas: Areas
+
+
+def evaluation_masks(silhouettes: tuple[str, ...]) -> MaskRecipe:
+    """The selections of an evaluation: every kind equally often, transitions as by default.
+
+    Args:
+        silhouettes: folders of mask files; without any, the kind silhouette is left out.
+    """
+    names = ("paper_circle", "ellipse", "polygon", "blob", "stroke", "dark_region", "islands")
+    kinds = {name: 1.0 for name in names} | ({"silhouette": 1.0} if silhouettes else {})
+    return MaskRecipe(
+        kinds=kinds,
+        soft=0.2,
+        automatic_width=1.0,
+        sides={"outside": 1.0},
+        coverage=(0.02, 0.8),
+        silhouettes=silhouettes,
+    )
+
+
+def draw_cases(
+    source: Source,
+    masks: MaskSampler,
+    kinds: tuple[str, ...],
+    count: int,
+    seed: int,
+    size: int | None = None,
+) -> Iterator[Case]:
+    """The first ``count`` cases of the list that ``seed`` decides.
+
+    Scenes and kinds of selection take turns. With a local truth, a case must be underexposed
+    inside A (:data:`DARK_LUMA`) and have a brighter frame there; draws that are not are replaced.
+
+    Args:
+        source: the data set.
+        masks: draws the selections.
+        kinds: the kinds of selection that take turns.
+        count: how many cases.
+        seed: decides the list.
+        size: side in pixels that pictures are squashed to, or ``None`` for their own size.
+
+    Raises:
+        InputError: if the data has no such case.
+    """
+    for index in range(count):
+        for attempt in range(_ATTEMPTS):
+            case = _draw(source, masks, kinds, index, attempt, seed, size)
+            if case is not None:
+                yield case
+                break
+        else:
+            raise InputError(
+                f"No underexposed case could be drawn for number {index} of the case list.",
+                "The split may be too small or too bright; use another one.",
+            )
+
+
+def _draw(
+    source: Source,
+    masks: MaskSampler,
+    kinds: tuple[str, ...],
+    index: int,
+    attempt: int,
+    seed: int,
+    size: int | None,
+) -> Case | None:
+    rng = np.random.default_rng([seed, index, attempt])
+    # The offset makes a scene meet every kind as the list goes on; attempts walk to others.
+    exposure = source.nth(index + attempt * 7, rng)
+    if size is not None:
+        fixed = Augmentation(size=size, crop=1.0, mirror=False)
+        exposure = augment(rng, exposure, fixed)
+    kind = kinds[(index + index // max(1, len(source))) % len(kinds)]
+    drawn = masks.draw(rng, exposure.image, kind)
+    truth = truth_of(exposure, drawn)
+    if not exposure.fixed:
+        dark = float(luma(exposure.image)[drawn.areas.a].mean()) <= DARK_LUMA
+        if not dark or truth is exposure.image:
+            return None
+    name = f"{exposure.name}-{kind}-{index:03d}"
+    return Case(
+        name, kind, exposure.image, truth, drawn.selection, drawn.transition, drawn.areas
+    )

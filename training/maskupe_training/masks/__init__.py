@@ -1,0 +1,1 @@
+"""Selections like those that people draw, for training and for evaluation."""

@@ -1,0 +1,61 @@
+"""Network and loss as one module, so that one forward call serves every way of running it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from maskupe.losses import MaskedLoss, area_mean
+from maskupe.networks.apply import Enhanced
+from maskupe.networks.base import LocalNetwork
+from maskupe.networks.build import Network
+from maskupe_training.recipe import LossRecipe
+
+
+class Objective(nn.Module):
+    """Loss of a batch under the network; calls global networks without the areas.
+
+    Attributes:
+        network: what is trained.
+    """
+
+    def __init__(self, network: Network, loss: LossRecipe) -> None:
+        super().__init__()
+        self.network = network
+        self._loss = MaskedLoss(
+            loss.base, loss.alpha, loss.beta, loss.gamma, loss.smooth_target, loss.two_areas
+        )
+
+    def forward(self, image: Tensor, areas: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """The terms of the loss, and the PSNR in A, as scalars.
+
+        Args:
+            image: float (N, 3, H, W), display-encoded 0…1.
+            areas: float (N, 2, H, W), A and B.
+            target: float (N, 3, H, W).
+        """
+        enhanced = enhance(self.network, image, areas)
+        terms = self._loss(enhanced, image, target, areas)
+        with torch.no_grad():
+            terms["psnr_a"] = psnr_in(enhanced.image, target, areas[:, 0]).mean()
+        return terms
+
+
+def enhance(network: Network, image: Tensor, areas: Tensor) -> Enhanced:
+    """What a global or a local network makes of images in areas."""
+    enhanced = network(image, areas) if isinstance(network, LocalNetwork) else network(image)
+    assert isinstance(enhanced, Enhanced)
+    return enhanced
+
+
+def psnr_in(image: Tensor, target: Tensor, area: Tensor) -> Tensor:
+    """PSNR in dB per image over an area, (N,); the image is clipped to 0…1, peak 1.
+
+    Args:
+        image: float (N, 3, H, W).
+        target: float (N, 3, H, W).
+        area: float (N, H, W), 1 in the area.
+    """
+    squared = (image.clamp(0.0, 1.0) - target).square().mean(1)
+    errors = [area_mean(squared[i : i + 1], area[i : i + 1]) for i in range(len(image))]
+    return -10.0 * torch.log10(torch.stack(errors).clamp(min=1e-10))

@@ -1,0 +1,1 @@
+"""Brings the published data sets into the layouts that the trainer reads, each with a manifest."""

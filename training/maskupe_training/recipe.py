@@ -1,0 +1,205 @@
+"""Recipes: everything that decides a training, as a small TOML file.
+
+A recipe may name another one that it ``extends``; its own keys win. Recipes that come with the
+package are found by name (``star-dce-mconcat``), others by path. ``--set section.key=value``
+overrides single keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from maskupe.errors import InputError
+from maskupe_training.config import apply_setting, build, read_toml
+from maskupe_training.data.open import SourceRecipe
+from maskupe_training.data.samples import Augmentation
+from maskupe_training.masks.sampler import MaskRecipe
+
+#: The recipes that come with the package.
+SHIPPED = Path(__file__).parent / "recipes"
+
+
+@dataclass(frozen=True)
+class LossRecipe:
+    """The area losses, Eq. (2) of the paper: α L_A/r_a + β L_B/r_b + γ L_C/r_c.
+
+    Attributes:
+        base: the backbone's own loss, which L_A restricts to A.
+        alpha: weight of L_A.
+        beta: weight of L_B.
+        gamma: weight of L_C.
+        smooth_target: what L_B smooths: ``illumination``, ``image`` or ``gain``.
+        two_areas: the paper's ablation: no transition, everything outside A is kept.
+    """
+
+    base: str
+    alpha: float = 1.0
+    beta: float = 0.001
+    gamma: float = 1.0
+    smooth_target: str = "gain"
+    two_areas: bool = False
+
+
+@dataclass(frozen=True)
+class OptimizerRecipe:
+    """Adam and its learning rate.
+
+    Attributes:
+        rate: the highest learning rate.
+        weight_decay: L2 penalty, as in Adam (not AdamW), as the references use it.
+        clip: largest norm of the gradient; 0 does not clip.
+        warmup: steps over which the rate rises from 0.
+        schedule: ``constant``, or ``cosine`` down to 1 % of the rate at the last step.
+    """
+
+    rate: float = 1e-4
+    weight_decay: float = 0.0
+    clip: float = 0.0
+    warmup: int = 0
+    schedule: str = "constant"
+
+    def __post_init__(self) -> None:
+        if self.schedule not in ("constant", "cosine"):
+            raise InputError(
+                f"optimizer.schedule is {self.schedule!r}.", "Use 'constant' or 'cosine'."
+            )
+        if not self.rate > 0:
+            raise InputError(f"optimizer.rate is {self.rate}.", "Give a number above 0.")
+
+
+@dataclass(frozen=True)
+class TrainingRecipe:
+    """How long and how.
+
+    Attributes:
+        steps: optimizer steps.
+        batch: samples per step, over all processes together.
+        workers: processes that prepare samples; 0 prepares them in the training process.
+        ema: decay of the running average of the weights, which is validated and exported; 0 for
+            none.
+        validate_every: steps between validations, each of which also writes a checkpoint.
+        precision: ``auto`` (mixed where there is CUDA, else 32 bits) or a Fabric precision.
+    """
+
+    steps: int
+    batch: int = 16
+    workers: int = 0
+    ema: float = 0.0
+    validate_every: int = 500
+    precision: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "validate_every"):
+            if getattr(self, name) < 1:
+                raise InputError(f"training.{name} is {getattr(self, name)}.", "Give 1 or more.")
+        if not 0 <= self.ema < 1:
+            raise InputError(f"training.ema is {self.ema}.", "Give a decay in 0 … 1, below 1.")
+
+
+@dataclass(frozen=True)
+class ValidationRecipe:
+    """What the training is watched with.
+
+    Attributes:
+        source: the data; never trained on.
+        cases: how many cases.
+        seed: of the case list.
+    """
+
+    source: SourceRecipe
+    cases: int = 48
+    seed: int = 1
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A whole training.
+
+    Attributes:
+        model: a name in the registry.
+        about: one sentence for the model card.
+        cuts: what this recipe cuts against the paper's; empty if nothing.
+        licence: of the weights, as the data's licences allow.
+        seed: decides initial weights and samples.
+    """
+
+    model: str
+    about: str
+    licence: str
+    sources: tuple[SourceRecipe, ...]
+    validation: ValidationRecipe
+    loss: LossRecipe
+    training: TrainingRecipe
+    cuts: str = ""
+    seed: int = 0
+    masks: MaskRecipe = field(default_factory=MaskRecipe)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    optimizer: OptimizerRecipe = field(default_factory=OptimizerRecipe)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, which :func:`from_tables` takes back."""
+        return _plain(asdict(self))
+
+
+def load(name: str, settings: Sequence[str] = ()) -> Recipe:
+    """Reads a recipe by path or by the name of one that comes with the package.
+
+    Raises:
+        InputError: if it is not found, or has a key or value that does not fit.
+    """
+    path = find(name)
+    tables = _extended(path, frozenset())
+    for setting in settings:
+        apply_setting(tables, setting)
+    return from_tables(tables, path.name)
+
+
+def from_tables(tables: Mapping[str, Any], where: str) -> Recipe:
+    """A recipe from its tables; ``where`` names them in errors."""
+    return build(Recipe, tables, where)
+
+
+def find(name: str) -> Path:
+    """The file of a recipe given by path or name."""
+    shipped = SHIPPED / f"{name}.toml"
+    if name.replace("-", "").replace("_", "").isalnum() and shipped.is_file():
+        return shipped
+    path = Path(name)
+    if path.is_file():
+        return path
+    names = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.toml") if not p.stem.startswith("_")))
+    raise InputError(f"There is no recipe {name!r}.", f"Give a path, or one of: {names}.")
+
+
+def _extended(path: Path, seen: frozenset[Path]) -> dict[str, Any]:
+    tables = read_toml(path)
+    parent = tables.pop("extends", None)
+    if parent is None:
+        return tables
+    origin = path.parent / str(parent)
+    if origin in seen:
+        raise InputError(f"{path} extends itself through {origin}.")
+    return _merged(_extended(origin, seen | {path}), tables)
+
+
+def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """``over`` on top of ``base``; tables are merged, except the shares in ``kinds``."""
+    result = dict(base)
+    for key, value in over.items():
+        old = result.get(key)
+        if isinstance(value, dict) and isinstance(old, dict) and key not in ("kinds", "sides"):
+            result[key] = _merged(old, value)
+        else:
+            result[key] = value
+    return result
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,262 @@
+"""The training loop, on Lightning Fabric: the same command on a CPU, a GPU, or many machines.
+
+    maskupe-train fit star-dce-mconcat --data DATA --out runs/star
+    maskupe-train fit star-dce-mconcat --data DATA --out runs/star --resume
+    torchrun --standalone --nproc-per-node 4 -m maskupe_training fit RECIPE --data … --out …
+
+Samples are a pure function of the seed and their number (:mod:`maskupe_training.data.samples`), the
+learning rate one of the step. So a checkpoint needs only weights, optimizer, running average and
+step, and a resumed training ends with the same bits as one that was never interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from maskupe.errors import InputError
+from maskupe.networks.build import Network, build
+from maskupe.registry import resolve
+from maskupe_training import checkpoint
+from maskupe_training.data.images import ImageCache
+from maskupe_training.data.open import open_source
+from maskupe_training.data.samples import SampleSet
+from maskupe_training.masks.sampler import MaskSampler
+from maskupe_training.objective import Objective
+from maskupe_training.recipe import OptimizerRecipe, Recipe
+from maskupe_training.telemetry import Telemetry
+from maskupe_training.validation import Validator
+
+#: Random crops are taken from pictures of this many times the training size.
+_CACHE_FACTOR = 1.25
+
+
+@dataclass(frozen=True)
+class Run:
+    """How and where a recipe is run; none of it changes the result on one kind of device.
+
+    Attributes:
+        data_root: the folder that the recipe's folders lie in.
+        out: where checkpoints and logs go.
+        resume: continue from ``out/last.pt``.
+        max_minutes: stop after this time, with a checkpoint; ``None`` for no limit.
+        threads: CPU threads per process.
+        accelerator: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        devices: how many processes on this machine, without torchrun.
+    """
+
+    data_root: Path
+    out: Path
+    resume: bool = False
+    max_minutes: float | None = None
+    threads: int = 1
+    accelerator: str = "auto"
+    devices: int = 1
+
+
+def fit(recipe: Recipe, run: Run) -> Path:
+    """Trains; returns the path of the last checkpoint.
+
+    Raises:
+        InputError: for data that does not fit the recipe, a run that exists already, or a
+            checkpoint of another recipe.
+        MaskUPEError: if a checkpoint cannot be written; the last good one survives.
+    """
+    torch.set_num_threads(run.threads)
+    last = run.out / "last.pt"
+    if last.exists() and not run.resume:
+        raise InputError(f"{run.out} holds a training.", "Use --resume, or another --out.")
+    fabric = _fabric(recipe, run)
+    torch.manual_seed(recipe.seed)
+    objective = Objective(build(resolve(recipe.model)), recipe.loss)
+    how = recipe.optimizer
+    optimizer = torch.optim.Adam(objective.parameters(), how.rate, weight_decay=how.weight_decay)
+    step, best = 0, -math.inf
+    average: dict[str, Tensor] = {}
+    if run.resume:
+        state = checkpoint.read(last)
+        _check_same(recipe, state["recipe"], last)
+        objective.network.load_state_dict(state["network"])
+        optimizer.load_state_dict(state["optimizer"])
+        step, best, average = state["step"], state["best"], state["average"]
+    samples = _samples(recipe, run.data_root)
+    validator = Validator(recipe, run.data_root) if fabric.is_global_zero else None
+    network = objective.network
+    objective, optimizer = fabric.setup(objective, optimizer)
+    average = {name: value.to(fabric.device) for name, value in average.items()}
+    telemetry = None
+    if fabric.is_global_zero:
+        run.out.mkdir(parents=True, exist_ok=True)
+        (run.out / "recipe.json").write_text(json.dumps(recipe.to_dict(), indent=1), "utf-8")
+        telemetry = Telemetry(run.out, recipe.training.steps, step)
+
+    def check(terms: dict[str, Tensor]) -> None:
+        """Validates and writes the checkpoints (first process only)."""
+        nonlocal best
+        if validator is None or telemetry is None:
+            return
+        own = {name: value.clone() for name, value in network.state_dict().items()}
+        network.load_state_dict(own | average)
+        result = validator(network, fabric.device)
+        network.load_state_dict(own)
+        better = result.psnr_a > best
+        best = max(best, result.psnr_a)
+        telemetry.check(step, result, terms, better)
+        state = {
+            "network": own,
+            "average": average,
+            "optimizer": optimizer.state_dict(),
+            "step": step,
+            "best": best,
+            "recipe": json.dumps(recipe.to_dict()),
+            "val": {"psnr_a": result.psnr_a, "input_psnr_a": result.input_psnr_a},
+            "commit": commit(),
+        }
+        checkpoint.save(last, state)
+        if better:
+            checkpoint.save(run.out / "best.pt", state)
+
+    deadline = time.monotonic() + 60 * run.max_minutes if run.max_minutes else math.inf
+    terms: dict[str, Tensor] = {}
+    try:
+        if step == 0:
+            check(terms)
+        for batch in _batches(fabric, samples, recipe, step):
+            rate = learning_rate(how, step, recipe.training.steps)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            objective.train()
+            terms = objective(batch["image"], batch["areas"], batch["target"])
+            fabric.backward(terms["total"])
+            if how.clip:
+                fabric.clip_gradients(objective, optimizer, max_norm=how.clip)
+            optimizer.step()
+            optimizer.zero_grad()
+            step += 1
+            update_average(average, network, recipe.training.ema)
+            terms = {name: fabric.all_reduce(value.detach()) for name, value in terms.items()}
+            if not math.isfinite(float(terms["total"])):
+                raise InputError(
+                    f"The loss is not finite at step {step}.",
+                    "Lower optimizer.rate or set optimizer.clip, then continue with --resume.",
+                )
+            if telemetry:
+                telemetry.step(step, terms, rate, recipe.training.batch)
+            # Every process must stop at the same step: the first one's clock decides.
+            stop = fabric.broadcast(time.monotonic() > deadline)
+            if stop or step % recipe.training.validate_every == 0 or step == recipe.training.steps:
+                check(terms)
+            if stop:
+                break
+    finally:
+        if telemetry:
+            telemetry.close()
+    return last
+
+
+def learning_rate(how: OptimizerRecipe, step: int, steps: int) -> float:
+    """The learning rate of a step: linear warm-up, then constant or cosine down to 1 %."""
+    warm = min(1.0, (step + 1) / how.warmup) if how.warmup else 1.0
+    if how.schedule == "constant":
+        return how.rate * warm
+    done = min(1.0, step / steps)
+    return how.rate * warm * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * done)))
+
+
+@torch.no_grad()
+def update_average(average: dict[str, Tensor], network: Network, decay: float) -> None:
+    """Moves the running average of the parameters towards them; buffers are not averaged."""
+    if decay == 0:
+        return
+    for name, value in network.named_parameters():
+        if name in average:
+            average[name].lerp_(value, 1.0 - decay)
+        else:
+            average[name] = value.detach().clone()
+
+
+def commit() -> str:
+    """The source's commit, or an empty text outside of a git checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def _fabric(recipe: Recipe, run: Run) -> Fabric:
+    """Fabric for one process, several on this machine, or what torchrun's variables say."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", str(world if world > 1 else run.devices)))
+    if recipe.training.batch % max(world, local):
+        raise InputError(
+            f"training.batch is {recipe.training.batch}, which {max(world, local)} processes "
+            "cannot share evenly.",
+            "Make it a multiple of their number.",
+        )
+    precision = recipe.training.precision
+    if precision == "auto":
+        on_cuda = run.accelerator in ("auto", "cuda") and torch.cuda.is_available()
+        precision = "16-mixed" if on_cuda else "32-true"
+    fabric = Fabric(
+        accelerator=run.accelerator,
+        devices=local,
+        num_nodes=max(1, world // local),
+        strategy="ddp" if max(world, local) > 1 else "auto",
+        precision=cast(Any, precision),
+    )
+    fabric.launch()
+    return fabric
+
+
+def _samples(recipe: Recipe, data_root: Path) -> SampleSet:
+    cache = ImageCache(round(_CACHE_FACTOR * recipe.augmentation.size))
+    sources = [(open_source(each, data_root, cache), each.share) for each in recipe.sources]
+    masks = MaskSampler(recipe.masks, data_root)
+    length = recipe.training.steps * recipe.training.batch
+    return SampleSet(sources, masks, recipe.augmentation, recipe.seed, length)
+
+
+def _batches(
+    fabric: Fabric, samples: SampleSet, recipe: Recipe, start: int
+) -> Iterator[dict[str, Tensor]]:
+    """This process's part of every batch from step ``start`` on, on its device."""
+    batch = recipe.training.batch
+    share = batch // fabric.world_size
+    mine = [
+        range(step * batch + fabric.global_rank * share, step * batch + (fabric.global_rank + 1) * share)
+        for step in range(start, recipe.training.steps)
+    ]
+    loader: Any = DataLoader(
+        cast(Any, samples),
+        batch_sampler=cast(Any, mine),
+        num_workers=recipe.training.workers,
+        persistent_workers=recipe.training.workers > 0,
+    )
+    return iter(fabric.setup_dataloaders(loader, use_distributed_sampler=False))
+
+
+def _check_same(recipe: Recipe, stored: str, path: Path) -> None:
+    """A resumed run must go on with its own recipe; only its length may differ."""
+    ours, theirs = recipe.to_dict(), json.loads(stored)
+    for tables in (ours, theirs):
+        for free in ("steps", "validate_every", "workers"):
+            tables["training"].pop(free)
+    if ours != theirs:
+        keys = [key for key in ours if ours[key] != theirs.get(key)]
+        raise InputError(
+            f"{path} was trained with another recipe: {', '.join(keys)} differ.",
+            "Give the same recipe and settings, or another --out.",
+        )
