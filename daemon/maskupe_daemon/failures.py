@@ -24,7 +24,7 @@ class NotRunningError(ClientError):
 
     def __init__(self, detail: str = "") -> None:
         super().__init__(
-            "The MaskUPE daemon is not running." + (f" ({detail})" if detail else ""),
+            f"The MaskUPE daemon is not running{f' ({detail})' if detail else ''}.",
             "Start it with the command 'maskupe-daemon' and try again.",
         )
 

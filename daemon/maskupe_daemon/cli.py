@@ -1,0 +1,181 @@
+"""``maskupe-daemon``: run, ask and stop the service.
+
+Exit status: 0 fine, 1 a failure or no daemon to ask, 2 bad usage or input, 3 another daemon is
+running, 4 it cannot listen safely, 5 the device is not there. Heavy imports wait until a command
+needs them, so that ``--version`` is instant.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from maskupe import __version__
+from maskupe.errors import MaskUPEError
+from maskupe_daemon.failures import ClientError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit status."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0] not in (*_COMMANDS, "-h", "--help", "--version"):
+        arguments = ["run", *arguments]
+    options = _parser().parse_args(arguments)
+    try:
+        status: int = options.action(options)
+    except (MaskUPEError, ClientError) as error:
+        if options.debug:
+            raise
+        print(f"maskupe-daemon: {error}", file=sys.stderr)
+        return error.exit_status if isinstance(error, MaskUPEError) else 1
+    except KeyboardInterrupt:
+        return 130
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="maskupe-daemon", description="The service that enhances layers for GIMP."
+    )
+    parser.add_argument("--version", action="version", version=f"maskupe-daemon {__version__}")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--debug", action="store_true", help="show where an error comes from")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", parents=[common], help="serve in the foreground (default)")
+    run.add_argument("--endpoint", metavar="E", help="ipc://PATH or tcp://127.0.0.1:PORT")
+    run.add_argument("--tcp", action="store_true", help="use a loopback port and a token, not ipc")
+    run.add_argument(
+        "--remote", metavar="E", help="also serve tcp://ADDRESS:PORT, for allowed keys"
+    )
+    run.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda or mps")
+    run.add_argument(
+        "--idle-unload",
+        type=_seconds,
+        default=600.0,
+        metavar="S",
+        help="drop the models after so many seconds without work (600; 0: never)",
+    )
+    run.set_defaults(action=_run)
+
+    status = commands.add_parser("status", parents=[common], help="what the daemon is doing")
+    status.add_argument("--json", action="store_true", help="as one JSON object")
+    status.set_defaults(action=_status)
+
+    stop = commands.add_parser("stop", parents=[common], help="stop the daemon")
+    stop.set_defaults(action=_stop)
+
+    service = commands.add_parser("service", parents=[common], help="start it with the session")
+    service.add_argument("what", choices=["install", "uninstall"])
+    service.add_argument("--print", action="store_true", help="only show what would be written")
+    service.set_defaults(action=_service)
+
+    keys = commands.add_parser("keys", help="who may connect from other machines")
+    what = keys.add_subparsers(required=True, metavar="WHAT")
+    create = what.add_parser("create", parents=[common], help="make a client's key and allow it")
+    create.add_argument("name")
+    create.add_argument("file", type=Path, help="where the client's key file is written")
+    allow = what.add_parser("allow", parents=[common], help="allow a client's public key")
+    allow.add_argument("name")
+    allow.add_argument("public")
+    revoke = what.add_parser("revoke", parents=[common], help="allow a client no more")
+    revoke.add_argument("name")
+    what.add_parser("list", parents=[common], help="show the daemon's key and the allowed ones")
+    for name, command in what.choices.items():
+        command.set_defaults(action=_keys, what=name)
+    return parser
+
+
+#: Seconds that a daemon may take to stop: it gives a running job five.
+_STOPPING = 10.0
+_COMMANDS = ("run", "status", "stop", "service", "keys")
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1e9:
+        raise argparse.ArgumentTypeError("must be a number of seconds, 0 or more")
+    return value
+
+
+def _run(options: argparse.Namespace) -> int:
+    from maskupe_daemon.lifecycle import Options, run
+
+    run(
+        Options(
+            endpoint=options.endpoint,
+            tcp=options.tcp,
+            remote=options.remote,
+            device=options.device,
+            idle_unload=options.idle_unload,
+            verbose=options.debug,
+        )
+    )
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    from maskupe_daemon.client import Client
+
+    with Client.connect(name="maskupe-daemon status") as client:
+        report = client.status()
+    if options.json:
+        print(json.dumps(report, indent=1))
+        return 0
+    for name, value in report.items():
+        shown = ", ".join(map(str, value)) if isinstance(value, list) else value
+        if name.endswith("_bytes"):
+            name, shown = name.removesuffix("_bytes"), f"{value / 1e6:.0f} MB"
+        print(f"{name.replace('_', ' '):15} {shown}")
+    return 0
+
+
+def _stop(_options: argparse.Namespace) -> int:
+    from maskupe_daemon.client import Client
+    from maskupe_daemon.connection import read_connection
+    from maskupe_daemon.failures import NotRunningError
+
+    with Client.connect(name="maskupe-daemon stop") as client:
+        server = client.welcome["server"]
+        client.shutdown()
+    deadline = time.monotonic() + _STOPPING
+    while time.monotonic() < deadline:
+        try:
+            if read_connection().server != server:
+                return 0
+        except NotRunningError:
+            return 0
+        time.sleep(0.02)
+    print("maskupe-daemon: The daemon has not stopped yet.", file=sys.stderr)
+    return 1
+
+
+def _service(options: argparse.Namespace) -> int:
+    from maskupe_daemon import service
+
+    action = service.install if options.what == "install" else service.uninstall
+    action(only_print=options.print)
+    return 0
+
+
+def _keys(options: argparse.Namespace) -> int:
+    from maskupe_daemon.connection import state_directory
+    from maskupe_daemon.keys import KeyRing
+
+    ring = KeyRing(state_directory() / "keys")
+    if options.what == "create":
+        ring.create(options.name, options.file)
+        print(f"{options.name} may connect with the key in {options.file}; keep that file secret.")
+    elif options.what == "allow":
+        ring.allow(options.name, options.public)
+    elif options.what == "revoke":
+        ring.revoke(options.name)
+    else:
+        print(f"{ring.server_pair()[0].decode()}  (this daemon)")
+        for name, public in sorted(ring.allowed().items()):
+            print(f"{public}  {name}")
+    return 0

@@ -1,0 +1,259 @@
+"""The daemon's life: one at a time, found by its connection file, gone without a trace."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+import filelock
+import zmq
+
+from maskupe import __version__
+from maskupe.errors import InputError, MaskUPEError
+from maskupe_daemon import memory
+from maskupe_daemon.access import AccessError, Doorkeeper, secure_directory
+from maskupe_daemon.connection import FILE_NAME, Connection, state_directory
+from maskupe_daemon.desk import Limits
+from maskupe_daemon.keys import KeyRing
+from maskupe_daemon.models import Library, Maskupe, Models
+from maskupe_daemon.server import Server
+from maskupe_daemon.transport import Listener, default_endpoint, listen, listen_remote, new_token
+from maskupe_daemon.wire import MAX_PLANE_BYTES
+
+log = logging.getLogger("maskupe_daemon")
+
+#: No client's pixels may take more than this share of the memory there is.
+_SHARE = 0.25
+
+
+class AlreadyRunningError(MaskUPEError):
+    """Another daemon holds the lock."""
+
+    code = "already-running"
+    exit_status = 3
+
+
+class DeviceError(MaskUPEError):
+    """The device asked for is not there."""
+
+    code = "device"
+    exit_status = 5
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run the daemon.
+
+    Attributes:
+        endpoint: where local clients are expected, or None for the usual place.
+        tcp: expect local clients on a loopback port even where ipc is to be had.
+        remote: a tcp endpoint for clients of other machines, or None.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        idle_unload: seconds without work after which models are dropped; 0 for never.
+        verbose: log debugging messages.
+    """
+
+    endpoint: str | None = None
+    tcp: bool = False
+    remote: str | None = None
+    device: str = "auto"
+    idle_unload: float = 600.0
+    verbose: bool = False
+
+
+def run(options: Options, library: Library | None = None) -> None:
+    """Runs the daemon in the foreground until SIGTERM, SIGINT or a ``shutdown`` message.
+
+    Raises:
+        AccessError: if its directory or an endpoint is not safe or not to be had.
+        AlreadyRunningError: if there is one.
+        DeviceError: if the device is not there.
+        InputError: for options that cannot be used.
+    """
+    directory = state_directory()
+    secure_directory(directory)
+    with _logging(directory, options.verbose), _only_one(directory):
+        _check_device(options.device)
+        _serve(directory, options, library or Maskupe())
+
+
+def _serve(directory: Path, options: Options, library: Library) -> None:
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    ring = KeyRing(directory / "keys")
+    limits = _limits()
+    token = new_token()
+    listeners: list[Listener] = []
+    doorkeeper = Doorkeeper(context, token, ring.allows)
+    server: Server | None = None
+    try:
+        # Nothing must claim to be a running daemon before we are one.
+        (directory / FILE_NAME).unlink(missing_ok=True)
+        endpoint = options.endpoint or (
+            "tcp://127.0.0.1:*" if options.tcp else default_endpoint(directory)
+        )
+        local = listen(context, endpoint, limits.max_plane)
+        listeners.append(local)
+        if options.remote:
+            if not ring.allowed():
+                raise AccessError(
+                    "No client's key is allowed, so --remote would let nobody in.",
+                    "Make one with 'maskupe-daemon keys create NAME FILE'.",
+                )
+            pair = ring.server_pair()
+            listeners.append(listen_remote(context, options.remote, limits.max_plane, *pair))
+        connection = Connection(
+            endpoint=local.endpoint,
+            mechanism=local.mechanism,
+            token=token if local.mechanism == "PLAIN" else "",
+            secret=new_token(),
+            server=secrets.token_hex(8),
+            pid=os.getpid(),
+            version=__version__,
+        )
+        models = Models(library, options.device)
+        server = Server(connection, listeners, doorkeeper, models, limits, options.idle_unload)
+        with _signals(server), _connection_file(connection, directory):
+            places = ", ".join(listener.endpoint for listener in listeners)
+            log.info("version %s listens at %s (pid %d)", __version__, places, os.getpid())
+            notify("READY=1")
+            server.run()
+            notify("STOPPING=1")
+    finally:
+        if server:
+            server.close()
+        else:
+            doorkeeper.close()
+            for listener in listeners:
+                listener.close(linger_ms=0)
+        context.term()
+    log.info("stopped")
+
+
+def _limits() -> Limits:
+    most = int(min(MAX_PLANE_BYTES, memory.total_bytes() * _SHARE))
+    return Limits(max_plane=most, max_total=most)
+
+
+def _check_device(device: str) -> None:
+    if device in ("auto", "cpu"):
+        return
+    try:
+        import torch
+    except ImportError:
+        raise DeviceError(
+            f"The device '{device}' needs PyTorch, which is not installed.",
+            "Install maskupe[torch], or use --device cpu.",
+        ) from None
+    present: dict[str, Callable[[], bool]] = {
+        "cuda": torch.cuda.is_available,
+        "mps": torch.backends.mps.is_available,
+    }
+    kind = device.partition(":")[0]
+    if kind not in present:
+        raise InputError(f"The device '{device}' is unknown.", "Use auto, cpu, cuda or mps.")
+    if not present[kind]():
+        raise DeviceError(f"This computer has no device '{device}'.", "Use --device cpu or auto.")
+
+
+@contextlib.contextmanager
+def _only_one(directory: Path) -> Iterator[None]:
+    """Holds the lock that decides who is the one daemon; it ends with the process."""
+    lock = filelock.FileLock(directory / "daemon.lock", mode=0o600)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise AlreadyRunningError(
+            "Another MaskUPE daemon is running already.",
+            "Ask it with 'maskupe-daemon status', or stop it with 'maskupe-daemon stop'.",
+        ) from None
+    except OSError as error:
+        raise AccessError(f"The lock in {directory} cannot be taken: {error.strerror}.") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def _connection_file(connection: Connection, directory: Path) -> Iterator[None]:
+    try:
+        connection.write(directory)
+    except OSError as error:
+        raise AccessError(
+            f"The connection file in {directory} cannot be written: {error.strerror}.",
+            "Make room there, or set MASKUPE_STATE_DIR to another place.",
+        ) from error
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            (directory / FILE_NAME).unlink()
+
+
+@contextlib.contextmanager
+def _signals(server: Server) -> Iterator[None]:
+    """SIGTERM and SIGINT stop the server. The wake-up descriptor ends a poll that waits."""
+    names = [signal.SIGTERM, signal.SIGINT]
+    before = {name: signal.signal(name, lambda *_: server.stop()) for name in names}
+    wakeup = signal.set_wakeup_fd(server.wakeup_fd(), warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(wakeup)
+        for name, handler in before.items():
+            signal.signal(name, handler)
+
+
+class _QuietFileHandler(RotatingFileHandler):
+    """Goes on without the file when the disk is full: a log must not stop the work."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        pass
+
+
+@contextlib.contextmanager
+def _logging(directory: Path, verbose: bool) -> Iterator[None]:
+    """Logs to stderr and to ``daemon.log``, which is rotated at 1 MB, three old ones kept."""
+    form = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    with contextlib.suppress(OSError), _owner_only():
+        path = directory / "daemon.log"
+        handlers.append(_QuietFileHandler(path, maxBytes=1_000_000, backupCount=3, delay=False))
+    for handler in handlers:
+        handler.setFormatter(form)
+        log.addHandler(handler)
+    log.setLevel(logging.DEBUG if verbose else logging.INFO)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            log.removeHandler(handler)
+            with contextlib.suppress(OSError):
+                handler.close()
+
+
+@contextlib.contextmanager
+def _owner_only() -> Iterator[None]:
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def notify(state: str) -> None:
+    """Tells systemd, if it started us with ``Type=notify``, how we are."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if address and hasattr(socket, "AF_UNIX"):
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.connect("\0" + address[1:] if address.startswith("@") else address)
+            sock.sendall(state.encode())

@@ -1,0 +1,56 @@
+"""How much memory there is, how much we hold, and giving it back."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import sys
+from pathlib import Path
+
+import psutil
+
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def resident_bytes() -> int:
+    """Memory of this process that is in RAM."""
+    size: int = psutil.Process().memory_info().rss
+    return size
+
+
+def total_bytes() -> int:
+    """RAM of the machine, or of the control group this process is confined to."""
+    total: int = psutil.virtual_memory().total
+    limit = _cgroup_value("memory.max")
+    return min(total, limit) if limit is not None else total
+
+
+def free_bytes() -> int:
+    """Memory that can be had without swapping or exceeding the control group's limit."""
+    free: int = psutil.virtual_memory().available
+    limit, used = _cgroup_value("memory.max"), _cgroup_value("memory.current")
+    if limit is not None and used is not None:
+        free = min(free, max(0, limit - used))
+    return free
+
+
+def _cgroup_value(name: str) -> int | None:
+    """A memory figure of our own control group (v2), None without one or without a limit."""
+    try:
+        line = Path("/proc/self/cgroup").read_text(encoding="ascii").splitlines()[0]
+        group = line.split(":", 2)[2].lstrip("/")
+        return int((_CGROUP / group / name).read_text(encoding="ascii"))
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def give_back() -> None:
+    """Collects garbage and returns the allocator's free pages to the system."""
+    gc.collect()
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:  # glibc has it, musl does not
+            trim(0)
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -1,0 +1,84 @@
+"""The loaded models: loaded at first use, one at a time for each device, dropped when idle."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Protocol
+
+from maskupe import registry
+
+
+class Library(Protocol):
+    """Where models come from: the ``maskupe`` package, or a stand-in of the tests."""
+
+    def names(self) -> list[str]:
+        """Names that clients may ask for."""
+
+    def resolve(self, name: str) -> str:
+        """The model's own name, also for an alias; raises UnknownModelError."""
+
+    def load(self, name: str, device: str) -> Any:
+        """The :class:`maskupe.enhancer.Enhancer` of a model by its own name."""
+
+    def device_of(self, enhancer: Any) -> str:
+        """On what it runs."""
+
+
+class Maskupe:
+    """The models of the ``maskupe`` package."""
+
+    def names(self) -> list[str]:
+        """Models whose weights are installed."""
+        return list(registry.available())
+
+    def resolve(self, name: str) -> str:
+        """A name is looked up, never taken for a path."""
+        return registry.resolve(name).name
+
+    def load(self, name: str, device: str) -> Any:
+        """Loads the weights."""
+        from maskupe.enhancer import Enhancer
+
+        return Enhancer.load(name, device=device)
+
+    def device_of(self, enhancer: Any) -> str:
+        """The predictor's device."""
+        return str(enhancer.predictor.device)
+
+
+class Models:
+    """The models in memory, by name and device."""
+
+    def __init__(self, library: Library, device: str) -> None:
+        self.library = library
+        self.device = device
+        self._lock = threading.Lock()
+        self._loaded: dict[tuple[str, str], Any] = {}
+
+    def names(self) -> list[str]:
+        """Names that a client may ask for."""
+        return self.library.names()
+
+    def get(self, name: str, device: str | None = None) -> Any:
+        """A model by its name, loaded if it is not yet.
+
+        Raises:
+            UnknownModelError: for a name that is not in the registry, whatever file is called so.
+            WeightsError: for a damaged weight file.
+        """
+        key = (self.library.resolve(name), device or self.device)
+        with self._lock:
+            if key not in self._loaded:
+                self._loaded[key] = self.library.load(*key)
+            return self._loaded[key]
+
+    def loaded(self) -> list[str]:
+        """Names of the models in memory."""
+        return sorted({name for name, _ in tuple(self._loaded)})
+
+    def unload(self) -> bool:
+        """Drops all models; False if there was none."""
+        with self._lock:
+            had = bool(self._loaded)
+            self._loaded.clear()
+        return had

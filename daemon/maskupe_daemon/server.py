@@ -1,0 +1,268 @@
+"""The I/O loop: receives, answers, queues and sends, and never waits for anything else.
+
+One thread runs :meth:`Server.run`; it alone touches the sockets. The worker thread does the work
+and wakes the loop through a socket pair when a job has ended. So control messages are answered
+while a job runs, and a client that is gone is noticed when it is told about its job's progress.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import socket
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import zmq
+
+from maskupe_daemon import memory
+from maskupe_daemon.access import Doorkeeper
+from maskupe_daemon.connection import Connection
+from maskupe_daemon.desk import Desk, Limits
+from maskupe_daemon.jobs import Route
+from maskupe_daemon.messages import check_sizes, parse
+from maskupe_daemon.models import Models
+from maskupe_daemon.outbox import GoneError, Outbox
+from maskupe_daemon.transport import Listener
+from maskupe_daemon.wire import MAX_HEADER, MAX_PLANES, PROTOCOL, WireError
+from maskupe_daemon.worker import Outcome, Worker
+
+log = logging.getLogger("maskupe_daemon.server")
+
+#: Seconds between two looks at the jobs while there are any.
+_TICK = 0.1
+#: Messages taken from one socket before the others have their turn.
+_AT_ONCE = 32
+#: Seconds without work after which freed memory goes back to the system.
+_REST = 2.0
+#: Seconds that a running job gets to end by itself when the daemon stops, and to obey.
+_GRACE, _OBEY = 3.5, 1.0
+
+
+class Server:
+    """The daemon's loop over its listeners.
+
+    Args:
+        connection: what the connection file says; proves to clients who we are.
+        listeners: the sockets, the local one first.
+        doorkeeper: answers libzmq's questions about who may connect.
+        models: where the worker finds its models.
+        limits: what is taken at most.
+        idle_unload: seconds without work after which the models are dropped; 0 for never.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        listeners: Sequence[Listener],
+        doorkeeper: Doorkeeper,
+        models: Models,
+        limits: Limits,
+        idle_unload: float,
+    ) -> None:
+        self._connection = connection
+        self._listeners = listeners
+        self._doorkeeper = doorkeeper
+        self._models = models
+        self._limits = limits
+        self._idle_unload = idle_unload
+        self._outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+        self._wake_in, self._wake_out = socket.socketpair()
+        self._wake_in.setblocking(False)
+        self._wake_out.setblocking(False)
+        self._outbox = Outbox(listeners)
+        self._worker = Worker(models, self._worker_done)
+        self._desk = Desk(self._worker, self._outbox, limits)
+        self._began = time.monotonic()
+        self._stop_asked = False
+        self._stop_at: float | None = None
+        self._rested = True
+        self._answers: dict[str, Callable[[Route, dict[str, Any]], dict[str, Any]]] = {
+            "hello": self._hello,
+            "status": self._status,
+            "cancel": self._cancel,
+            "shutdown": self._shutdown,
+        }
+
+    def wakeup_fd(self) -> int:
+        """A descriptor that wakes the loop when a byte is written to it."""
+        return self._wake_out.fileno()
+
+    def stop(self) -> None:
+        """Asks the loop to end; may be called from a signal handler or another thread."""
+        self._stop_asked = True
+        self._wake()
+
+    def run(self) -> None:
+        """Serves until it is asked to stop."""
+        poller = zmq.Poller()
+        for listener in self._listeners:
+            poller.register(listener.socket, zmq.POLLIN)
+        poller.register(self._doorkeeper.socket, zmq.POLLIN)
+        poller.register(self._wake_in.fileno(), zmq.POLLIN)
+        while not self._finished():
+            ready = dict(poller.poll(round(self._patience() * 1000)))
+            if self._doorkeeper.socket in ready:
+                self._doorkeeper.answer()
+            if self._wake_in.fileno() in ready:
+                with contextlib.suppress(BlockingIOError):
+                    self._wake_in.recv(4096)
+            for number, listener in enumerate(self._listeners):
+                if listener.socket in ready:
+                    self._receive(number, listener)
+            self._collect()
+            self._desk.tell()
+            self._outbox.tidy()
+            self._rest()
+
+    def close(self) -> None:
+        """Tells the last client, closes the sockets and lets the worker go."""
+        self._desk.give_up()
+        for listener in self._listeners:
+            listener.close(linger_ms=1000)
+        self._doorkeeper.close()
+        self._worker.close(timeout=0.5)
+        self._wake_in.close()
+        self._wake_out.close()
+
+    def _wake(self) -> None:
+        # A full buffer means that the loop will wake up anyway.
+        with contextlib.suppress(OSError):
+            self._wake_out.send(b"\0")
+
+    def _worker_done(self, outcome: Outcome) -> None:
+        self._outcomes.put(outcome)
+        self._wake()
+
+    def _collect(self) -> None:
+        while not self._outcomes.empty():
+            self._desk.ended(self._outcomes.get())
+
+    def _patience(self) -> float:
+        """Seconds until something must be done although no message comes."""
+        if self._desk.busy or self._stop_at is not None:
+            return _TICK
+        if not self._rested or self._outbox.waiting_bytes():
+            return _REST
+        if self._idle_unload and self._models.loaded():
+            return max(0.0, self._desk.last_work + self._idle_unload - time.monotonic()) + 0.01
+        return 3600.0
+
+    def _rest(self) -> None:
+        """What is done when there is nothing to do: giving back memory, then the models."""
+        if self._desk.busy:
+            self._rested = False
+            return
+        idle = time.monotonic() - self._desk.last_work
+        if not self._rested and idle >= _REST:
+            memory.give_back()
+            self._rested = True
+        if self._idle_unload and idle >= self._idle_unload and self._models.unload():
+            memory.give_back()
+            log.info("idle for %.0f s, the models were unloaded", idle)
+
+    def _finished(self) -> bool:
+        """Whether the loop may end: asked to, and the running job ended or had its time."""
+        if not self._stop_asked:
+            return False
+        now = time.monotonic()
+        if self._stop_at is None:
+            log.info("stopping")
+            self._stop_at = now
+            self._desk.stop()
+        if now - self._stop_at >= _GRACE:
+            self._desk.hurry()
+        return not self._desk.busy or now - self._stop_at >= _GRACE + _OBEY
+
+    def _receive(self, number: int, listener: Listener) -> None:
+        for _ in range(_AT_ONCE):
+            try:
+                identity, *frames = listener.socket.recv_multipart(zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                return
+            route = Route(number, identity.bytes)
+            try:
+                self._handle(route, frames)
+            except WireError as error:
+                fields = {"code": error.code, "message": error.message, "hint": error.hint}
+                self._reply(route, {"type": "error", "id": error.id, **fields})
+            except Exception:
+                log.exception("a message could not be handled")
+                fields = {"code": "failed", "message": "The daemon could not handle the message."}
+                self._reply(route, {"type": "error", "id": "", **fields})
+
+    def _handle(self, route: Route, frames: list[zmq.Frame]) -> None:
+        """Checks one message and acts on it.
+
+        Raises:
+            WireError: if it breaks the protocol.
+        """
+        if not frames or len(frames) > 1 + MAX_PLANES:
+            raise WireError(
+                "bad-planes", f"A message has 1 header and at most {MAX_PLANES} planes."
+            )
+        planes = [frame.buffer for frame in frames[1:]]
+        fields = parse(frames[0].buffer, "client")
+        check_sizes(fields, [plane.nbytes for plane in planes])
+        if fields["type"] == "enhance":
+            self._desk.enhance(route, fields, planes)
+        else:
+            answer = self._answers[fields["type"]](route, fields)
+            self._reply(route, {"id": fields["id"], **answer})
+
+    def _reply(self, route: Route, header: dict[str, Any]) -> None:
+        with contextlib.suppress(GoneError):  # nobody is left to be told
+            self._outbox.send(route, header)
+
+    def _hello(self, route: Route, fields: dict[str, Any]) -> dict[str, Any]:
+        self._desk.introduce(route, fields["client"])
+        limits = {**asdict(self._limits), "max_header": MAX_HEADER, "max_planes": MAX_PLANES}
+        return {
+            "type": "welcome",
+            "server": self._connection.server,
+            "proof": self._connection.proof(fields["nonce"]),
+            "version": self._connection.version,
+            "device": self._models.device,
+            "models": self._models.names(),
+            "limits": limits,
+        }
+
+    def _status(self, _route: Route, _fields: dict[str, Any]) -> dict[str, Any]:
+        desk = self._desk
+        report = {
+            "server": self._connection.server,
+            "pid": self._connection.pid,
+            "version": self._connection.version,
+            "protocol": PROTOCOL,
+            "endpoints": [listener.endpoint for listener in self._listeners],
+            "device": self._models.device,
+            "models": self._models.names(),
+            "loaded": self._models.loaded(),
+            "running": 1 if desk.running else 0,
+            "queued": len(desk.queue),
+            "queued_bytes": desk.queue.nbytes,
+            "unread_bytes": self._outbox.waiting_bytes(),
+            "served": desk.served,
+            "failed": desk.failed,
+            "uptime_seconds": round(time.monotonic() - self._began, 1),
+            "resident_bytes": memory.resident_bytes(),
+            "free_bytes": memory.free_bytes(),
+            "stopping": desk.stopping,
+        }
+        return {"type": "report", "report": report}
+
+    def _cancel(self, _route: Route, fields: dict[str, Any]) -> dict[str, Any]:
+        return {"type": "ok", "found": self._desk.cancel(fields["job"])}
+
+    def _shutdown(self, route: Route, _fields: dict[str, Any]) -> dict[str, Any]:
+        if self._listeners[route.listener].mechanism == "CURVE":
+            return {
+                "type": "error",
+                "code": "not-allowed",
+                "message": "Only programs on the daemon's own machine may stop it.",
+            }
+        self.stop()
+        return {"type": "ok", "found": True}

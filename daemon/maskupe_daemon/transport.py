@@ -1,0 +1,183 @@
+"""The daemon's sockets: which kinds there are, and how each is bound safely."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import stat
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import zmq
+
+from maskupe.errors import InputError
+from maskupe_daemon.access import AccessError, secure_directory
+
+#: The longest path of a socket file in bytes: ``sun_path`` less its end mark.
+LONGEST_SOCKET_PATH = 107 if sys.platform == "linux" else 103
+#: Seconds between heartbeats to silent peers, and until one that answers none is dropped. The
+#: latter is long because a frame of a gigabyte on a slow line is silence to libzmq.
+_HEARTBEAT, _HEARTBEAT_TIMEOUT = 5, 60
+
+Context = zmq.Context[zmq.Socket[bytes]]
+
+
+class BindError(AccessError):
+    """The daemon cannot listen where it was told to."""
+
+    code = "bind"
+
+
+@dataclass
+class Listener:
+    """One listening socket.
+
+    Attributes:
+        socket: the ROUTER.
+        endpoint: where it listens, with the port that was picked.
+        mechanism: ``"NULL"``, ``"PLAIN"`` or ``"CURVE"``.
+        path: its file, for ipc.
+    """
+
+    socket: zmq.Socket[bytes]
+    endpoint: str
+    mechanism: str
+    path: Path | None = None
+
+    def close(self, linger_ms: int) -> None:
+        """Closes the socket and removes its file; unsent answers get ``linger_ms``."""
+        self.socket.close(linger=linger_ms)
+        if self.path:
+            with contextlib.suppress(OSError):
+                self.path.unlink()
+
+
+def default_endpoint(directory: Path) -> str:
+    """ipc in the state directory, or loopback tcp where ipc is not to be had."""
+    path = directory / "daemon.sock"
+    if zmq.has("ipc") and len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
+        return f"ipc://{path}"
+    return "tcp://127.0.0.1:*"
+
+
+def listen(context: Context, endpoint: str, max_plane: int) -> Listener:
+    """Listens for clients of this machine: ipc in an owner-only directory, or tcp with a token.
+
+    Raises:
+        InputError: for an endpoint that is neither, or a tcp address that is not loopback.
+        AccessError: if the socket's directory is not safe.
+        BindError: if it cannot be bound.
+    """
+    socket = _router(context, max_plane)
+    if endpoint.startswith("ipc://"):
+        path = Path(endpoint.removeprefix("ipc://"))
+        try:
+            _bind_file(socket, path)
+        except BaseException:
+            socket.close()
+            raise
+        return Listener(socket, endpoint, "NULL", path)
+    if not re.fullmatch(r"tcp://(127\.0\.0\.1|\[::1\]|localhost):(\*|\d+)", endpoint):
+        socket.close()
+        raise InputError(
+            f"The endpoint {endpoint!r} is not for local clients.",
+            "Use ipc://PATH or tcp://127.0.0.1:PORT, and --remote for other machines.",
+        )
+    socket.plain_server = True
+    socket.zap_domain = b"local"
+    if "[" in endpoint:
+        socket.ipv6 = True
+    return Listener(socket, _bind(socket, endpoint), "PLAIN")
+
+
+def listen_remote(
+    context: Context, endpoint: str, max_plane: int, public: bytes, secret: bytes
+) -> Listener:
+    """Listens for other machines: tcp with CURVE, under the daemon's key pair.
+
+    Raises:
+        InputError: for an endpoint that is not tcp.
+        BindError: if this libzmq has no CURVE, or the address cannot be bound.
+    """
+    if not re.fullmatch(r"tcp://[^/]+:(\*|\d+)", endpoint):
+        raise InputError(f"The remote endpoint {endpoint!r} is not of the form tcp://ADDRESS:PORT.")
+    if not zmq.has("curve"):
+        raise BindError("This ZeroMQ was built without CURVE, so --remote cannot be used.")
+    socket = _router(context, max_plane)
+    socket.curve_server = True
+    socket.curve_publickey = public
+    socket.curve_secretkey = secret
+    socket.zap_domain = b"remote"
+    return Listener(socket, _bind(socket, endpoint), "CURVE")
+
+
+def new_token() -> str:
+    """256 random bits as text."""
+    return secrets.token_hex(32)
+
+
+def _router(context: Context, max_plane: int) -> zmq.Socket[bytes]:
+    socket = context.socket(zmq.ROUTER)
+    # Sending to a client that is gone raises instead of being ignored: that ends its job.
+    socket.router_mandatory = True
+    socket.maxmsgsize = max_plane
+    socket.handshake_ivl = 5000
+    socket.heartbeat_ivl = _HEARTBEAT * 1000
+    socket.heartbeat_timeout = _HEARTBEAT_TIMEOUT * 1000
+    socket.rcvhwm = 4  # messages are large; more wait in the client
+    socket.sndhwm = 256
+    socket.linger = 0
+    return socket
+
+
+def _bind(socket: zmq.Socket[bytes], endpoint: str) -> str:
+    try:
+        socket.bind(endpoint)
+    except zmq.ZMQError as error:
+        socket.close()
+        raise BindError(
+            f"The daemon cannot listen at {endpoint}: {error.strerror}.",
+            "Choose another one with --endpoint.",
+        ) from error
+    bound: str = socket.getsockopt_string(zmq.LAST_ENDPOINT)
+    return bound.rstrip("\0")
+
+
+def _bind_file(socket: zmq.Socket[bytes], path: Path) -> None:
+    if not zmq.has("ipc"):
+        raise BindError("This system has no ipc sockets.", "Use --tcp.")
+    if not path.is_absolute() or len(os.fsencode(path)) > LONGEST_SOCKET_PATH:
+        raise BindError(
+            f"The socket path {path} is not absolute or longer than {LONGEST_SOCKET_PATH} bytes.",
+            "Choose a shorter one with --endpoint, or use --tcp.",
+        )
+    secure_directory(path.parent)
+    _clear_stale(path)
+    with _umask(0o077):
+        _bind(socket, f"ipc://{path}")
+
+
+def _clear_stale(path: Path) -> None:
+    """Removes the socket file of a daemon that died; only called by the one that holds the lock."""
+    try:
+        status = path.lstat()
+        if not stat.S_ISSOCK(status.st_mode):
+            raise BindError(f"{path} is in the way and not a socket.", "Remove it.")
+        path.unlink()
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise BindError(f"The old socket {path} cannot be removed: {error.strerror}.") from error
+
+
+@contextlib.contextmanager
+def _umask(mask: int) -> Iterator[None]:
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)

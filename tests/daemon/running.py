@@ -1,0 +1,142 @@
+"""A daemon process of a test, and the requests that tests send."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from maskupe_daemon.client import Client, EnhanceRequest, PlaneSpec
+from maskupe_daemon.failures import ClientError
+
+from maskupe.areas import Transition
+from tests.daemon.stand_in import enhanced
+
+ROOT = Path(__file__).parents[2]
+DTYPES = {"u8": np.uint8, "u16": np.uint16, "f32": np.float32}
+
+
+class RunningDaemon:
+    """A daemon in its own process."""
+
+    def __init__(self, home, *arguments, module="tests.daemon.stand_in", env=None, before=None):
+        self.home = home
+        self.stderr_path = home / f"stderr-{time.monotonic_ns()}"
+        environment = {**os.environ, "MASKUPE_STATE_DIR": str(home), **(env or {})}
+        with self.stderr_path.open("wb") as stderr:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", module, "run", *arguments],
+                cwd=ROOT,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=stderr,
+                preexec_fn=before,
+            )
+
+    def await_ready(self, timeout=60):
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            try:
+                with self.connect() as client:
+                    if client.status()["pid"] == self.process.pid:
+                        return
+            except ClientError:
+                pass
+            if self.process.poll() is not None:
+                raise AssertionError(f"ended with {self.process.returncode}: {self.stderr}")
+            time.sleep(0.02)
+        raise AssertionError("the daemon did not come up: " + self.stderr)
+
+    def connect(self, **options):
+        return Client.connect(directory=self.home, timeout=20, **options)
+
+    def status(self):
+        with self.connect() as client:
+            return client.status()
+
+    def await_status(self, timeout=20, **wanted):
+        """Waits until every named field of the status has its value."""
+        deadline = time.monotonic() + timeout
+        while True:
+            status = self.status()
+            if all(status[name] == value for name, value in wanted.items()):
+                return status
+            assert time.monotonic() < deadline, status
+            time.sleep(0.02)
+
+    @property
+    def stderr(self):
+        return self.stderr_path.read_text(errors="replace")
+
+    @property
+    def log(self):
+        return (self.home / "daemon.log").read_text()
+
+    def terminate(self):
+        self.process.send_signal(signal.SIGTERM)
+
+    def wait(self, timeout=20):
+        return self.process.wait(timeout)
+
+    def kill(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(20)
+
+
+def region(rng, shape=(40, 60, 3), dtype="u8", feather=False):
+    """A random region and a selection in its middle."""
+    if dtype == "f32":
+        image = rng.normal(0.3, 0.4, shape).astype(np.float32)
+    else:
+        image = rng.integers(0, np.iinfo(DTYPES[dtype]).max, shape, DTYPES[dtype], endpoint=True)
+    height, width = shape[:2]
+    y, x = np.mgrid[:height, :width]
+    inside = 0.35 - np.hypot((y - height / 2) / height, (x - width / 2) / width)
+    if feather:
+        return image, np.clip(inside * 5 + 0.2, 0, 1).astype(np.float32)
+    return image, (inside > 0).astype(np.uint8) * np.uint8(255)
+
+
+def spec(array):
+    """How the wire describes an array."""
+    names = {np.dtype(dtype): name for name, dtype in DTYPES.items()}
+    return PlaneSpec(array.shape, names[array.dtype])
+
+
+def request_for(image, selection=None, **options):
+    """A request whose region is the whole layer, and its planes."""
+    planes = [image] if selection is None else [image, selection]
+    request = EnhanceRequest(
+        image=spec(image),
+        layer=image.shape[:2],
+        selection=None if selection is None else spec(selection),
+        **options,
+    )
+    return request, planes
+
+
+def expected(image, selection, request):
+    """What the stand-in must answer."""
+    transition = Transition(request.width, request.side)
+    return enhanced(image, selection, request.strength, transition, request.layer)[0]
+
+
+def assert_right(answer, image, selection, request):
+    """Checks an answer against what the stand-in makes of the same pixels in this process.
+
+    One step of tolerance: OpenCV's distance transform rounds the last bit by how memory lies.
+    """
+    result, wanted = as_array(answer["image"], image), expected(image, selection, request)
+    assert result.dtype == wanted.dtype
+    step = 1 if image.dtype.kind == "u" else 1e-6
+    difference = np.abs(result.astype(np.float64) - wanted.astype(np.float64))
+    assert difference.max() <= step
+
+
+def as_array(plane, like):
+    """A plane of an answer as an array of the shape and dtype of another."""
+    return np.frombuffer(plane, like.dtype).reshape(like.shape)

@@ -1,0 +1,100 @@
+"""A daemon whose models need no weights and take as long as a test wants.
+
+Everything but the network and the renderer is the real thing: sockets, queue, worker, areas. Run
+as ``python -m tests.daemon.stand_in run ...`` with the arguments of ``maskupe-daemon``.
+
+The models: ``quick``; ``slow-N`` takes N strips of 50 ms; ``gpu`` runs out of memory on every
+device but the CPU; ``hungry`` raises MemoryError; ``broken`` raises; ``damaged`` has no weights.
+"""
+
+import sys
+import time
+from unittest.mock import patch
+
+import numpy as np
+from maskupe_daemon import cli, lifecycle
+
+from maskupe.areas import make_areas
+from maskupe.enhancer import RegionResult, illumination
+from maskupe.errors import UnknownModelError, WeightsError
+
+STRIP = 0.05
+NAMES = ("quick", "slow-4", "slow-20", "slow-200", "gpu", "hungry", "broken", "damaged")
+
+
+def enhanced(image, selection, strength=1.0, transition=None, layer=None):
+    """What the stand-in makes of a region: colours moved towards white by strength and weight."""
+    if selection is None:
+        everything = np.ones(image.shape[:2], bool)
+        areas = make_areas(everything, transition)
+    else:
+        areas = make_areas(selection, transition, short_side=min(layer or selection.shape))
+    top = np.float32(np.iinfo(image.dtype).max if image.dtype.kind == "u" else 1.0)
+    share = (areas.weight * np.float32(strength * 0.25))[..., None]
+    change = share * (top - image.astype(np.float32))
+    moved = image.astype(np.float32) + change
+    moved = np.rint(moved) if image.dtype.kind == "u" else moved
+    result = np.where(areas.c[..., None], image, moved.astype(image.dtype))
+    if image.shape[2] in (2, 4):
+        result[..., -1] = image[..., -1]
+    return result, areas
+
+
+class StandIn:
+    """One loaded stand-in model."""
+
+    def __init__(self, name, device):
+        self.name = name
+        self.device = "cpu" if device in ("auto", "cpu") else device
+
+    def enhance_region(
+        self, region, selection, context, *, window, strength, transition, outputs, progress
+    ):
+        strips = int(self.name.split("-")[1]) if self.name.startswith("slow") else 1
+        for strip in range(strips):
+            if self.name.startswith("slow"):
+                time.sleep(STRIP)
+            progress((strip + 1) / strips)
+        if self.name == "gpu" and self.device != "cpu":
+            raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+        if self.name == "hungry":
+            raise MemoryError
+        if self.name == "broken":
+            raise KeyError("a fault of the test")
+        layer = (window.layer_height, window.layer_width)
+        image, areas = enhanced(region, selection, strength, transition, layer)
+        light = illumination(region, image) if "illumination" in outputs else None
+        return RegionResult(image, areas, areas.weight, light)
+
+
+class StandIns:
+    """The stand-ins' library."""
+
+    def names(self):
+        return list(NAMES)
+
+    def resolve(self, name):
+        name = "quick" if name == "default" else name
+        if name not in NAMES:
+            raise UnknownModelError(
+                f"There is no model {name!r}.", f"There are {', '.join(NAMES)}."
+            )
+        return name
+
+    def load(self, name, device):
+        if name == "damaged":
+            raise WeightsError("The weight file of 'damaged' is damaged.", "Install it again.")
+        return StandIn(name, device)
+
+    def device_of(self, enhancer):
+        return enhancer.device
+
+
+def main():
+    device_check = patch.object(lifecycle, "_check_device", lambda device: None)
+    with patch.object(lifecycle, "Maskupe", StandIns), device_check:
+        return cli.main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,209 @@
+"""Jobs through a real daemon: right answers, and an I/O loop that never waits."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+from maskupe_daemon.client import Bands, EnhanceRequest, PlaneSpec
+from maskupe_daemon.failures import AnswerError
+
+from maskupe.areas import make_areas
+from tests.daemon.running import as_array, assert_right, region, request_for
+
+
+@pytest.mark.parametrize("dtype", ["u8", "u16", "f32"])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_every_depth_and_channel_count_comes_back_right(daemon, dtype, channels):
+    image, selection = region(np.random.default_rng(channels), (33, 47, channels), dtype)
+    request, planes = request_for(image, selection)
+    with daemon.connect() as client:
+        header, answer = client.enhance(request, planes)
+    result = as_array(answer["image"], image)
+    assert_right(answer, image, selection, request)
+    assert not np.array_equal(result, image)
+    areas = make_areas(selection)
+    assert header["counts"] == {"a": areas.a.sum(), "b": areas.b.sum(), "c": areas.c.sum()}
+    assert header["width"] == areas.width
+    np.testing.assert_array_equal(result[areas.c], image[areas.c])
+
+
+def test_all_outputs_and_a_float_selection(daemon):
+    image, selection = region(np.random.default_rng(1), feather=True)
+    outputs = ("areas", "image", "weight", "illumination")
+    request, planes = request_for(image, selection, outputs=outputs)
+    with daemon.connect() as client:
+        header, answer = client.enhance(request, planes)
+    assert [name for name, _ in header["planes"]] == list(outputs)
+    areas = make_areas(selection)
+    codes = np.frombuffer(answer["areas"], np.uint8).reshape(areas.shape)
+    np.testing.assert_array_equal(codes == 2, areas.a)
+    np.testing.assert_array_equal(codes == 1, areas.b)
+    np.testing.assert_array_equal(codes == 0, areas.c)
+    weight = np.frombuffer(answer["weight"], np.float32).reshape(areas.shape)
+    np.testing.assert_allclose(weight, areas.weight, atol=1e-6)
+    light = np.frombuffer(answer["illumination"], np.float32).reshape(image.shape)
+    result = as_array(answer["image"], image)
+    np.testing.assert_allclose(light * result, image, atol=0.51)
+
+
+def test_a_region_of_a_larger_layer_sent_in_bands(daemon):
+    image, selection = region(np.random.default_rng(2), (64, 50, 4), "u16")
+    context = np.zeros((20, 30, 3), np.float32)
+    request = EnhanceRequest(
+        image=PlaneSpec(image.shape, "u16"),
+        layer=(200, 300),
+        origin=(100, 150),
+        selection=PlaneSpec(selection.shape, "u8"),
+        context=PlaneSpec(context.shape, "f32"),
+        width=7.5,
+        side="inside",
+        strength=0.5,
+    )
+    bands = Bands(image.nbytes, lambda: (image[row : row + 10] for row in range(0, 64, 10)))
+    with daemon.connect() as client:
+        for _ in range(2):  # the same object can be sent again
+            _, answer = client.enhance(request, [bands, selection, context])
+            assert_right(answer, image, selection, request)
+
+
+def test_no_selection_means_everything(daemon):
+    image, _ = region(np.random.default_rng(3))
+    request, planes = request_for(image)
+    with daemon.connect() as client:
+        header, _ = client.enhance(request, planes)
+    assert header["counts"] == {"a": 40 * 60, "b": 0, "c": 0}
+
+
+@pytest.mark.parametrize(
+    ("model", "code"),
+    [
+        ("damaged", "bad-weights"),
+        ("nobody", "unknown-model"),
+        ("broken", "failed"),
+        ("hungry", "out-of-memory"),
+    ],
+)
+def test_a_job_that_fails_says_why_and_the_next_one_succeeds(daemon, model, code):
+    image, selection = region(np.random.default_rng(4))
+    with daemon.connect() as client:
+        request, planes = request_for(image, selection, model=model)
+        with pytest.raises(AnswerError) as caught:
+            client.enhance(request, planes)
+        assert caught.value.code == code
+        assert caught.value.message.endswith(".")
+        client.enhance(*request_for(image, selection))
+
+
+def test_an_empty_selection_is_refused_in_words(daemon):
+    image, selection = region(np.random.default_rng(5))
+    with daemon.connect() as client, pytest.raises(AnswerError, match="selection") as caught:
+        client.enhance(*request_for(image, selection * 0))
+    assert caught.value.code == "empty-selection"
+
+
+def test_a_gpu_that_runs_out_of_memory_hands_over_to_the_cpu(start):
+    daemon = start("--device", "cuda")
+    image, selection = region(np.random.default_rng(6))
+    with daemon.connect() as client:
+        header, answer = client.enhance(*request_for(image, selection, model="gpu"))
+    request, _ = request_for(image, selection)
+    assert_right(answer, image, selection, request)
+    assert header["device"] == "cpu"
+    assert "out of memory" in " ".join(header["notes"])
+
+
+def test_control_messages_are_answered_while_a_job_runs(daemon):
+    image, selection = region(np.random.default_rng(7))
+    seen = []
+
+    def work():
+        with daemon.connect() as client:
+            client.enhance(*request_for(image, selection, model="slow-20"), seen.append)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    daemon.await_status(running=1)
+    waits = []
+    with daemon.connect() as client:
+        for _ in range(20):
+            began = time.perf_counter()
+            assert client.status()["running"] == 1
+            waits.append(time.perf_counter() - began)
+            time.sleep(0.01)
+    thread.join(30)
+    # The job takes a second; a loop that waited for it would show that in every answer.
+    assert np.median(waits) < 0.25
+    running = [progress.fraction for progress in seen if progress.stage == "running"]
+    assert running == sorted(running)
+    assert len(set(running)) >= 5
+
+
+def test_the_callback_keeps_a_user_interface_alive(daemon):
+    image, selection = region(np.random.default_rng(8))
+    calls = []
+    with daemon.connect() as client:
+        client.enhance(
+            *request_for(image, selection, model="slow-20"),
+            lambda progress: calls.append(time.monotonic()),
+        )
+    assert len(calls) >= 10
+    assert np.median(np.diff(calls)) < 0.2
+
+
+def test_raising_in_the_callback_cancels_within_a_strip(daemon):
+    image, selection = region(np.random.default_rng(9))
+
+    def refuse(progress):
+        if progress.fraction > 0:
+            raise KeyboardInterrupt
+
+    with daemon.connect() as client:
+        with pytest.raises(KeyboardInterrupt):
+            client.enhance(*request_for(image, selection, model="slow-200"), refuse)
+        daemon.await_status(running=0, timeout=5)  # all its strips would take ten seconds
+        client.enhance(*request_for(image, selection))  # the same connection goes on
+    assert "cancelled client=" in daemon.log
+
+
+def test_a_newer_job_replaces_an_older_one(daemon):
+    image, selection = region(np.random.default_rng(10))
+    older, planes = request_for(image, selection, model="slow-200")
+    newer, _ = request_for(image, selection, replaces=older.id)
+
+    class SlideError(Exception):
+        pass
+
+    def slide(progress):
+        if progress.stage == "running":
+            raise SlideError
+
+    with daemon.connect() as client:
+        # What a preview does: it leaves the older request at once and sends the newer one.
+        with pytest.raises(SlideError):
+            client.enhance(older, planes, slide)
+        _, answer = client.enhance(newer, planes)
+    assert_right(answer, image, selection, newer)
+    daemon.await_status(running=0, queued=0)
+
+
+def test_cancel_by_id_from_another_client(daemon):
+    image, selection = region(np.random.default_rng(11))
+    request, planes = request_for(image, selection, model="slow-200")
+    codes = []
+
+    def work():
+        with daemon.connect() as client:
+            try:
+                client.enhance(request, planes)
+            except AnswerError as error:
+                codes.append(error.code)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    daemon.await_status(running=1)
+    with daemon.connect() as other:
+        assert other.cancel(request.id)
+        assert not other.cancel("no-such-job")
+    thread.join(10)
+    assert codes == ["cancelled"]
