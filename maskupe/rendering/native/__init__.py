@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+import ctypes
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
 from maskupe.errors import MaskUPEError
 from maskupe.rendering.job import Job
+from maskupe.rendering.native.arrange import arrange
+from maskupe.rendering.native.library import load
+from maskupe.rendering.native.structure import NativeJob
 from maskupe.rendering.strips import StripFunction
+
+#: Pixels of one strip: some milliseconds of work, so that stopping is prompt.
+STRIP_PIXELS = 1 << 18
+#: The kernel reads this many columns' positions beyond the last one (BLOCK of ``guide.h``).
+_COLUMN_PAD = 32
+_DEPTHS = {np.dtype(np.uint8): 0, np.dtype(np.uint16): 1, np.dtype(np.float32): 2}
 
 
 class RenderingError(MaskUPEError):
@@ -15,9 +30,87 @@ class RenderingError(MaskUPEError):
 
 def available() -> bool:
     """Whether the kernel loads on this machine."""
-    return False
+    return load() is not None
 
 
 def prepare(job: Job) -> tuple[StripFunction, int]:
-    """The function that renders a strip of rows, and how many rows to give it."""
-    raise RenderingError("The compiled renderer is not part of this installation.")
+    """The function that renders a strip of rows, and how many rows to give it.
+
+    Raises:
+        RenderingError: if the kernel is not part of this installation or does not load.
+    """
+    library = load()
+    if library is None:
+        raise RenderingError(
+            "The compiled renderer is not part of this installation, or is switched off.",
+            "Leave the choice of the renderer to MaskUPE, or install a wheel for this platform.",
+        )
+    common, kept = _common(job)
+
+    def strip(first: int, last: int) -> None:
+        native = NativeJob.from_buffer_copy(common)
+        rows = slice(first, last)
+        image, weight = _whole_rows(job.image[rows]), _whole_rows(job.weight[rows])
+        out = job.out[rows]
+        target = out if _has_whole_rows(out) else np.empty(out.shape, out.dtype)
+        a, b = (_whole_rows(area[rows]) for area in (job.a, job.b))
+        for name, array in zip(
+            ("image", "out", "weight", "a", "b"), (image, target, weight, a, b), strict=True
+        ):
+            setattr(native, name, array.ctypes.data)
+            setattr(native, f"{name}_stride", array.strides[0])
+        for name in ("row_low", "row_high", "row_part"):
+            if name in kept:
+                setattr(native, name, kept[name].ctypes.data + 4 * first)
+        scratch = np.zeros(library.maskupe_scratch_size(native) // 4 + 1, np.float32)
+        library.maskupe_render(native, 0, last - first, scratch.ctypes.data)
+        if target is not out:
+            out[...] = target
+
+    return strip, max(1, STRIP_PIXELS // job.width)
+
+
+def _common(job: Job) -> tuple[NativeJob, dict[str, npt.NDArray[Any]]]:
+    """What all strips of a job share, and the arrays that it points into, by field."""
+    arranged = arrange(job.maps, job.strength, job.image.dtype)
+    kept: dict[str, npt.NDArray[Any]] = {
+        "map": arranged.map,
+        "table": arranged.table,
+        "guide": arranged.guide,
+    }
+    native = NativeJob(
+        width=job.width,
+        channels=job.image.shape[2],
+        depth=_DEPTHS[job.image.dtype],
+        kind=arranged.kind,
+        count=arranged.count,
+        knots=arranged.knots,
+        guide_inputs=arranged.inputs,
+        strength=job.strength,
+        ceiling=arranged.ceiling,
+    )
+    if arranged.shape is not None:
+        rows = job.frame.rows(0, job.height, arranged.shape[0])
+        columns = job.frame.columns(arranged.shape[1])
+        part = np.pad(columns.fraction, (0, _COLUMN_PAD))
+        native.map_columns = arranged.shape[1]
+        kept |= {"row_low": rows.low, "row_high": rows.high, "row_part": rows.fraction}
+        kept |= {"column_low": columns.low, "column_high": columns.high}
+        kept |= {"column_part": part, "column_part3": np.repeat(part, 3)}
+    for name, array in kept.items():
+        setattr(native, name, array.ctypes.data)
+    return native, kept
+
+
+def _has_whole_rows(array: npt.NDArray[Any]) -> bool:
+    """Whether the pixels of each row lie one after the other without gaps."""
+    expected = array.itemsize
+    for length, stride in zip(array.shape[:0:-1], array.strides[:0:-1], strict=True):
+        if length > 1 and stride != expected:
+            return False
+        expected *= length
+    return True
+
+
+def _whole_rows(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return array if _has_whole_rows(array) else np.ascontiguousarray(array)

@@ -1,0 +1,120 @@
+"""Brings a map into the order of memory in which the kernel reads it.
+
+The kernel's headers say what each kind's ``map``, ``table`` and ``guide`` hold.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from maskupe.maps import AffineGrid, CurveMaps, GainGrid, Guide, LookUpTable, Maps, ToneCurves
+
+Floats = npt.NDArray[np.float32]
+
+TONE, CURVE, GAIN, AFFINE, TABLE = range(5)
+
+
+def _nothing() -> Floats:
+    """What the kernel is pointed to where a kind has no such array."""
+    return np.zeros(1, np.float32)
+
+
+@dataclass(frozen=True)
+class Arranged:
+    """One map as the kernel wants it.
+
+    Attributes:
+        kind: the kernel's number of the kind.
+        count: curve steps, luma bins, table entries or nodes.
+        map: rows, columns first (but for curves: rows, steps, columns).
+        shape: (rows, columns) of the map, None where it has none.
+        table, guide, knots, inputs, ceiling: where the kind has them.
+    """
+
+    kind: int
+    count: int
+    map: Floats = field(default_factory=_nothing)
+    shape: tuple[int, int] | None = None
+    table: Floats = field(default_factory=_nothing)
+    guide: Floats = field(default_factory=_nothing)
+    knots: int = 0
+    inputs: int = 0
+    ceiling: tuple[float, ...] = (1.0, 1.0, 1.0)
+
+
+def arrange(maps: Maps, strength: float, dtype: np.dtype[Any]) -> Arranged:
+    """Arranges any kind of map for pixels of ``dtype``."""
+    if isinstance(maps, ToneCurves):
+        return _tone_curves(maps, strength, dtype)
+    if isinstance(maps, CurveMaps):
+        planes = np.ascontiguousarray(maps.maps.transpose(2, 0, 3, 1))
+        return Arranged(CURVE, maps.maps.shape[0], planes, _rows_columns(maps.maps))
+    if isinstance(maps, GainGrid):
+        cells = np.ascontiguousarray(maps.grid.transpose(2, 3, 1, 0))
+        return Arranged(GAIN, maps.grid.shape[1], cells, _rows_columns(maps.grid))
+    if isinstance(maps, AffineGrid):
+        cells = np.ascontiguousarray(maps.grid.transpose(3, 4, 2, 0, 1))
+        return Arranged(
+            AFFINE,
+            maps.grid.shape[2],
+            cells,
+            _rows_columns(maps.grid),
+            guide=_guide(maps.guide),
+            knots=maps.guide.shifts.shape[1],
+            inputs=maps.guide.matrix.shape[1],
+        )
+    return _look_up_table(maps)
+
+
+def _rows_columns(planes: Floats) -> tuple[int, int]:
+    return planes.shape[-2], planes.shape[-1]
+
+
+def _tone_curves(maps: ToneCurves, strength: float, dtype: np.dtype[Any]) -> Arranged:
+    gain = maps.table
+    if gain.shape[1] == 1:
+        gain = np.repeat(gain, 2, axis=1)
+    entries = gain.shape[1]
+    if dtype == np.uint8:
+        colour = np.arange(256, dtype=np.float32) / np.float32(255)
+        place = np.sqrt(colour) * np.float32(entries - 1)
+        low = np.minimum(place.astype(np.int32), entries - 2)
+        part = place - low
+        values = gain[:, low] + part * (gain[:, low + 1] - gain[:, low])
+        table = np.ascontiguousarray(colour * values ** np.float32(strength))
+    else:
+        table = np.stack([gain, np.diff(gain, axis=1, append=gain[:, -1:])], axis=2)
+    return Arranged(
+        TONE,
+        entries,
+        np.ascontiguousarray(maps.residual.transpose(1, 2, 0)),
+        _rows_columns(maps.residual),
+        table=np.ascontiguousarray(table, np.float32),
+        ceiling=tuple(float(value) for value in maps.ceiling),
+    )
+
+
+def _guide(guide: Guide) -> Floats:
+    """Matrix, bias and the curves with sorted knots and the lines between them."""
+    parts = [guide.matrix.ravel(), guide.bias, guide.mix_bias]
+    for shifts, slopes, mix in zip(guide.shifts, guide.slopes, guide.mix, strict=True):
+        order = np.argsort(shifts, kind="stable")
+        knots = shifts[order]
+        steps = slopes[order].astype(np.float64) * float(mix)
+        lines = np.concatenate([[0.0], np.cumsum(steps)])
+        intercepts = np.concatenate([[0.0], -np.cumsum(steps * knots)])
+        parts += [knots, steps, lines, intercepts]
+    return np.concatenate([np.asarray(part, np.float32) for part in parts])
+
+
+def _look_up_table(maps: LookUpTable) -> Arranged:
+    table = maps.table
+    if table.shape[-1] == 1:
+        table = np.tile(table, (1, 2, 2, 2))
+    entries = np.zeros((*table.shape[1:], 4), np.float32)
+    entries[..., :3] = table.transpose(1, 2, 3, 0)
+    return Arranged(TABLE, table.shape[-1], table=entries)

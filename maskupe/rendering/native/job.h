@@ -1,0 +1,55 @@
+/* What the kernel is given: pixels, blend weight, sampling positions and one map, arranged.
+ *
+ * The Python side (job.py of this folder) fills this structure, has checked every shape, and keeps
+ * the memory alive. Strides are in bytes; inside a row everything is contiguous. */
+#ifndef MASKUPE_JOB_H
+#define MASKUPE_JOB_H
+
+#include <stdint.h>
+#include <string.h>
+
+enum { KIND_TONE, KIND_CURVE, KIND_GAIN, KIND_AFFINE, KIND_TABLE };
+enum { DEPTH_U8, DEPTH_U16, DEPTH_F32 };
+
+typedef struct {
+    const uint8_t *image;
+    uint8_t *out;
+    const uint8_t *weight;           /* float rows */
+    const uint8_t *a, *b;            /* the areas, one byte per pixel */
+    int64_t image_stride, out_stride, weight_stride, a_stride, b_stride;
+    const int32_t *row_low, *row_high;       /* map rows around each row of the region */
+    const float *row_part;                   /* how far it lies towards the second */
+    const int32_t *column_low, *column_high;
+    const float *column_part;                /* padded by PAD */
+    const float *column_part3;               /* each value three times, padded by 3 PAD */
+    const float *map;                /* see each kind */
+    const float *table;
+    const float *guide;
+    int32_t width, channels, depth, kind;
+    int32_t map_columns;
+    int32_t count;                   /* curve steps, luma bins, table entries or nodes */
+    int32_t knots, guide_inputs;
+    float strength;
+    float ceiling[3];
+} Job;
+
+/* Pixels that one pass works on: what it keeps per tile stays in the first-level cache. */
+#define TILE 128
+/* Loops run over whole groups of pixels, so that no scalar remainder loops are needed. */
+#define PAD 8
+#define COLOURS (3 * (TILE + PAD))
+
+/* One row of one tile: r, g, b interleaved. */
+typedef struct {
+    _Alignas(64) float raw[COLOURS];     /* stored units */
+    _Alignas(64) float unit[COLOURS];    /* clipped to 0..1, NaN as 0 */
+    _Alignas(64) float change[COLOURS];  /* enhanced - unit */
+    _Alignas(64) float weight[TILE + PAD];
+} Row;
+
+static inline int round_up(int n) { return (n + PAD - 1) / PAD * PAD; }
+static inline float at_least(float x, float low) { return x > low ? x : low; }
+static inline float at_most(float x, float high) { return x < high ? x : high; }
+static inline float clamp01(float x) { return at_most(at_least(x, 0.0f), 1.0f); }
+
+#endif

@@ -1,0 +1,157 @@
+/* Stored pixels to r, g, b and back; the one place where the effect is blended in. */
+#ifndef MASKUPE_PIXELS_H
+#define MASKUPE_PIXELS_H
+
+#include <string.h>
+
+#include "job.h"
+
+#define LUMA_R 0.299f
+#define LUMA_G 0.587f
+#define LUMA_B 0.114f
+
+static const int DEPTH_BYTES[3] = {1, 2, 4};
+static const float DEPTH_WHITE[3] = {255.0f, 65535.0f, 1.0f};
+
+enum { WEIGHT_NONE, WEIGHT_SOME, WEIGHT_FULL };
+
+/* Whether all, some or none of n weights are one. Their bits are compared as integers, which
+ * orders them as the non-negative numbers that they are; a negative weight counts as zero. */
+static int scan_weight(const float *weight, int n) {
+    int32_t low = INT32_MAX, high = INT32_MIN;
+    for (int i = 0; i < n; i++) {
+        int32_t bits;
+        memcpy(&bits, weight + i, 4);
+        low = bits < low ? bits : low;
+        high = bits > high ? bits : high;
+    }
+    if (high <= 0) return WEIGHT_NONE;
+    return low == 0x3f800000 && high == 0x3f800000 ? WEIGHT_FULL : WEIGHT_SOME;
+}
+
+#define LOAD(type)                                                                              \
+    static void load_##type(const type *p, int channels, int n, float *restrict raw) {          \
+        if (channels == 3)                                                                      \
+            for (int i = 0; i < 3 * n; i++) raw[i] = (float)p[i];                               \
+        else if (channels == 4)                                                                 \
+            for (int i = 0; i < n; i++)                                                         \
+                for (int c = 0; c < 3; c++) raw[3 * i + c] = (float)p[4 * i + c];               \
+        else                                                                                    \
+            for (int i = 0; i < n; i++)                                                         \
+                for (int c = 0; c < 3; c++) raw[3 * i + c] = (float)p[channels * i];            \
+    }
+LOAD(uint8_t)
+LOAD(uint16_t)
+
+/* Floats are moved as bits, so that a signalling NaN stays what it is. */
+static void load_float(const float *p, int channels, int n, float *restrict raw) {
+    if (channels == 3) {
+        memcpy(raw, p, 12 * (size_t)n);
+        return;
+    }
+    for (int i = 0; i < n; i++)
+        for (int c = 0; c < 3; c++)
+            memcpy(raw + 3 * i + c, p + channels * i + (channels == 4 ? c : 0), 4);
+}
+
+/* Fills row->raw and row->unit from n pixels, zeros up to the next whole group. */
+static void load_row(const Job *job, const void *pixels, int n, Row *row) {
+    if (job->depth == DEPTH_U8) load_uint8_t(pixels, job->channels, n, row->raw);
+    else if (job->depth == DEPTH_U16) load_uint16_t(pixels, job->channels, n, row->raw);
+    else load_float(pixels, job->channels, n, row->raw);
+    int end = 3 * round_up(n);
+    for (int i = 3 * n; i < end; i++) row->raw[i] = 0.0f;
+    const float scale = 1.0f / DEPTH_WHITE[job->depth];
+    for (int i = 0; i < end; i++) row->unit[i] = clamp01(row->raw[i] * scale);
+}
+
+/* The weights that count: zero where alpha is zero. */
+#define EFFECTIVE(type)                                                                         \
+    static void weight_##type(const type *p, int channels, int n, const float *weight,          \
+                              float *restrict to) {                                             \
+        for (int i = 0; i < n; i++)                                                             \
+            to[i] = p[channels * i + channels - 1] == 0 ? 0.0f : at_least(weight[i], 0.0f);     \
+    }
+EFFECTIVE(uint8_t)
+EFFECTIVE(uint16_t)
+EFFECTIVE(float)
+
+static const float *effective_weight(const Job *job, const void *pixels, const float *weight,
+                                     int n, Row *row) {
+    if (job->channels % 2) return weight;
+    if (job->depth == DEPTH_U8) weight_uint8_t(pixels, job->channels, n, weight, row->weight);
+    else if (job->depth == DEPTH_U16)
+        weight_uint16_t(pixels, job->channels, n, weight, row->weight);
+    else weight_float(pixels, job->channels, n, weight, row->weight);
+    return row->weight;
+}
+
+static inline uint8_t encode_uint8_t(float v) { return (uint8_t)(int)(at_most(at_least(v, 0.0f), 255.0f) + 0.5f); }
+static inline uint16_t encode_uint16_t(float v) { return (uint16_t)(int)(at_most(at_least(v, 0.0f), 65535.0f) + 0.5f); }
+
+/* Integers: raw + 0 * change rounds to raw, so a weight of zero keeps them without a choice. */
+#define STORE(type)                                                                             \
+    static void store_##type(const type *p, int channels, int n, const Row *row,                \
+                             const float *weight, float white, type *to) {                      \
+        const float *raw = row->raw, *change = row->change;                                     \
+        if (channels == 3 && !weight) {                                                         \
+            for (int i = 0; i < 3 * n; i++) to[i] = encode_##type(raw[i] + white * change[i]);  \
+        } else if (channels >= 3) {                                                             \
+            for (int i = 0; i < n; i++) {                                                       \
+                float w = (weight ? at_least(weight[i], 0.0f) : 1.0f) * white;                  \
+                for (int c = 0; c < 3; c++)                                                     \
+                    to[channels * i + c] =                                                      \
+                        encode_##type(raw[3 * i + c] + w * change[3 * i + c]);                  \
+                if (channels == 4) to[4 * i + 3] = p[4 * i + 3];                                \
+            }                                                                                   \
+        } else {                                                                                \
+            for (int i = 0; i < n; i++) {                                                       \
+                float w = (weight ? at_least(weight[i], 0.0f) : 1.0f) * white;                  \
+                float luma = LUMA_R * change[3 * i] + LUMA_G * change[3 * i + 1] +              \
+                             LUMA_B * change[3 * i + 2];                                        \
+                to[channels * i] = encode_##type(raw[3 * i] + w * luma);                        \
+                if (channels == 2) to[2 * i + 1] = p[2 * i + 1];                                \
+            }                                                                                   \
+        }                                                                                       \
+    }
+STORE(uint8_t)
+STORE(uint16_t)
+
+/* Floats with a weight of zero are not computed with: their bits are chosen. */
+static inline float blend(float raw, float w, float change) {
+    return w > 0.0f ? raw + w * change : raw;
+}
+
+static void store_float(const float *p, int channels, int n, const Row *row, const float *weight,
+                        float *to) {
+    const float *raw = row->raw, *change = row->change;
+    if (channels == 3 && !weight) {
+        for (int i = 0; i < 3 * n; i++) to[i] = raw[i] + change[i];
+        return;
+    }
+    for (int i = 0; i < n; i++) {
+        float w = weight ? weight[i] : 1.0f;
+        if (channels >= 3) {
+            for (int c = 0; c < 3; c++)
+                to[channels * i + c] = blend(raw[3 * i + c], w, change[3 * i + c]);
+        } else {
+            float luma = LUMA_R * change[3 * i] + LUMA_G * change[3 * i + 1] +
+                         LUMA_B * change[3 * i + 2];
+            to[channels * i] = blend(raw[3 * i], w, luma);
+        }
+        if (channels % 2 == 0) memcpy(to + channels * i + channels - 1, p + channels * i + channels - 1, 4);
+    }
+}
+
+/* Writes n pixels; weight is NULL where all are one. `pixels` and `to` may be the same. */
+static void store_row(const Job *job, const void *pixels, int n, const Row *row,
+                      const float *weight, void *to) {
+    const float white = DEPTH_WHITE[job->depth];
+    if (job->depth == DEPTH_U8)
+        store_uint8_t(pixels, job->channels, n, row, weight, white, to);
+    else if (job->depth == DEPTH_U16)
+        store_uint16_t(pixels, job->channels, n, row, weight, white, to);
+    else store_float(pixels, job->channels, n, row, weight, to);
+}
+
+#endif

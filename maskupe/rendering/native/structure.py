@@ -1,0 +1,24 @@
+"""The kernel's job structure as ctypes sees it: the same fields as ``job.h``, in order."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import ClassVar
+
+_POINTER, _LONG, _INT, _FLOAT = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32, ctypes.c_float
+
+
+class NativeJob(ctypes.Structure):
+    """``Job`` of ``job.h``; pointers are addresses of arrays that the caller keeps alive."""
+
+    _fields_: ClassVar = [
+        *((name, _POINTER) for name in ("image", "out", "weight", "a", "b")),
+        *((f"{name}_stride", _LONG) for name in ("image", "out", "weight", "a", "b")),
+        *((name, _POINTER) for name in ("row_low", "row_high", "row_part")),
+        *((name, _POINTER) for name in ("column_low", "column_high", "column_part")),
+        *((name, _POINTER) for name in ("column_part3", "map", "table", "guide")),
+        *((name, _INT) for name in ("width", "channels", "depth", "kind", "map_columns")),
+        *((name, _INT) for name in ("count", "knots", "guide_inputs")),
+        ("strength", _FLOAT),
+        ("ceiling", _FLOAT * 3),
+    ]
