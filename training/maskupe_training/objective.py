@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from maskupe.losses import MaskedLoss, area_mean
 from maskupe.networks.apply import Enhanced
-from maskupe.networks.base import LocalNetwork
+from maskupe.networks.base import LocalNetwork, low_resolution
 from maskupe.networks.build import Network
 from maskupe_training.recipe import LossRecipe
 
@@ -15,13 +15,17 @@ from maskupe_training.recipe import LossRecipe
 class Objective(nn.Module):
     """Loss of a batch under the network; calls global networks without the areas.
 
-    Attributes:
+    Args:
         network: what is trained.
+        loss: the recipe's loss.
+        stride: the maps are predicted from every pixel, but applied to and judged on every
+            ``stride``-th row and column only, which costs less; 1 judges all.
     """
 
-    def __init__(self, network: Network, loss: LossRecipe) -> None:
+    def __init__(self, network: Network, loss: LossRecipe, stride: int = 1) -> None:
         super().__init__()
         self.network = network
+        self._stride = stride
         self._loss = MaskedLoss(
             loss.base, loss.alpha, loss.beta, loss.gamma, loss.smooth_target, loss.two_areas
         )
@@ -34,16 +38,27 @@ class Objective(nn.Module):
             areas: float (N, 2, H, W), A and B.
             target: float (N, 3, H, W).
         """
-        enhanced = enhance(self.network, image, areas)
+        maps = predict(self.network, image, areas)
+        s = self._stride
+        image, areas, target = (full[..., ::s, ::s] for full in (image, areas, target))
+        enhanced = self.network.apply(maps, image, areas)
         terms = self._loss(enhanced, image, target, areas)
         with torch.no_grad():
             terms["psnr_a"] = psnr_in(enhanced.image, target, areas[:, 0]).mean()
         return terms
 
 
+def predict(network: Network, image: Tensor, areas: Tensor) -> tuple[Tensor, ...]:
+    """The maps' tensors of a global or a local network."""
+    low = low_resolution(image)
+    if isinstance(network, LocalNetwork):
+        return network.predict(low, low_resolution(areas))
+    return network.predict(low)
+
+
 def enhance(network: Network, image: Tensor, areas: Tensor) -> Enhanced:
     """What a global or a local network makes of images in areas."""
-    enhanced = network(image, areas) if isinstance(network, LocalNetwork) else network(image)
+    enhanced = network.apply(predict(network, image, areas), image, areas)
     assert isinstance(enhanced, Enhanced)
     return enhanced
 

@@ -80,6 +80,7 @@ class TrainingRecipe:
         workers: processes that prepare samples; 0 prepares them in the training process.
         ema: decay of the running average of the weights, which is validated and exported; 0 for
             none.
+        stride: rows and columns apart of the pixels that the loss is taken on; 1 for all.
         validate_every: steps between validations, each of which also writes a checkpoint.
         precision: ``auto`` (mixed where there is CUDA, else 32 bits) or a Fabric precision.
     """
@@ -88,11 +89,12 @@ class TrainingRecipe:
     batch: int = 16
     workers: int = 0
     ema: float = 0.0
+    stride: int = 1
     validate_every: int = 500
     precision: str = "auto"
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "validate_every"):
+        for name in ("steps", "batch", "stride", "validate_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"training.{name} is {getattr(self, name)}.", "Give 1 or more.")
         if not 0 <= self.ema < 1:

@@ -80,7 +80,7 @@ def fit(recipe: Recipe, run: Run) -> Path:
         raise InputError(f"{run.out} holds a training.", "Use --resume, or another --out.")
     fabric = _fabric(recipe, run)
     torch.manual_seed(recipe.seed)
-    objective = Objective(build(resolve(recipe.model)), recipe.loss)
+    objective = Objective(build(resolve(recipe.model)), recipe.loss, recipe.training.stride)
     how = recipe.optimizer
     optimizer = torch.optim.Adam(objective.parameters(), how.rate, weight_decay=how.weight_decay)
     step, best = 0, -math.inf
