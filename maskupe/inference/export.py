@@ -1,0 +1,166 @@
+"""Exports a network to an ONNX graph that takes its weights from the weight file itself.
+
+The graph's initialisers point into the ``.safetensors`` file by offset and length, so the
+weights are shipped once. What is no weight (constant matrices) stays in the graph.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from maskupe import weightfile
+from maskupe.context import NETWORK_SIZE
+from maskupe.errors import WeightsError
+from maskupe.inference.onnx_backend import DIGEST_KEY, KIND_KEY, OnnxPredictor
+from maskupe.inference.torch_backend import TorchPredictor
+from maskupe.maps import tensor_names
+from maskupe.networks.base import GlobalNetwork, LocalNetwork
+
+_OPSET = 18
+#: A graph's maps may differ from torch's by this much, relative to the map's largest value.
+TOLERANCE = 1e-3
+# Smaller tensors are not worth a reference into the file (and shapes must be in the graph).
+_SMALL = 256
+
+
+class _Prediction(nn.Module):
+    """``predict`` as the module's forward, which is what gets exported."""
+
+    def __init__(self, network: GlobalNetwork | LocalNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, context: Tensor, areas: Tensor | None = None) -> tuple[Tensor, ...]:
+        if isinstance(self.network, LocalNetwork):
+            assert areas is not None
+            return self.network.predict(context, areas)
+        return self.network.predict(context)
+
+
+def export_onnx(network: GlobalNetwork | LocalNetwork, path: Path | str) -> Path:
+    """Writes the graph beside a weight file, and checks that it computes the same.
+
+    Args:
+        network: what :func:`maskupe.networks.build.load` made of that file.
+        path: the ``.safetensors`` file.
+
+    Returns:
+        The path of the ``.onnx`` file.
+
+    Raises:
+        WeightsError: if the graph cannot be written, or differs from torch by more than 1e-3.
+    """
+    path = Path(path)
+    graph = _exported(network.eval())
+    _refer_to_weights(graph, path)
+    for key, value in ((DIGEST_KEY, weightfile.digest(path)), (KIND_KEY, network.kind.__name__)):
+        entry = graph.metadata_props.add()
+        entry.key, entry.value = key, value
+    target = path.with_suffix(".onnx")
+    weightfile.replace_file(target, graph.SerializeToString())
+    try:
+        _compare(target, path)
+    except WeightsError:
+        target.unlink()
+        raise
+    return target
+
+
+def _exported(network: GlobalNetwork | LocalNetwork) -> Any:
+    """The network's prediction as an ``onnx.ModelProto`` with all weights inside."""
+    names = ["context", "areas"][: 2 if isinstance(network, LocalNetwork) else 1]
+    channels = {"context": 3, "areas": 2}
+    shapes = [(1, channels[name], NETWORK_SIZE, NETWORK_SIZE) for name in names]
+    with _quiet():
+        program = torch.onnx.export(
+            _Prediction(network),
+            tuple(torch.zeros(shape) for shape in shapes),
+            input_names=names,
+            output_names=list(tensor_names(network.kind)),
+            opset_version=_OPSET,
+            dynamo=True,
+            # ONNX Runtime optimises when it loads; folding here would only copy weights.
+            optimize=False,
+            verbose=False,
+        )
+    assert program is not None
+    graph = program.model_proto
+    _strip(graph.graph)
+    return graph
+
+
+def _strip(graph: Any) -> None:
+    """Drops what only the exporter's authors need: stack traces with paths, intermediate types."""
+    for part in (*graph.node, *graph.input, *graph.output, *graph.initializer, graph):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    graph.ClearField("value_info")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter warns of packages that it does not need here."""
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def _refer_to_weights(graph: Any, path: Path) -> None:
+    """Replaces the initialisers' bytes by references to equal bytes in the weight file."""
+    import onnx
+    from onnx import numpy_helper
+
+    header, arrays = weightfile.read(path)
+    places = {
+        array.tobytes(): header.tensors[name]
+        for name, array in arrays.items()
+        if array.nbytes >= _SMALL
+    }
+    for tensor in graph.graph.initializer:
+        place = places.get(numpy_helper.to_array(tensor).tobytes())
+        if place is None:
+            continue
+        tensor.ClearField("raw_data")
+        tensor.ClearField("float_data")
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+        reference = {"location": path.name, "offset": place.offset, "length": place.length}
+        for key, value in reference.items():
+            entry = tensor.external_data.add()
+            entry.key, entry.value = key, str(value)
+
+
+def _compare(graph: Path, path: Path) -> None:
+    """Raises WeightsError unless ONNX Runtime's maps equal torch's on a random image."""
+    random = np.random.default_rng(0)
+    size = NETWORK_SIZE
+    context = random.random((size, size, 3), np.float32) ** 2
+    areas = np.zeros((2, size, size), np.float32)
+    areas[0, : size // 2] = 1.0
+    areas[1, size // 2 : size // 2 + size // 8] = 1.0
+    ours = OnnxPredictor(graph, path, path.stem).predict(context, areas)
+    reference = TorchPredictor(path, path.stem, "cpu").predict(context, areas)
+    for name in tensor_names(type(reference)):
+        expected, got = _part(reference, name), _part(ours, name)
+        allowed = TOLERANCE * max(1.0, float(np.abs(expected).max()))
+        if float(np.abs(expected - got).max()) > allowed:
+            raise WeightsError(f"The exported graph differs from PyTorch in {name!r}.")
+
+
+def _part(maps: Any, name: str) -> Any:
+    """An array of a map by its name, ``guide.matrix`` and the like too."""
+    for step in name.split("."):
+        maps = getattr(maps, step)
+    return maps

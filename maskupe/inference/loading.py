@@ -1,0 +1,114 @@
+"""Finds a model's files, a device for it and the engine that runs it best there."""
+
+from __future__ import annotations
+
+import ctypes.util
+import logging
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+from maskupe import registry
+from maskupe.errors import InputError, WeightsError
+from maskupe.inference.predictor import Predictor
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+_log = logging.getLogger(__name__)
+
+_NEEDS_TORCH = "Install PyTorch with: pip install 'maskupe[torch]'"
+
+
+def load_predictor(
+    model: str | Path = "default", device: str = "auto", *, threads: int | None = None
+) -> Predictor:
+    """Loads a model.
+
+    Args:
+        model: a registry name, or the path of a ``.safetensors`` file.
+        device: ``"auto"`` takes CUDA where there is one and the CPU elsewhere (at 256×256 Apple's
+            GPU gains nothing over ONNX Runtime); ``"cpu"``, ``"cuda"`` or ``"mps"`` insist.
+        threads: how many threads a prediction may use in ONNX Runtime; up to four if ``None``.
+
+    Raises:
+        UnknownModelError: for a name that is not in the registry.
+        WeightsError: for weights that are missing, damaged or of another network.
+        InputError: for a device that does not exist here.
+    """
+    path, name = _locate(model)
+    chosen = choose_device(device)
+    graph = path.with_suffix(".onnx")
+    if chosen == "cpu" and graph.is_file():
+        from maskupe.inference.onnx_backend import OnnxPredictor, StaleGraphError
+
+        try:
+            return OnnxPredictor(graph, path, name, threads)
+        except StaleGraphError as error:
+            if not _has_torch():
+                raise
+            _log.warning("%s PyTorch is used instead.", error)
+    if not _has_torch():
+        if not path.is_file():
+            raise WeightsError(f"There is no weight file {path}.", "Check the name of the file.")
+        raise WeightsError(f"{path.name} has no ONNX graph beside it.", _NEEDS_TORCH)
+    from maskupe.inference.torch_backend import TorchPredictor
+
+    return TorchPredictor(path, name, chosen)
+
+
+def _locate(model: str | Path) -> tuple[Path, str]:
+    """The weight file of a name or path, and what the model is called."""
+    if isinstance(model, Path) or model.endswith(".safetensors"):
+        path = Path(model)
+        return path, path.stem
+    config = registry.resolve(model)
+    found = registry.weights_path(config)
+    if found is None:
+        raise WeightsError(
+            f"No weights are installed for the model {config.name}.",
+            f"Installed are: {', '.join(registry.available()) or 'none'}.",
+        )
+    return found, config.name
+
+
+def choose_device(device: str) -> str:
+    """The device that a wish comes to: ``"cpu"``, ``"cuda"`` or ``"mps"``.
+
+    Raises:
+        InputError: for an unknown device, or one that this machine does not have.
+    """
+    if device not in DEVICES:
+        raise InputError(f"The device {device!r} is unknown.", f"Use one of {', '.join(DEVICES)}.")
+    if device == "cpu":
+        return "cpu"
+    if device == "auto":
+        # Importing torch costs a second or two, so only where it could be of use.
+        return "cuda" if _may_have_cuda() and _has_torch() and _works("cuda") else "cpu"
+    if not _has_torch():
+        raise InputError(f"The device {device} needs PyTorch.", _NEEDS_TORCH)
+    if not _works(device):
+        raise InputError(
+            f"PyTorch finds no {device} device on this machine.", "Use the device auto or cpu."
+        )
+    return device
+
+
+def _has_torch() -> bool:
+    return find_spec("torch") is not None
+
+
+def _may_have_cuda() -> bool:
+    """Whether NVIDIA's driver is installed, as far as can be told without loading it."""
+    if sys.platform == "darwin":
+        return False
+    if sys.platform == "win32":
+        return ctypes.util.find_library("nvcuda") is not None
+    return any(Path(node).exists() for node in ("/dev/nvidiactl", "/dev/dxg"))
+
+
+def _works(device: str) -> bool:
+    import torch
+
+    if device == "cuda":
+        return torch.cuda.is_available()
+    return torch.backends.mps.is_available()

@@ -1,0 +1,106 @@
+"""What both engines share: the checks around a prediction."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from maskupe import maps as kinds
+from maskupe.context import NETWORK_SIZE
+from maskupe.errors import MaskUPEError, WeightsError
+from maskupe.registry import ModelConfig
+
+Float = npt.NDArray[np.float32]
+
+# Number of axes of every array, and the most cells that one may have along an axis: a graph that
+# came from somewhere else must not make the renderer allocate what it likes.
+_AXES: Mapping[str, Mapping[str, int]] = {
+    "AffineGrid": {
+        "grid": 5,
+        "guide.matrix": 2,
+        "guide.bias": 1,
+        "guide.shifts": 2,
+        "guide.slopes": 2,
+        "guide.mix": 1,
+        "guide.mix_bias": 1,
+    },
+    "GainGrid": {"grid": 4},
+    "CurveMaps": {"maps": 4},
+    "ToneCurves": {"table": 2, "residual": 3, "ceiling": 1},
+    "LookUpTable": {"table": 4},
+}
+_MOST_CELLS = 4096
+
+
+def has_batch_axis(name: str) -> bool:
+    """Whether a network predicts this array per image; the guide's parameters are constants."""
+    return not name.startswith("guide.")
+
+
+class Predictor(ABC):
+    """A loaded network. Safe to use from several threads.
+
+    Attributes:
+        name: the model's registry name, or the weight file's stem.
+        kind: the kind of map that it predicts.
+        metadata: what the weight file says about itself; see :mod:`maskupe.weightfile`.
+        learned_transition: whether the network makes the transition in B itself.
+        backend: ``"onnxruntime"`` or ``"torch"``.
+        device: ``"cpu"``, ``"cuda"`` or ``"mps"``.
+    """
+
+    backend: ClassVar[str]
+
+    def __init__(
+        self, name: str, config: ModelConfig, metadata: Mapping[str, str], kind: type, device: str
+    ) -> None:
+        self.name = name
+        self.kind = kind
+        self.metadata = metadata
+        self.learned_transition = config.learned_transition
+        self.device = device
+
+    def predict(self, context: Float, areas: Float) -> kinds.Maps:
+        """Runs the network.
+
+        Args:
+            context: float32 (256, 256, 3), display-encoded 0…1; what exceeds that is clipped.
+            areas: float32 (2, 256, 256), the shares of A and B in each pixel, 0…1. Global
+                networks ignore them.
+
+        Raises:
+            ValueError: for arrays of another shape.
+            MaskUPEError: if the network's answer is not finite.
+        """
+        size = NETWORK_SIZE
+        if context.shape != (size, size, 3) or areas.shape != (2, size, size):
+            raise ValueError(
+                f"Expected ({size}, {size}, 3) and (2, {size}, {size}), "
+                f"got {context.shape} and {areas.shape}."
+            )
+        planes = np.clip(context.transpose(2, 0, 1)[None], 0.0, 1.0).astype(np.float32)
+        arrays = self._run(np.ascontiguousarray(planes), np.ascontiguousarray(areas[None]))
+        self._check(arrays)
+        return kinds.from_arrays(self.kind, arrays)
+
+    @abstractmethod
+    def _run(self, context: Float, areas: Float) -> dict[str, npt.NDArray[Any]]:
+        """Named arrays without batch axis from (1, 3, 256, 256) and (1, 2, 256, 256)."""
+
+    def _check(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        for name, axes in _AXES[self.kind.__name__].items():
+            array = arrays[name]
+            if array.ndim != axes or max(array.shape) > _MOST_CELLS:
+                raise WeightsError(
+                    f"The model {self.name} answers {name!r} in the shape {array.shape}.",
+                    "Export it again.",
+                )
+            if not np.all(np.isfinite(array)):
+                raise MaskUPEError(
+                    f"The model {self.name} gave no usable answer for this image.",
+                    "Try another model.",
+                )
