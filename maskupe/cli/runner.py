@@ -36,12 +36,6 @@ def run(app: typer.Typer, name: str, arguments: Sequence[str]) -> int:
         status = typer.main.get_command(app).main(wanted, prog_name=name, standalone_mode=False)
         sys.stdout.flush()
         return status if isinstance(status, int) else 0
-    except _UsageError as error:
-        say(name, _sentence(error.format_message()), f"See '{name} --help'.")  # type: ignore[attr-defined]
-        status = BAD_INPUT
-    except MaskUPEError as error:
-        say(name, str(error))
-        status = error.exit_status
     except (KeyboardInterrupt, typer.Abort):
         say(name, "Stopped.")
         return INTERRUPTED
@@ -49,19 +43,26 @@ def run(app: typer.Typer, name: str, arguments: Sequence[str]) -> int:
         # The reader of our output has gone; keep the interpreter from complaining at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILURE
-    except MemoryError:
-        say(name, "There is not enough memory.", "Close other programs, or crop the picture.")
-        status = FAILURE
     except Exception as error:
-        say(
-            name,
-            _sentence(f"Something unexpected failed ({type(error).__name__}: {error})"),
-            "Run it again with --debug and report what it prints.",
-        )
-        status = FAILURE
-    if debug:
-        traceback.print_exc()
-    return status
+        if debug:
+            traceback.print_exception(error)
+        return _explain(name, error)
+
+
+def _explain(name: str, error: Exception) -> int:
+    """Says what went wrong; returns the exit status."""
+    if isinstance(error, _UsageError):
+        say(name, _sentence(error.format_message()), f"See '{name} --help'.")  # type: ignore[attr-defined]
+        return BAD_INPUT
+    if isinstance(error, MaskUPEError):
+        say(name, str(error))
+        return error.exit_status
+    if isinstance(error, MemoryError):
+        say(name, "There is not enough memory.", "Close other programs, or crop the picture.")
+        return FAILURE
+    what = _sentence(f"Something unexpected failed ({type(error).__name__}: {error})")
+    say(name, what, "Run it again with --debug and report what it prints.")
+    return FAILURE
 
 
 def say(name: str, *sentences: str) -> None:

@@ -1,0 +1,77 @@
+"""``maskupe models``: the registry, with what the installed weight files say about themselves."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from maskupe import registry, weightfile
+from maskupe.errors import WeightsError
+
+
+def show_models(as_json: bool) -> None:
+    """Prints the models to stdout, as a table for people or as JSON for programs."""
+    entries = [describe(name) for name in registry.MODELS]
+    if as_json:
+        sys.stdout.write(json.dumps(entries, indent=1, ensure_ascii=False) + "\n")
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for title in ("name", "conditioning", "measured", "licence", "description"):
+        table.add_column(title, no_wrap=title == "name")
+    for entry in entries:
+        name = f"{entry['name']} (default)" if entry["default"] else entry["name"]
+        measured = _short(entry["metrics"]) if entry["installed"] else "not installed"
+        table.add_row(name, entry["conditioning"], measured, entry["licence"], entry["description"])
+    Console().print(table)
+
+
+def describe(name: str) -> dict[str, Any]:
+    """One model as JSON-ready values; what its weight file says wins over the registry.
+
+    Returns:
+        ``name``, ``default``, ``installed``, ``network``, ``conditioning``,
+        ``learned_transition``, ``licence``, ``description``, ``training_data`` and ``metrics``
+        (the last two as the weight file has them; empty where none is installed). A weight file
+        that cannot be read adds ``problem``.
+    """
+    config = registry.MODELS[name]
+    path = registry.weights_path(config)
+    entry: dict[str, Any] = {
+        "name": config.name,
+        "default": config.name == registry.DEFAULT,
+        "installed": path is not None,
+        "network": config.network,
+        "conditioning": config.conditioning,
+        "learned_transition": config.learned_transition,
+        "licence": config.licence,
+        "description": config.description,
+        "training_data": "",
+        "metrics": {},
+    }
+    if path is None:
+        return entry
+    try:
+        header = weightfile.read_header(path)
+        entry["training_data"] = header.metadata.get("training_data", "")
+        entry["licence"] = header.metadata.get("licence") or config.licence
+        entry["metrics"] = header.json("metrics") or {}
+    except WeightsError as error:
+        entry["installed"] = False
+        entry["problem"] = str(error)
+    return entry
+
+
+def _short(metrics: Any) -> str:
+    """Measurements in one cell; nested ones are left to ``--json``."""
+    if not isinstance(metrics, dict):
+        return ""
+    numbers = [
+        (name, value)
+        for name, value in metrics.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    ]
+    return ", ".join(f"{name} {value:.4g}" for name, value in numbers[:4])

@@ -1,0 +1,237 @@
+"""The command line, from arguments to files, exit statuses and sentences."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+import maskupe
+from maskupe import Enhancer, Transition
+from maskupe.cli import main
+from maskupe.files import read_photo
+from tests import photographs as ph
+from tests.untrained import write_weights
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> str:
+    return str(write_weights(tmp_path_factory.mktemp("weights")))
+
+
+@pytest.fixture
+def photo(tmp_path) -> Path:
+    return ph.save(tmp_path / "photo.png", ph.scene(), dpi=(300, 300), icc_profile=ph.profile())
+
+
+@pytest.fixture
+def mask(tmp_path) -> Path:
+    return ph.save(tmp_path / "mask.png", ph.disc())
+
+
+def sentence(capsys, *arguments: object, status: int = 2) -> str:
+    """Runs a command that must fail; returns the one line that it says on stderr."""
+    assert main([str(argument) for argument in arguments]) == status
+    captured = capsys.readouterr()
+    lines = captured.err.strip().splitlines()
+    assert len(lines) == 1, captured.err
+    assert lines[0].startswith("maskupe: ") and lines[0].endswith(".")
+    assert captured.out == ""
+    return lines[0]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_enhance_writes_what_the_library_gives(tmp_path, weights, mask, capsys, dtype, channels):
+    pixels = ph.scene(channels=channels, dtype=dtype)
+    tifffile.imwrite(
+        tmp_path / "in.tif",
+        pixels,
+        photometric="rgb" if channels > 2 else "minisblack",
+        planarconfig="contig" if channels > 1 else None,
+        extrasamples=["unassalpha"] if channels in (2, 4) else None,
+    )
+    target = tmp_path / "out.tif"
+    command = ["enhance", tmp_path / "in.tif", "--mask", mask, "-o", target, "--model", weights]
+    command += ["--strength", "0.8", "--transition", "6", "--side", "centred", "--device", "cpu"]
+    assert main([str(argument) for argument in command]) == 0
+    captured = capsys.readouterr()
+    assert str(target) in captured.out and captured.err == ""
+    result = read_photo(target).pixels
+
+    enhancer = Enhancer.load(weights, device="cpu")
+    transition = Transition(6, "centred")
+    expected = enhancer.enhance(pixels, ph.disc(), strength=0.8, transition=transition)
+    np.testing.assert_array_equal(result, expected)
+    areas = enhancer.areas(ph.disc(), transition)
+    np.testing.assert_array_equal(result[areas.c], pixels[areas.c])
+    assert not np.array_equal(result[areas.a], pixels[areas.a])
+    if channels in (2, 4):
+        np.testing.assert_array_equal(result[..., -1], pixels[..., -1])
+
+
+def test_enhance_without_a_mask_takes_the_whole_photo(tmp_path, weights, photo):
+    target = tmp_path / "out.png"
+    assert main(["enhance", str(photo), "-o", str(target), "--model", weights]) == 0
+    before, after = read_photo(photo), read_photo(target)
+    changed = (before.pixels != after.pixels).any(axis=2)
+    assert changed.mean() > 0.5
+    assert after.metadata == before.metadata
+
+
+def test_the_mask_is_given_as_the_photo_is_displayed(tmp_path, weights):
+    source = ph.save(tmp_path / "p.jpg", ph.scene(48, 64), exif=ph.exif_block(6), quality=95)
+    mask = ph.save(tmp_path / "m.png", ph.disc(64, 48))
+    target = tmp_path / "out.png"
+    command = ["enhance", str(source), "--mask", str(mask), "-o", str(target), "--model", weights]
+    assert main(command) == 0
+    before, after = read_photo(source).pixels, read_photo(target).pixels
+    assert after.shape == (64, 48, 3)
+    changed = np.argwhere((before != after).any(axis=2))
+    assert abs(changed.mean(axis=0) - (32, 24)).max() < 3
+
+
+def test_a_photo_may_be_replaced(tmp_path, weights, photo, mask):
+    before = read_photo(photo)
+    command = ["enhance", str(photo), "--mask", str(mask), "-o", str(photo), "--model", weights]
+    assert main(command) == 0
+    assert not np.array_equal(read_photo(photo).pixels, before.pixels)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mask.png", "photo.png"]
+
+
+def test_less_depth_is_said_but_is_no_error(tmp_path, weights, capsys):
+    tifffile.imwrite(tmp_path / "a.tif", ph.scene(dtype=np.uint16), photometric="rgb")
+    target = tmp_path / "a.jpg"
+    command = ["enhance", str(tmp_path / "a.tif"), "-o", str(target), "--model", weights]
+    assert main(command) == 0
+    assert "8 bits" in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------------------------- bad input
+
+
+def test_every_slip_is_one_sentence_and_leaves_nothing(tmp_path, weights, photo, mask, capsys):
+    target = tmp_path / "out.png"
+    small = ph.save(tmp_path / "small.png", ph.disc(10, 10))
+    black = ph.save(tmp_path / "black.png", np.zeros((48, 64), np.uint8))
+    (tmp_path / "broken.png").write_bytes(photo.read_bytes()[:300])
+    before = sorted(tmp_path.iterdir())
+
+    def slip(*arguments: object, status: int = 2) -> str:
+        said = sentence(capsys, "enhance", *arguments, status=status)
+        assert sorted(tmp_path.iterdir()) == before
+        return said
+
+    usual = ("--mask", mask, "-o", target, "--model", weights)
+    assert "no file" in slip(tmp_path / "missing.png", *usual)
+    assert "damaged" in slip(tmp_path / "broken.png", *usual)
+    assert "no file" in slip(photo, "--mask", tmp_path / "no.png", "-o", target)
+    assert "10 × 10 and the photo 64 × 48" in slip(photo, "--mask", small, "-o", target)
+    assert "selection is empty" in slip(photo, "--mask", black, "-o", target, "--model", weights)
+    assert "no model 'nonsense'" in slip(photo, "-o", target, "--model", "nonsense")
+    assert "is a directory" in slip(photo, "--mask", mask, "-o", tmp_path)
+    assert "does not say its format" in slip(photo, "-o", tmp_path / "out.bmp")
+    assert "is the mask" in slip(photo, "--mask", mask, "-o", mask)
+    assert "strength" in slip(photo, *usual, "--strength", "9")
+    assert "transition 'wide'" in slip(photo, *usual, "--transition", "wide")
+    assert "out of range" in slip(photo, *usual, "--transition", "-3")
+    assert "side 'above'" in slip(photo, *usual, "--side", "above")
+    assert "device 'abacus'" in slip(photo, *usual, "--device", "abacus")
+    assert "quality 101" in slip(photo, *usual, "--quality", "101")
+    missing = tmp_path / "none.safetensors"
+    slip(photo, "-o", target, "--model", missing, status=1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["enhance"], "PHOTO"),
+        (["enhance", "a.png"], "--output"),
+        (["enhance", "a.png", "-o"], "-o"),
+        (["enhance", "a.png", "-o", "b.png", "--loud"], "--loud"),
+        (["enhance", "a.png", "-o", "b.png", "--strength", "much"], "--strength"),
+        (["develop"], "develop"),
+        (["--nonsense"], "--nonsense"),
+        (["models", "extra"], "extra"),
+        (["batch"], "MANIFEST"),
+    ],
+)
+def test_bad_usage_is_one_sentence(capsys, arguments, part):
+    assert part in sentence(capsys, *arguments)
+
+
+def test_debug_adds_the_traceback(capsys, tmp_path):
+    command = ["enhance", str(tmp_path / "missing.png"), "-o", "out.png"]
+    assert main([*command, "--debug"]) == 2
+    assert "Traceback" in capsys.readouterr().err
+    assert main(command) == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_an_unexpected_failure_is_one_sentence_too(capsys, monkeypatch, photo, tmp_path):
+    def fail(*_args: object) -> None:
+        raise RuntimeError("the sky\nfell down")
+
+    monkeypatch.setattr("maskupe.jobs.read_photo", fail)
+    said = sentence(capsys, "enhance", photo, "-o", tmp_path / "out.png", status=1)
+    assert "RuntimeError: the sky fell down" in said and "--debug" in said
+
+
+# ------------------------------------------------------------------------------------- the rest
+
+
+def test_models_lists_the_registry(capsys):
+    assert main(["models", "--json"]) == 0
+    entries = json.loads(capsys.readouterr().out)
+    names = [entry["name"] for entry in entries]
+    assert {"deepupe-mconcat", "star-dce-mnorm", "deepupe", "star-dce"} <= set(names)
+    assert sum(entry["default"] for entry in entries) == 1
+    for entry in entries:
+        assert entry["network"] and entry["conditioning"] and entry["licence"]
+        if entry["installed"]:
+            assert entry["training_data"] and entry["metrics"]
+    assert main(["models"]) == 0
+    table = capsys.readouterr().out
+    assert all(name in table for name in names)
+
+
+def test_help_names_the_commands(capsys):
+    assert main([]) == 0
+    shown = capsys.readouterr().out
+    assert all(command in shown for command in ("enhance", "models", "batch", "demo"))
+    assert main(["enhance", "--help"]) == 0
+    shown = capsys.readouterr().out
+    for option in ("--mask", "--strength", "--transition", "--side", "--device", "--model"):
+        assert option in shown
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--version", "--debug"]])
+def test_version(capsys, arguments):
+    assert main(arguments) == 0
+    assert capsys.readouterr().out == f"maskupe {maskupe.__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["enhance", "--help"]])
+def test_version_and_help_import_nothing_heavy(arguments):
+    program = (
+        "import sys; from maskupe.cli import main; status = main(sys.argv[1:]); "
+        "heavy = {'torch', 'cv2', 'numpy', 'onnxruntime', 'rich', 'tifffile'} & set(sys.modules);"
+        "sys.exit(f'imported {heavy}' if heavy else status)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_reader_that_goes_away_is_no_traceback():
+    done = subprocess.run(
+        f"{sys.executable} -m maskupe.cli models --json | head -c 1",
+        shell=True,
+        capture_output=True,
+        text=True,
+    )
+    assert "Traceback" not in done.stderr and "Exception" not in done.stderr
