@@ -19,9 +19,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
@@ -37,8 +36,7 @@ FLAGS = [
 ]
 
 
-@dataclass(frozen=True)
-class Platform:
+class Platform(NamedTuple):
     """What is built for one platform.
 
     Attributes:
