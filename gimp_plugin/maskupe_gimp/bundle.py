@@ -36,7 +36,7 @@ def source() -> Path:
 
 def daemon_command() -> list[str]:
     """The command line that starts the daemon of this installation."""
-    return [sys.executable, "-m", "maskupe_daemon.cli", "run"]
+    return [sys.executable, "-m", "maskupe_daemon", "run"]
 
 
 def client_modules() -> list[Path]:

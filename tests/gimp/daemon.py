@@ -19,7 +19,7 @@ class Daemon:
     def __init__(self, work: Path, command: list[str] | None = None) -> None:
         self.state = work / "state"
         self._log = work / "daemon.log"
-        self._command = command or [sys.executable, "-m", "maskupe_daemon.cli", "run"]
+        self._command = command or [sys.executable, "-m", "maskupe_daemon", "run"]
         self._process: subprocess.Popen[bytes] | None = None
 
     @property

@@ -1,0 +1,122 @@
+"""``maskupe-gimp``: install, uninstall, doctor. Plain argparse, so that it answers at once."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from maskupe import __version__
+
+if TYPE_CHECKING:
+    from maskupe_gimp.places import Place
+
+_MENU = "Filters > Enhance > Local Underexposure…"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        status: int = options.run(options)
+    except OSError as error:
+        if options.debug:
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        print(f"maskupe-gimp: {error.strerror or error}{where}.", file=sys.stderr)
+        return 1
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="maskupe-gimp", description="Puts the MaskUPE plug-in into GIMP 3 and checks it."
+    )
+    parser.add_argument("--version", action="version", version=f"maskupe-gimp {__version__}")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, run, text in (
+        ("install", _install, "put the plug-in into every GIMP 3 found, replacing older copies"),
+        ("uninstall", _uninstall, "remove the plug-in from every GIMP 3 found"),
+        ("doctor", _doctor, "check every link from GIMP to the daemon and say how to mend it"),
+    ):
+        command = commands.add_parser(name, help=text, description=text.capitalize() + ".")
+        command.add_argument(
+            "--profile",
+            type=Path,
+            metavar="FOLDER",
+            help="a GIMP profile folder (GIMP shows it under Preferences > Folders), "
+            "instead of those found",
+        )
+        command.set_defaults(run=run)
+    return parser
+
+
+def _places(options: argparse.Namespace) -> list[Place]:
+    from maskupe_gimp.places import Place, find_places
+
+    if options.profile is None:
+        return list(find_places())
+    if not options.profile.is_dir():
+        raise NotADirectoryError(20, "There is no such GIMP profile folder", str(options.profile))
+    return [Place("given", options.profile.name, options.profile)]
+
+
+def _install(options: argparse.Namespace) -> int:
+    from maskupe_gimp import bundle
+
+    places = _places(options)
+    if not places:
+        return _no_gimp()
+    for place in places:
+        target = bundle.copy_to(place.plug_ins)
+        print(f"{place}: {target}")
+        if place.sandboxed:
+            print("  This GIMP cannot start the daemon itself: run maskupe-daemon before.")
+    print(f"Restart GIMP; the plug-in is under {_MENU}")
+    return 0
+
+
+def _uninstall(options: argparse.Namespace) -> int:
+    from maskupe_gimp import bundle
+
+    removed = [place for place in _places(options) if bundle.remove_from(place.plug_ins)]
+    for place in removed:
+        print(f"{place}: removed")
+    if not removed:
+        print("The plug-in was not installed.")
+    return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from maskupe_gimp.doctor import examine
+
+    places = _places(options)
+    if not places:
+        return _no_gimp()
+    sound = True
+    for finding in examine(places):
+        print(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.what}")
+        if not finding.ok:
+            sound = False
+            print(f"      -> {finding.remedy}")
+            if finding.fatal:
+                break
+    if sound:
+        print(f"Everything is in place: {_MENU}")
+    return 0 if sound else 1
+
+
+def _no_gimp() -> int:
+    print(
+        "maskupe-gimp: No GIMP 3 was found. Install GIMP 3.0 or newer and start it once, "
+        "or name its profile folder with --profile.",
+        file=sys.stderr,
+    )
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,221 @@
+"""Checks every link of the chain from GIMP's menu to an enhanced picture, in that order.
+
+Each check gives a finding, and where it fails the remedy. What cannot be looked at from here
+(a sandbox's Python) is left out rather than guessed.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from maskupe_daemon.client import Client, EnhanceRequest, PlaneSpec
+from maskupe_daemon.failures import ClientError, NotRunningError
+
+from maskupe import __version__
+from maskupe_gimp import bundle
+from maskupe_gimp.places import Place
+
+_INSTALL = "Run: maskupe-gimp install"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The outcome of one check.
+
+    Attributes:
+        ok: whether this link holds.
+        what: what was looked at, and what was seen.
+        remedy: what to do if it does not hold.
+        fatal: whether checking on makes no sense then.
+    """
+
+    ok: bool
+    what: str
+    remedy: str = ""
+    fatal: bool = True
+
+
+def examine(places: Iterable[Place]) -> Iterator[Finding]:
+    """All findings, GIMP by GIMP, then the daemon."""
+    for place in places:
+        yield Finding(True, f"{place} has its profile in {place.profile}")
+        yield from _files(place)
+        yield from _python(place)
+        yield from _menu(place)
+    yield from _daemon()
+
+
+def _files(place: Place) -> Iterator[Finding]:
+    folder = place.plug_ins / bundle.NAME
+    script = folder / f"{bundle.NAME}.py"
+    loose = place.plug_ins / script.name
+    if loose.exists():
+        remedy = f"{_INSTALL}, which moves it into a folder of its own name."
+        yield Finding(False, f"{loose} lies loose, where GIMP ignores it", remedy)
+    if not script.is_file():
+        yield Finding(False, f"{script} is missing", f"{_INSTALL}.")
+        return
+    yield Finding(True, f"the plug-in is in {folder}")
+    if os.name == "posix" and not script.stat().st_mode & stat.S_IXUSR:
+        yield Finding(False, "the script is not executable", f"Run: chmod +x {script}")
+    if b"\r\n" in script.read_bytes()[:200]:
+        yield Finding(False, "the script has Windows line ends, so it cannot start", f"{_INSTALL}.")
+    yield from _version(folder)
+    searched = _search_path(place.profile / "gimprc")
+    if searched and not any(str(place.plug_ins).startswith(part) for part in searched):
+        yield Finding(
+            False,
+            f"this GIMP looks for plug-ins elsewhere: {', '.join(searched)}",
+            "Add the folder under Edit > Preferences > Folders > Plug-ins.",
+        )
+
+
+def _version(folder: Path) -> Iterator[Finding]:
+    try:
+        launcher = json.loads((folder / bundle.LAUNCHER).read_text("utf-8"))
+        version, command = str(launcher["version"]), list(launcher["command"])
+    except (OSError, ValueError, KeyError, TypeError):
+        yield Finding(False, f"{bundle.LAUNCHER} is missing or damaged", f"{_INSTALL}.")
+        return
+    if version != __version__:
+        what = f"the plug-in is of version {version}, this program of {__version__}"
+        yield Finding(False, what, f"{_INSTALL}, then restart GIMP.")
+        return
+    different = bundle.differences(folder)
+    if different:
+        what = f"files are missing or changed: {', '.join(different[:4])}"
+        yield Finding(False, what, f"{_INSTALL}, then restart GIMP.")
+        return
+    program = shutil.which(command[0]) if command else None
+    if program is None:
+        what = f"the program that starts the daemon is gone: {' '.join(command)}"
+        yield Finding(False, what, f"{_INSTALL}.")
+        return
+    yield Finding(True, f"it is complete, of version {version}, and starts the daemon by itself")
+
+
+def _search_path(gimprc: Path) -> list[str]:
+    """Folders of the user's own plug-in path, if gimprc has one."""
+    try:
+        text = gimprc.read_text("utf-8", "replace")
+    except OSError:
+        return []
+    match = re.search(r'^\(plug-in-path\s+("(?:[^"\\]|\\.)*")\)', text, re.MULTILINE)
+    if not match:
+        return []
+    parts = str(ast.literal_eval(match[1])).split(os.pathsep)
+    home = str(gimprc.parent)
+    return [part.replace("${gimp_dir}", home).rstrip("/") for part in parts if part]
+
+
+def _python(place: Place) -> Iterator[Finding]:
+    """Whether the Python that GIMP would start can load the plug-in's own modules."""
+    if place.sandboxed or sys.platform in ("win32", "darwin"):
+        return  # these bring their own Python, which cannot be run from outside
+    python = shutil.which("python3")
+    if python is None:
+        yield Finding(
+            False, "there is no python3 for GIMP to run plug-ins with", "Install python3."
+        )
+        return
+    folder = place.plug_ins / bundle.NAME
+    code = (
+        f"import sys; sys.path[:0] = [{str(folder)!r}, {str(folder / 'vendored')!r}]\n"
+        "import maskupe_daemon.client, maskupe_daemon.starter, msgpack\n"
+        "print('%d.%d.%d' % sys.version_info[:3])"
+    )
+    ran = subprocess.run(
+        [python, "-B", "-I", "-c", code], capture_output=True, text=True, check=False
+    )
+    if ran.returncode != 0:
+        last = (ran.stderr.strip().splitlines() or ["no message"])[-1]
+        what = f"{python} cannot load the plug-in: {last}"
+        yield Finding(False, what, "Install Python 3.10 or newer as python3.")
+        return
+    yield Finding(True, f"{python} ({ran.stdout.strip()}) loads the plug-in's client")
+
+
+def _menu(place: Place) -> Iterator[Finding]:
+    """Whether GIMP has taken the plug-in up, which it does at its next start."""
+    pluginrc = place.profile / "pluginrc"
+    script = place.plug_ins / bundle.NAME / f"{bundle.NAME}.py"
+    if not pluginrc.exists() or pluginrc.stat().st_mtime < script.stat().st_mtime:
+        yield Finding(True, "GIMP has not been started since: the entry appears at its next start")
+        return
+    if "plug-in-maskupe-local-underexposure" in pluginrc.read_text("utf-8", "replace"):
+        yield Finding(True, "GIMP knows the procedure plug-in-maskupe-local-underexposure")
+        return
+    from maskupe_daemon.connection import state_directory
+
+    log = state_directory() / "gimp-plug-in.log"
+    yield Finding(
+        False,
+        "GIMP has looked at the plug-in and did not take it up",
+        f"Look into {log}; remove {pluginrc} and start GIMP from a terminal to see its messages.",
+    )
+
+
+def _daemon() -> Iterator[Finding]:
+    try:
+        client = Client.connect(name="doctor")
+    except NotRunningError:
+        command = " ".join(bundle.daemon_command())
+        yield Finding(
+            False,
+            "the daemon is not running (GIMP would start it)",
+            f"To check further, start it with maskupe-daemon, or: {command}",
+        )
+        return
+    except ClientError as error:
+        yield Finding(False, error.message, error.hint)
+        return
+    with client:
+        version = client.welcome["version"]
+        if version != __version__:
+            what = f"the daemon is of version {version}, this program of {__version__}"
+            yield Finding(False, what, "Run: maskupe-daemon stop, and start it again.")
+            return
+        models = ", ".join(client.welcome["models"])
+        yield Finding(
+            True, f"the daemon {version} answers, with {client.welcome['device']}: {models}"
+        )
+        yield _test_job(client)
+
+
+def _test_job(client: Client) -> Finding:
+    """Has a dark gradient lit up inside of a square."""
+    side = 64
+    photo = bytes(
+        (row + column) // 4 for row in range(side) for column in range(side) for _ in "rgb"
+    )
+    middle = range(side // 4, 3 * side // 4)
+    selection = bytes(
+        255 * (row in middle and column in middle) for row in range(side) for column in range(side)
+    )
+    request = EnhanceRequest(
+        image=PlaneSpec((side, side, 3), "u8"),
+        selection=PlaneSpec((side, side), "u8"),
+        layer=(side, side),
+    )
+    try:
+        header, planes = client.enhance(request, [photo, selection])
+    except ClientError as error:
+        return Finding(False, f"a test job failed: {error.message}", error.hint)
+    after = bytes(planes["image"])
+    centre = 3 * (side // 2 * side + side // 2)
+    if after[:3] != photo[:3] or after[centre] <= photo[centre]:
+        what = "a test job came back, but not lit up where it should be"
+        return Finding(False, what, "Reinstall MaskUPE; its weights may be damaged.")
+    return Finding(
+        True, f"a test job took {header['seconds'] * 1000:.0f} ms with {header['model']}"
+    )

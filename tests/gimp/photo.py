@@ -1,0 +1,47 @@
+"""A real photograph, underexposed as a camera would: in linear light."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from skimage import data
+
+BABL = {"uint8": "u8", "uint16": "u16", "float32": "float"}
+
+
+@functools.cache
+def _dark() -> npt.NDArray[np.float32]:
+    """The public-domain portrait that scikit-image ships, three stops darker: (512, 512, 3), 0…1."""
+    encoded = data.astronaut().astype(np.float64) / 255.0
+    linear = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
+    linear *= 0.125
+    encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    return encoded.astype(np.float32)
+
+
+def dark_photo(
+    dtype: Any = np.uint8, *, gray: bool = False, alpha: bool = False
+) -> npt.NDArray[Any]:
+    """The photograph, (512, 512, 1 to 4); alpha is a ramp with a transparent corner."""
+    planes = _dark()
+    if gray:
+        planes = (planes @ np.array([0.299, 0.587, 0.114], np.float32))[..., None]
+    if alpha:
+        ramp = np.linspace(0.2, 1.0, 512, dtype=np.float32)[None, :].repeat(512, 0).copy()
+        ramp[:64, :64] = 0.0
+        planes = np.concatenate([planes, ramp[..., None]], axis=2)
+    if np.dtype(dtype) == np.float32:
+        return np.ascontiguousarray(planes, np.float32)
+    return np.rint(planes * np.iinfo(dtype).max).astype(dtype)
+
+
+def babl(image: npt.NDArray[Any], *, linear: bool = False) -> str:
+    """The babl format that an array of pixels is in."""
+    channels = image.shape[2]
+    colour = "RGB" if channels >= 3 else "Y"
+    if not linear:
+        colour = "R'G'B'" if channels >= 3 else "Y'"
+    return f"{colour}{'A' if channels in (2, 4) else ''} {BABL[image.dtype.name]}"

@@ -1,0 +1,182 @@
+"""The main job in a real GIMP: a selection is lit up, and nothing else is touched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from maskupe import Enhancer, Transition
+from tests.gimp.photo import babl, dark_photo
+from tests.gimp.session import Session
+
+# Builds the image, calls the procedure, and leaves what it looked like before and after in files.
+ROUND_TRIP = """
+image = new_image(canvas[0], canvas[1], precision, gray)
+layer = new_layer(image, width, height, alpha, offset)
+write(layer, path, babl)
+if ellipse:
+    select_ellipse(image, *ellipse, feather=feather)
+before, active = selection_bytes(image), [d.get_id() for d in image.get_selected_drawables()]
+read(layer, None, "before.raw")
+read(layer, babl, "seen.raw")
+(WORK / "selection.raw").write_bytes(image.get_selection().get_buffer().get(
+    rect(offset[0], offset[1], width, height), 1.0, "Y float", NONE))
+called = enhance(image, [layer], **settings)
+read(layer, None, "after.raw")
+read(layer, babl)
+result = {
+    "called": called,
+    "same selection": before == selection_bytes(image),
+    "same active": active == [d.get_id() for d in image.get_selected_drawables()],
+    "channels": len(image.get_channels()),
+    "layers": len(image.get_layers()),
+}
+image.delete()
+"""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One kind of layer and selection."""
+
+    name: str
+    precision: str = "U8_NON_LINEAR"
+    dtype: Any = np.uint8
+    gray: bool = False
+    alpha: bool = False
+    offset: tuple[int, int] = (0, 0)
+    canvas: tuple[int, int] = (512, 512)
+    ellipse: tuple[int, int, int, int] | None = (150, 120, 200, 240)
+    feather: float = 0.0
+    settings: tuple[tuple[str, Any], ...] = ()
+
+
+CASES = [
+    Case("u8"),
+    Case("u8-feathered", feather=40.0),
+    Case("u8-alpha-offset", alpha=True, offset=(-60, 45), canvas=(400, 600)),
+    Case("u8-whole-layer", ellipse=None),
+    Case("u16", precision="U16_NON_LINEAR", dtype=np.uint16),
+    Case(
+        "u16-alpha-feathered", precision="U16_NON_LINEAR", dtype=np.uint16, alpha=True, feather=30
+    ),
+    Case("float", precision="FLOAT_NON_LINEAR", dtype=np.float32),
+    Case("float-linear-alpha", precision="FLOAT_LINEAR", dtype=np.float32, alpha=True, feather=30),
+    Case("gray", gray=True),
+    Case("gray-alpha-float", precision="FLOAT_LINEAR", dtype=np.float32, gray=True, alpha=True),
+    Case("inside", settings=(("automatic_width", False), ("width", 25.0), ("side", "inside"))),
+    Case("strong-centred", settings=(("strength", 1.5), ("side", "centred"))),
+    Case(
+        "reaching-out-of-the-layer",
+        offset=(120, 200),
+        canvas=(700, 800),
+        ellipse=(60, 100, 300, 350),
+    ),
+    Case(
+        "band-beyond-the-canvas",
+        offset=(-100, -100),
+        canvas=(300, 300),
+        ellipse=(150, 150, 150, 150),
+    ),
+]
+
+
+@pytest.fixture(scope="session")
+def enhancer() -> Enhancer:
+    """The same model in this process, as the reference."""
+    return Enhancer.load("default")
+
+
+@dataclass
+class Outcome:
+    """What a round trip through GIMP gave."""
+
+    case: Case
+    told: dict[str, Any]
+    seen: npt.NDArray[Any]
+    after: npt.NDArray[Any]
+    selection: npt.NDArray[np.float32] | None
+    bits_before: npt.NDArray[np.uint8]
+    bits_after: npt.NDArray[np.uint8]
+
+    @property
+    def transition(self) -> Transition:
+        """The transition as the settings say."""
+        settings = dict(self.case.settings)
+        automatic = settings.get("automatic_width", True)
+        width = "auto" if automatic else settings["width"]
+        return Transition(width=width, side=settings.get("side", "outside"))
+
+
+@pytest.fixture(params=CASES, ids=lambda case: case.name)
+def outcome(request: pytest.FixtureRequest, gimp: Session) -> Outcome:
+    """One call of the procedure in GIMP."""
+    case: Case = request.param
+    photo = dark_photo(case.dtype, gray=case.gray, alpha=case.alpha)
+    height, width = photo.shape[:2]
+    told = gimp.run(
+        ROUND_TRIP,
+        path=gimp.put(photo),
+        babl=babl(photo),
+        width=width,
+        height=height,
+        precision=case.precision,
+        gray=case.gray,
+        alpha=case.alpha,
+        offset=case.offset,
+        canvas=case.canvas,
+        ellipse=case.ellipse,
+        feather=case.feather,
+        settings=dict(case.settings),
+    )
+    bits = (height, width, -1)
+    return Outcome(
+        case,
+        told,
+        gimp.get(photo.shape, photo.dtype, "seen.raw"),
+        gimp.get(photo.shape, photo.dtype),
+        gimp.get((height, width), np.float32, "selection.raw") if case.ellipse else None,
+        gimp.get(bits, np.uint8, "before.raw"),
+        gimp.get(bits, np.uint8, "after.raw"),
+    )
+
+
+def test_a_selection_comes_back_lit_up(outcome: Outcome, enhancer: Enhancer) -> None:
+    assert outcome.told["called"] == [True, ""]
+    case, seen, after = outcome.case, outcome.seen, outcome.after
+    colours = slice(0, 1 if case.gray else 3)
+
+    if outcome.selection is None:
+        in_a = np.ones(seen.shape[:2], bool)
+        in_c = ~in_a
+    else:
+        areas = enhancer.areas(outcome.selection, outcome.transition)
+        in_a, in_c = areas.a, areas.c
+        assert in_c.sum() > 1000
+    dark, light = seen[in_a][:, colours].mean(), after[in_a][:, colours].mean()
+    assert light > 1.3 * dark
+
+    assert np.array_equal(outcome.bits_before[in_c], outcome.bits_after[in_c])
+    if case.alpha:
+        assert np.array_equal(seen[..., -1], after[..., -1])
+
+    settings = dict(case.settings)
+    expected = enhancer.enhance(
+        seen,
+        outcome.selection,
+        strength=settings.get("strength", 1.0),
+        transition=outcome.transition,
+    )
+    level = {"uint8": 1, "uint16": 257, "float32": 1 / 255}[seen.dtype.name]
+    off = np.abs(after.astype(np.float64) - expected.astype(np.float64)).max()
+    assert off <= level
+
+
+def test_nothing_but_pixels_changes(outcome: Outcome) -> None:
+    told = dict(outcome.told)
+    assert told.pop("called") == [True, ""]
+    assert told == {"same selection": True, "same active": True, "channels": 0, "layers": 1}

@@ -1,0 +1,63 @@
+"""What cannot be worked on is refused in a sentence that says what to do."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.gimp.session import Session
+
+NEW = "image = new_image(64, 48); layer = new_layer(image, 64, 48)\n"
+CASES = {
+    "group": (
+        "group = Gimp.GroupLayer.new(image, 'things'); image.insert_layer(group, None, 0)\n"
+        "target = [group]",
+        "layer group",
+        "inside the group",
+    ),
+    "locked": ("layer.set_lock_content(True); target = [layer]", "locked", "Unlock"),
+    "locked-by-its-group": (
+        "group = Gimp.GroupLayer.new(image, 'things'); image.insert_layer(group, None, 0)\n"
+        "image.reorder_item(layer, group, 0); group.set_lock_content(True); target = [layer]",
+        "locked",
+        "Unlock",
+    ),
+    "indexed": (
+        "image.convert_indexed(Gimp.ConvertDitherType.NONE, Gimp.ConvertPaletteType.GENERATE,"
+        " 8, False, False, ''); target = [layer]",
+        "Indexed",
+        "Image > Mode > RGB",
+    ),
+    "two-layers": (
+        "target = [layer, new_layer(image, 64, 48)]",
+        "2 are selected",
+        "single layer",
+    ),
+    "selection-misses-the-layer": (
+        "layer.set_offsets(40, 0)\n"
+        "image.select_rectangle(Gimp.ChannelOps.REPLACE, 0, 0, 20, 20); target = [layer]",
+        "does not touch",
+        "Select a part",
+    ),
+    "text": (
+        "target = [Gimp.TextLayer.new(image, 'Words', Gimp.context_get_font(), 12,"
+        " Gimp.Unit.pixel())]; image.insert_layer(target[0], None, 0)",
+        "text layer",
+        "Rasterize",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_refused_in_words(name: str, gimp: Session) -> None:
+    code, cause, remedy = CASES[name]
+    succeeded, message = gimp.run(NEW + code + "\nresult = enhance(image, target); image.delete()")
+    assert not succeeded
+    assert cause in message
+    assert remedy in message
+
+
+def test_an_unknown_model_is_named(gimp: Session) -> None:
+    code = NEW + "result = enhance(image, [layer], model='no-such-model'); image.delete()"
+    succeeded, message = gimp.run(code)
+    assert not succeeded
+    assert "no-such-model" in message

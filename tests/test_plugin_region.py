@@ -1,0 +1,79 @@
+"""The plug-in's arithmetic against the daemon's rule for the areas."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from maskupe_gimp import bundle
+
+from maskupe import areas
+from maskupe.areas import Transition
+from maskupe.context import CONTEXT_EDGE, shrink
+from maskupe.enhancer import region_of
+
+sys.path.insert(0, str(bundle.source()))
+from maskupe_plugin import region
+from maskupe_plugin.region import Box
+
+sizes = st.integers(1, 60)
+widths = st.one_of(st.just("auto"), st.floats(0, 80))
+sides = st.sampled_from(areas.SIDES)
+
+
+@given(st.integers(1, 10**9), st.integers(1, 10**5))
+def test_auto_width_is_the_daemons(pixels: int, short: int) -> None:
+    assert region.auto_width(pixels, short) == areas.auto_width(pixels, short)
+
+
+@given(widths, sides, sizes, sizes, st.integers(1, 10**5))
+def test_reach_is_the_daemons(width: Any, side: Any, w: int, h: int, short: int) -> None:
+    expected = Transition(width, side).reach(w * h, short)
+    assert region.reach(width, side, Box(3, 4, w, h), short) == expected
+
+
+@given(widths, sides, st.data())
+def test_the_region_is_the_command_lines(width: Any, side: Any, data: st.DataObject) -> None:
+    height, columns = data.draw(sizes), data.draw(sizes)
+    x, y = data.draw(st.integers(0, columns - 1)), data.draw(st.integers(0, height - 1))
+    w, h = data.draw(st.integers(1, columns - x)), data.draw(st.integers(1, height - y))
+    selection = np.zeros((height, columns), np.uint8)
+    selection[y : y + h, x : x + w] = 255
+    bounds = Box(x, y, w, h)
+    margin = region.reach(width, side, bounds, min(height, columns))
+    box = region.padded(bounds, margin, columns, height)
+    expected = region_of(selection, Transition(width, side))
+    assert (slice(box.y, box.bottom), slice(box.x, box.right)) == expected
+
+
+@given(st.integers(1, 3000), st.integers(1, 3000))
+def test_the_context_has_the_size_of_the_command_lines(width: int, height: int) -> None:
+    found = region.context_size(width, height, CONTEXT_EDGE)
+    factor = max(1.0, max(width, height) / CONTEXT_EDGE)
+    assert found == (max(1, round(width / factor)), max(1, round(height / factor)), 1 / factor)
+    assert max(found[:2]) <= CONTEXT_EDGE
+
+
+def test_the_context_size_is_that_of_shrink() -> None:
+    for width, height in ((1300, 700), (513, 2), (40, 30)):
+        small = shrink(np.zeros((height, width), np.uint8), CONTEXT_EDGE)
+        assert region.context_size(width, height, CONTEXT_EDGE)[:2] == small.shape[1::-1]
+
+
+@given(st.integers(-50, 50), st.integers(-50, 50), sizes, sizes)
+def test_boxes(x: int, y: int, w: int, h: int) -> None:
+    box = Box(x, y, w, h)
+    assert box.moved(5, -7).moved(-5, 7) == box
+    common = box.within(Box(0, 0, 30, 30))
+    assert common.inside(30, 30) or common.width == 0 or common.height == 0
+    assert box.inside(30, 30) == (common == box)
+
+
+@pytest.mark.parametrize("side", areas.SIDES)
+def test_no_margin_where_none_is_needed(side: str) -> None:
+    margin = region.reach(0.0, side, Box(0, 0, 10, 10), 100)
+    assert margin == (0 if side == "inside" else 1)
