@@ -36,6 +36,12 @@ def run_on_ray(
         InputError: if Ray is not installed.
         MaskUPEError: if the cluster cannot be reached.
     """
+    if address == LOCAL:
+        # Ray reads these when it is imported.
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        # Nothing about the batch leaves the machine.
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
     except ImportError:
@@ -60,10 +66,6 @@ def run_on_ray(
 def _connect(ray: Any, address: str, workers: int) -> None:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "warning"}
     if address == LOCAL:
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-        # Nothing about the batch leaves the machine.
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         options.update(
             address=LOCAL,
             num_cpus=workers or default_workers(),

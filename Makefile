@@ -1,0 +1,68 @@
+# Everything for a fresh Debian or Ubuntu machine with git, make and python3. `make help` lists it.
+
+PYTHON ?= python3
+VENV ?= .venv
+# The release that the tests are run with. Named so that pip takes the CPU build where one is
+# offered and not the newest CUDA build of several GB; for a GPU, see README.md.
+TORCH ?= torch==2.13.0
+PIP_FLAGS ?= --disable-pip-version-check
+
+BIN := $(VENV)/bin
+BASE_STAMP := $(VENV)/.base
+DEV_STAMP := $(VENV)/.dev
+SOURCES := maskupe daemon training gimp_plugin tests
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-fast check format gimp bench soak clean
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+demo: $(BASE_STAMP) ## a real photo through a real daemon; or yours: make demo PHOTO=… MASK=…
+	@$(BIN)/maskupe demo $(if $(PHOTO),--photo "$(PHOTO)") $(if $(MASK),--mask "$(MASK)")
+
+test: $(DEV_STAMP) ## all tests (those of GIMP run where a GIMP 3 can be had)
+	$(BIN)/python -m pytest
+
+test-fast: $(DEV_STAMP) ## the tests that take no longer than a few seconds
+	$(BIN)/python -m pytest -m "not slow and not gimp"
+
+check: $(DEV_STAMP) ## lint, formatting, types, spelling
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/codespell $(SOURCES) docs README.md CONTRIBUTING.md CHANGELOG.md
+
+format: $(DEV_STAMP) ## put the sources into shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+gimp: $(DEV_STAMP) ## the tests in a real GIMP 3, which must be there
+	MASKUPE_REQUIRE_GIMP=1 $(BIN)/python -m pytest tests/gimp
+
+bench: $(DEV_STAMP) ## measure; the table goes to docs/benchmarks.md
+	$(BIN)/python -m tests.bench
+
+soak: $(DEV_STAMP) ## let the daemon work for minutes and watch its memory
+	$(BIN)/python -m tests.bench.soak
+
+clean: ## remove what was built, not the weights and not your runs
+	rm -rf $(VENV) build dist out .pytest_cache .hypothesis .ruff_cache .mypy_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ---------------------------------------------------------------------------------- installation
+
+$(BIN)/python:
+	@tools/make_venv.sh "$(PYTHON)" "$(VENV)"
+
+$(BASE_STAMP): pyproject.toml | $(BIN)/python
+	@echo "Installing MaskUPE into $(VENV): about 300 MB, a minute or two …"
+	$(BIN)/python -m pip install $(PIP_FLAGS) -e .
+	@touch $@
+
+$(DEV_STAMP): pyproject.toml | $(BIN)/python
+	@echo "Installing $(TORCH) into $(VENV) for the tests: large (200 MB to download, or more) …"
+	$(BIN)/python -m pip install $(PIP_FLAGS) $(TORCH)
+	@echo "Installing MaskUPE with its development tools …"
+	$(BIN)/python -m pip install $(PIP_FLAGS) -e ".[dev]"
+	@touch $@ $(BASE_STAMP)

@@ -1,0 +1,168 @@
+"""Batches: manifests with every slip, threads, a real Ray cluster, skipping, failures."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from maskupe.batch import is_done, read_manifest, run_local
+from maskupe.batch.cluster import run_on_ray
+from maskupe.cli import main
+from maskupe.errors import InputError
+from tests import photographs as ph
+from tests.untrained import write_weights
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> str:
+    return str(write_weights(tmp_path_factory.mktemp("weights")))
+
+
+@pytest.fixture
+def folder(tmp_path, weights) -> Path:
+    """Four photos of different sizes and kinds with masks, and a manifest."""
+    rows = []
+    for number, suffix in enumerate([".png", ".jpg", ".tif", ".png"]):
+        size = (40 + 6 * number, 64 - 5 * number)
+        ph.save(tmp_path / f"{number}{suffix}", ph.scene(*size))
+        ph.save(tmp_path / f"m{number}.png", ph.disc(*size))
+        rows.append(
+            {
+                "photo": f"{number}{suffix}",
+                "mask": f"m{number}.png",
+                "output": f"out{number}{suffix}",
+                "model": weights,
+                "strength": "" if number else "0.5",
+                "transition": "5" if number == 2 else "",
+            }
+        )
+    with (tmp_path / "jobs.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    with (tmp_path / "jobs.jsonl").open("w", encoding="utf-8") as file:
+        for row in rows:
+            file.write(json.dumps({k: v for k, v in row.items() if v}) + "\n\n")
+    return tmp_path
+
+
+def outputs(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("out*"))}
+
+
+def test_csv_and_json_lines_mean_the_same(folder):
+    assert read_manifest(folder / "jobs.csv") == read_manifest(folder / "jobs.jsonl")
+
+
+def test_a_batch_gives_what_single_commands_give(folder, capsys):
+    jobs = read_manifest(folder / "jobs.csv")
+    for job in jobs:
+        command = ["enhance", job.photo, "--mask", job.mask, "-o", job.output, "--model", job.model]
+        command += ["--strength", job.strength, "--transition", job.width]
+        assert main([str(part) for part in command]) == 0
+    expected = outputs(folder)
+    assert len(expected) == 4
+    for path in folder.glob("out*"):
+        path.unlink()
+    capsys.readouterr()
+    assert main(["batch", str(folder / "jobs.csv"), "--workers", "2"]) == 0
+    assert "4 done, 0 done before, 0 failed" in capsys.readouterr().out
+    assert outputs(folder) == expected
+
+
+def test_what_is_done_is_skipped_until_its_sources_change(folder, capsys):
+    manifest = str(folder / "jobs.jsonl")
+    assert main(["batch", manifest]) == 0
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("out*")}
+    capsys.readouterr()
+    assert main(["batch", manifest]) == 0
+    assert "0 done, 4 done before" in capsys.readouterr().out
+    assert before == {path: path.stat().st_mtime_ns for path in folder.glob("out*")}
+    later = time.time() + 10
+    os.utime(folder / "m1.png", (later, later))
+    assert main(["batch", manifest]) == 0
+    assert "1 done, 3 done before" in capsys.readouterr().out
+    assert main(["batch", manifest, "--force"]) == 0
+    assert "4 done, 0 done before" in capsys.readouterr().out
+
+
+def test_failures_are_listed_and_the_others_go_on(folder, capsys):
+    (folder / "1.jpg").write_bytes(b"no picture at all")
+    (folder / "m2.png").unlink()
+    assert main(["batch", str(folder / "jobs.csv"), "--workers", "2"]) == 1
+    captured = capsys.readouterr()
+    assert "2 done, 0 done before, 2 failed" in captured.out
+    lines = captured.err.strip().splitlines()
+    assert len(lines) == 2
+    assert any("1.jpg" in line and "not a PNG" in line for line in lines)
+    assert any("m2.png" in line and "no file" in line for line in lines)
+    assert sorted(outputs(folder)) == ["out0.png", "out3.png"]
+    assert not list(folder.glob(".*"))
+
+
+def test_stopping_in_the_middle_leaves_no_half_files(folder):
+    jobs = read_manifest(folder / "jobs.csv")
+    results = run_local(jobs, workers=1, device="cpu")
+    first = next(results)
+    assert not first.error
+    results.close()
+    assert is_done(first.job)
+    assert not list(folder.glob(".*"))
+    for path in folder.glob("out*"):
+        assert path.stat().st_size > 100
+
+
+def test_a_ray_cluster_gives_the_same_bytes(folder, monkeypatch):
+    # Ray looks for what to send to its workers in the working directory.
+    monkeypatch.chdir(folder)
+    jobs = read_manifest(folder / "jobs.csv")
+    assert [r.error for r in run_local(jobs, workers=2, device="cpu")] == [""] * 4
+    expected = outputs(folder)
+    for path in folder.glob("out*"):
+        path.unlink()
+    results = list(run_on_ray(jobs, "local", workers=2, device="cpu"))
+    assert [r.error for r in results] == [""] * 4
+    assert {r.job.output for r in results} == {job.output for job in jobs}
+    assert outputs(folder) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "part"),
+    [
+        ("a.txt", "photo,output\na.png,b.png\n", "neither .csv nor .jsonl"),
+        ("a.csv", "", "names no photographs"),
+        ("a.csv", "photo,output\n", "names no photographs"),
+        ("a.csv", "photo,mask\na.png,m.png\n", "line 2: It names no output"),
+        ("a.csv", "photo,output,colour\na.png,b.png,red\n", "line 2: The option 'colour'"),
+        ("a.csv", "photo,output\na.png,b.png,c.png\n", "line 2: It has more values"),
+        ("a.csv", "photo,output\na.png,b.png\nc.png,b.png\n", "line 3: The output"),
+        ("a.csv", "photo,output\na.png,a.png\n", "line 2: A batch cannot replace"),
+        ("a.csv", "photo,output,strength\na.png,b.png,much\n", "The strength 'much'"),
+        ("a.csv", "photo,output,transition\na.png,b.png,wide\n", "The transition 'wide'"),
+        ("a.csv", "photo,output,side\na.png,b.png,up\n", "The transition side 'up'"),
+        ("a.csv", b"photo,output\n\xff\xfe\x00,b.png\n", "cannot be read"),
+        ("a.jsonl", '{"photo": "a.png", "output": "b.png"}\n{"photo":\n', "line 2: It is not JSON"),
+        ("a.jsonl", "[1, 2]\n", "line 1: It is not a JSON object"),
+        ("a.jsonl", '{"photo": 5, "output": "b.png"}\n', "The photo 5 is not a path"),
+    ],
+)
+def test_slips_in_a_manifest_name_their_line(tmp_path, capsys, name, text, part):
+    path = tmp_path / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(InputError) as caught:
+        read_manifest(path)
+    assert part in str(caught.value)
+    assert main(["batch", str(path)]) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_a_missing_manifest_and_impossible_workers(folder, capsys):
+    assert main(["batch", str(folder / "no.csv")]) == 2
+    assert "no manifest" in capsys.readouterr().err
+    assert main(["batch", str(folder / "jobs.csv"), "--workers", "-1"]) == 2
+    assert "-1 workers" in capsys.readouterr().err
