@@ -1,0 +1,305 @@
+"""The daemon's life as a process: one at a time, found, stopped, killed, started again."""
+
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+from maskupe_daemon.client import Client
+from maskupe_daemon.connection import read_connection
+from maskupe_daemon.failures import AnswerError, ConnectionLostError, NotRunningError
+from maskupe_daemon.starter import ensure_running
+
+from tests.daemon.running import ROOT, assert_right, region, request_for
+
+
+def command(home, *arguments, module="tests.daemon.stand_in"):
+    return subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        cwd=ROOT,
+        env={**os.environ, "MASKUPE_STATE_DIR": str(home)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def left_behind(home):
+    return sorted(p.name for p in home.iterdir() if not p.name.startswith("stderr"))
+
+
+def in_background(work):
+    """Runs ``work`` in a thread; the list it returns gets its result or exception."""
+    results = []
+
+    def run():
+        try:
+            results.append(work())
+        except Exception as error:
+            results.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread, results
+
+
+def test_run_status_stop(start, home):
+    daemon = start()
+    shown = command(home, "status", "--json")
+    assert shown.returncode == 0
+    report = json.loads(shown.stdout)
+    assert report["pid"] == daemon.process.pid
+    assert report["protocol"] == 1
+    wanted = {"device", "models", "loaded", "queued", "uptime_seconds", "served", "resident_bytes"}
+    assert wanted <= set(report)
+    assert f"pid             {daemon.process.pid}" in command(home, "status").stdout
+    assert command(home, "stop").returncode == 0
+    assert daemon.wait() == 0
+    assert left_behind(home) == ["daemon.lock", "daemon.log"]
+    for words in (["status"], ["stop"]):
+        gone = command(home, *words)
+        assert gone.returncode == 1
+        assert "not running" in gone.stderr
+        assert "Traceback" not in gone.stderr
+
+
+def test_a_second_daemon_exits_3_and_the_first_keeps_serving(start, home):
+    first = start()
+    second = command(home, "run")
+    assert second.returncode == 3
+    assert "running already" in second.stderr
+    assert "Traceback" not in second.stderr
+    image, selection = region(np.random.default_rng(0))
+    request, planes = request_for(image, selection)
+    with first.connect() as client:
+        _, answer = client.enhance(request, planes)
+    assert_right(answer, image, selection, request)
+
+
+def test_everything_is_the_owners_alone(start, home):
+    home.chmod(0o755)  # somebody opened it to others
+    daemon = start("--debug")
+    modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in [home, *home.iterdir()]}
+    assert modes[home.name] == 0o700
+    for name in ("connection.json", "daemon.sock", "daemon.lock", "daemon.log"):
+        assert modes[name] & 0o077 == 0, name
+    daemon.terminate()
+    assert daemon.wait() == 0
+
+
+def test_a_directory_that_is_a_link_is_refused(home):
+    link = home / "link"
+    link.symlink_to(home)
+    refused = command(link, "run")
+    assert refused.returncode == 4
+    assert "link" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root for chown")
+def test_a_directory_of_another_user_is_refused(home):
+    os.chown(home, 12345, 12345)
+    refused = command(home, "run")
+    os.chown(home, 0, 0)
+    assert refused.returncode == 4
+    assert "another user" in refused.stderr
+
+
+def test_something_else_in_the_sockets_place_is_left_alone(home):
+    (home / "daemon.sock").write_text("precious")
+    refused = command(home, "run")
+    assert refused.returncode == 4
+    assert (home / "daemon.sock").read_text() == "precious"
+    assert not (home / "connection.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (["--endpoint", "tcp://0.0.0.0:5555"], 2),
+        (["--endpoint", "http://x"], 2),
+        (["--idle-unload", "-1"], 2),
+        (["--nonsense"], 2),
+        (["--endpoint", "ipc:///nowhere/at/all/" + "x" * 120], 4),
+        (["--remote", "tcp://127.0.0.1:*"], 4),
+    ],
+)
+def test_unusable_options_have_their_exit_status(home, arguments, status):
+    refused = command(home, "run", *arguments)
+    assert refused.returncode == status, refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_a_missing_device_exits_5(home):
+    torch = pytest.importorskip("torch")
+    if torch.cuda.is_available():
+        pytest.skip("there is a CUDA device")
+    refused = command(home, "run", "--device", "cuda", module="maskupe_daemon")
+    assert refused.returncode == 5
+    assert "cuda" in refused.stderr
+
+
+def test_version_imports_nothing_heavy():
+    script = (
+        "import sys; from maskupe_daemon import cli\n"
+        "try: cli.main(['--version'])\n"
+        "except SystemExit as e: assert e.code == 0\n"
+        "print({'torch', 'numpy', 'zmq', 'cv2', 'onnxruntime'} & set(sys.modules))"
+    )
+    shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert shown.stdout.startswith("maskupe-daemon ")
+    assert shown.stdout.rstrip().endswith("set()")
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_a_signal_lets_a_short_job_finish(start, home, name):
+    daemon = start()
+    image, selection = region(np.random.default_rng(1))
+    request, planes = request_for(image, selection, model="slow-20")
+    client = daemon.connect()
+    thread, results = in_background(lambda: client.enhance(request, planes)[1])
+    daemon.await_status(running=1)
+    daemon.process.send_signal(getattr(signal, name))
+    thread.join(20)
+    assert_right(results[0], image, selection, request)
+    assert daemon.wait() == 0
+    assert left_behind(home) == ["daemon.lock", "daemon.log"]
+
+
+def test_sigterm_cancels_what_takes_longer_and_tells_every_client(start):
+    daemon = start()
+    image, selection = region(np.random.default_rng(2))
+    clients = [daemon.connect() for _ in range(3)]
+    jobs = [request_for(image, selection, model="slow-200") for _ in clients]
+    work = [
+        in_background(lambda client=client, job=job: client.enhance(*job))
+        for client, job in zip(clients, jobs, strict=True)
+    ]
+    daemon.await_status(running=1, queued=2)
+    began = time.monotonic()
+    daemon.terminate()
+    assert daemon.wait(20) == 0
+    assert time.monotonic() - began < 9  # five by contract, more on a crowded machine
+    for thread, results in work:
+        thread.join(10)
+        assert isinstance(results[0], AnswerError), results
+        assert results[0].code == "shutting-down"
+
+
+def test_killed_and_restarted_under_a_waiting_client(start):
+    first = start()
+    image, selection = region(np.random.default_rng(3))
+    request, planes = request_for(image, selection, model="slow-20")
+    client = first.connect()
+    thread, results = in_background(lambda: client.enhance(request, planes))
+    first.await_status(running=1)
+    killed = time.monotonic()
+    first.process.kill()
+    thread.join(10)
+    assert isinstance(results[0], ConnectionLostError), results
+    assert time.monotonic() - killed < 3
+    with pytest.raises(NotRunningError, match="without tidying up"):
+        Client.connect()
+    second = start()
+    _, answer = client.enhance(request, planes)  # same id, same client
+    assert_right(answer, image, selection, request)
+    assert second.status()["served"] == 1
+
+
+def test_a_connection_dropped_while_idle_is_renewed(start):
+    first = start()
+    client = first.connect()
+    first.terminate()
+    first.wait()
+    with pytest.raises(NotRunningError):
+        client.status()
+    start()
+    assert client.status()["served"] == 0
+
+
+def test_models_are_dropped_when_idle_and_asking_is_no_work(start):
+    daemon = start("--idle-unload", "1.0")
+    image, selection = region(np.random.default_rng(4))
+    with daemon.connect() as client:
+        client.enhance(*request_for(image, selection))
+        assert client.status()["loaded"] == ["quick"]
+        deadline = time.monotonic() + 20
+        while client.status()["loaded"]:  # asking all the time
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        client.enhance(*request_for(image, selection))
+        assert client.status()["loaded"] == ["quick"]
+
+
+def test_a_job_is_one_line_in_the_log_without_pixels(start):
+    daemon = start()
+    image, selection = region(np.random.default_rng(5))
+    image[:] = np.frombuffer(b"secret", np.uint8)[:3]
+    with daemon.connect(name="maskupe-gimp 1.0\nforged line") as client:
+        client.enhance(*request_for(image, selection))
+    lines = [line for line in daemon.log.splitlines() if " client=" in line]
+    assert len(lines) == 1
+    for part in ("ok client=maskupe-gimp 1.0", "size=40x60x3", "dtype=u8", "model=quick", "peak="):
+        assert part in lines[0]
+    assert all(f"{stage}=" in lines[0] for stage in ("queued", "load", "run", "total"))
+    assert "secret" not in daemon.log
+    assert "\nforged" not in daemon.log
+
+
+def test_systemd_is_told(start, home):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(home / "notify"))
+        listener.settimeout(30)
+        daemon = start(env={"NOTIFY_SOCKET": str(home / "notify")})
+        assert listener.recv(64) == b"READY=1"
+        daemon.terminate()
+        assert listener.recv(64) == b"STOPPING=1"
+
+
+def test_a_long_path_falls_back_to_a_token_on_loopback(home, start):
+    far = home / ("d" * 100)
+    far.mkdir(mode=0o700)
+    daemon = start(wait=False)
+    daemon.kill()
+    from tests.daemon.running import RunningDaemon
+
+    daemon = RunningDaemon(far)
+    try:
+        daemon.await_ready()
+        connection = read_connection(far)
+        assert connection.endpoint.startswith("tcp://127.0.0.1:")
+        assert connection.mechanism == "PLAIN"
+        assert len(connection.token) == 64
+    finally:
+        daemon.kill()
+
+
+def test_the_plug_in_can_start_it(home):
+    waits = []
+    arguments = [sys.executable, str(ROOT / "tests" / "daemon" / "start_stand_in.py"), "run"]
+    client = ensure_running(arguments, 60, wait=lambda: waits.append(1))
+    try:
+        again = ensure_running(["/bin/false"])  # it runs, so nothing is started
+        assert again.welcome["server"] == client.welcome["server"]
+        again.close()
+    finally:
+        client.shutdown()
+        client.close()
+    assert waits
+    deadline = time.monotonic() + 20
+    while (home / "connection.json").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("command", [["/bin/false"], ["/no/such/file"]])
+def test_a_daemon_that_cannot_be_started_is_an_error_in_words(home, command):
+    with pytest.raises(NotRunningError, match=r"status 1|cannot be started"):
+        ensure_running(command, 20)
