@@ -143,7 +143,8 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, which :func:`from_tables` takes back."""
-        return _plain(asdict(self))
+        tables: dict[str, Any] = _plain(asdict(self))
+        return tables
 
 
 def load(name: str, settings: Sequence[str] = ()) -> Recipe:

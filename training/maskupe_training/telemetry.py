@@ -1,4 +1,4 @@
-"""What a training tells: a progress bar or plain lines, TensorBoard, and one JSON line per check."""
+"""What a training tells: a progress bar or plain lines, TensorBoard, a JSON line per check."""
 
 from __future__ import annotations
 
@@ -59,7 +59,9 @@ class Telemetry:
             self._last_line = seconds
             left = (self._steps - step) * batch / max(speed, 1e-9)
             figures = _figures(terms, speed)
-            print(f"step {step}/{self._steps}  {figures}  {left / 60:.1f} min left", file=sys.stderr)
+            self._console.print(
+                f"step {step}/{self._steps}  {figures}  {left / 60:.1f} min left", soft_wrap=True
+            )
 
     def check(self, step: int, result: Validation, terms: Mapping[str, Tensor], best: bool) -> None:
         """After every validation."""
@@ -85,6 +87,7 @@ class Telemetry:
         )
 
     def close(self) -> None:
+        """Ends the bar and writes what TensorBoard still holds."""
         self._bar.stop()
         self._board.close()
 

@@ -146,7 +146,10 @@ def fit(recipe: Recipe, run: Run) -> Path:
             optimizer.zero_grad()
             step += 1
             update_average(average, network, recipe.training.ema)
-            terms = {name: fabric.all_reduce(value.detach()) for name, value in terms.items()}
+            terms = {
+                name: cast(Tensor, fabric.all_reduce(value.detach()))
+                for name, value in terms.items()
+            }
             if not math.isfinite(float(terms["total"])):
                 raise InputError(
                     f"The loss is not finite at step {step}.",
@@ -235,17 +238,16 @@ def _batches(
     """This process's part of every batch from step ``start`` on, on its device."""
     batch = recipe.training.batch
     share = batch // fabric.world_size
-    mine = [
-        range(step * batch + fabric.global_rank * share, step * batch + (fabric.global_rank + 1) * share)
-        for step in range(start, recipe.training.steps)
-    ]
+    first = fabric.global_rank * share
+    steps = range(start, recipe.training.steps)
+    mine = [range(step * batch + first, step * batch + first + share) for step in steps]
     loader: Any = DataLoader(
         cast(Any, samples),
         batch_sampler=cast(Any, mine),
         num_workers=recipe.training.workers,
         persistent_workers=recipe.training.workers > 0,
     )
-    return iter(fabric.setup_dataloaders(loader, use_distributed_sampler=False))
+    return iter(cast(Any, fabric.setup_dataloaders(loader, use_distributed_sampler=False)))
 
 
 def _check_same(recipe: Recipe, stored: str, path: Path) -> None:

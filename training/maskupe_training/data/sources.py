@@ -73,9 +73,11 @@ class BracketSource:
         return len(self._scenes)
 
     def draw(self, rng: np.random.Generator) -> Exposure:
+        """See :class:`Source`."""
         return self.nth(int(rng.integers(len(self._scenes))), rng)
 
     def nth(self, scene: int, rng: np.random.Generator) -> Exposure:
+        """See :class:`Source`; the frame is one of the scene's underexposed ones."""
         name, frames, underexposed = self._scenes[scene % len(self._scenes)]
         chosen = underexposed[rng.integers(len(underexposed))]
         image = self._cache.get(self._folder / chosen)
@@ -111,9 +113,15 @@ class PairSource:
         return len(self._pairs)
 
     def draw(self, rng: np.random.Generator) -> Exposure:
+        """See :class:`Source`."""
         return self.nth(int(rng.integers(len(self._pairs))), rng)
 
     def nth(self, scene: int, rng: np.random.Generator) -> Exposure:
+        """See :class:`Source`.
+
+        Raises:
+            InputError: if the two pictures differ in size.
+        """
         name, input_path, target_path = self._pairs[scene % len(self._pairs)]
         image, target = self._cache.get(input_path), self._cache.get(target_path)
         if image.shape != target.shape:

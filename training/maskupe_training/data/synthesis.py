@@ -99,9 +99,7 @@ def underexpose(rng: np.random.Generator, photo: U8, recipe: SynthesisRecipe) ->
 def bracket(photo: U8, exposures: Sequence[float]) -> tuple[U8, ...]:
     """The photograph at several exposures in EV, noiseless, highlights clipped."""
     light = decode_srgb(photo)
-    return tuple(
-        photo if ev == 0 else encode_srgb(light * np.float32(2.0**ev)) for ev in exposures
-    )
+    return tuple(photo if ev == 0 else encode_srgb(light * np.float32(2.0**ev)) for ev in exposures)
 
 
 def _soft_region(rng: np.random.Generator, height: int, width: int) -> F32:
@@ -146,9 +144,11 @@ class PhotoSource:
         return len(self._paths)
 
     def draw(self, rng: np.random.Generator) -> Exposure:
+        """See :class:`Source`."""
         return self.nth(int(rng.integers(len(self._paths))), rng)
 
     def nth(self, scene: int, rng: np.random.Generator) -> Exposure:
+        """See :class:`~maskupe_training.data.sources.Source`."""
         path = self._paths[scene % len(self._paths)]
         photo = self._cache.get(path)
         image = underexpose(rng, photo, self._recipe)

@@ -1,1 +1,1 @@
-"""Measures models and baselines on the same cases: PSNR in A, the transition in B, exactness in C."""
+"""Measures models and baselines on the same cases: PSNR in A, the transition in B, C."""

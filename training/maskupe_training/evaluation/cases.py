@@ -54,7 +54,7 @@ def evaluation_masks(silhouettes: tuple[str, ...]) -> MaskRecipe:
         silhouettes: folders of mask files; without any, the kind silhouette is left out.
     """
     names = ("paper_circle", "ellipse", "polygon", "blob", "stroke", "dark_region", "islands")
-    kinds = {name: 1.0 for name in names} | ({"silhouette": 1.0} if silhouettes else {})
+    kinds = dict.fromkeys(names, 1.0) | ({"silhouette": 1.0} if silhouettes else {})
     return MaskRecipe(
         kinds=kinds,
         soft=0.2,
@@ -125,6 +125,4 @@ def _draw(
         if not dark or truth is exposure.image:
             return None
     name = f"{exposure.name}-{kind}-{index:03d}"
-    return Case(
-        name, kind, exposure.image, truth, drawn.selection, drawn.transition, drawn.areas
-    )
+    return Case(name, kind, exposure.image, truth, drawn.selection, drawn.transition, drawn.areas)

@@ -148,9 +148,7 @@ class MaskSampler:
             "Widen masks.coverage, or leave that kind out.",
         )
 
-    def _draw_once(
-        self, rng: np.random.Generator, image: U8, kind: str
-    ) -> tuple[F32, Transition]:
+    def _draw_once(self, rng: np.random.Generator, image: U8, kind: str) -> tuple[F32, Transition]:
         height, width = image.shape[:2]
         if kind == "whole":
             return np.ones((height, width), np.float32), Transition()
@@ -159,8 +157,8 @@ class MaskSampler:
         if kind == "islands":
             names = list(_FREE)
             count = int(rng.integers(2, 5))
-            parts = [_FREE[names[rng.integers(len(names))]](rng, height, width) for _ in range(count)]
-            selection = shapes.union(parts)
+            chosen = [names[rng.integers(len(names))] for _ in range(count)]
+            selection = shapes.union([_FREE[name](rng, height, width) for name in chosen])
         elif kind == "dark_region":
             selection = shapes.dark_region(rng, image)
         elif kind == "silhouette":

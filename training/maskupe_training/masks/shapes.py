@@ -141,8 +141,11 @@ def _place(
     width: int,
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
     cosine, sine = math.cos(angle), math.sin(angle)
-    turned = points @ np.array([[cosine, sine], [-sine, cosine]])
-    return turned + np.array([rng.uniform(0, width), rng.uniform(0, height)])
+    turned: np.ndarray[tuple[int, ...], np.dtype[np.float64]] = points @ np.array(
+        [[cosine, sine], [-sine, cosine]]
+    )
+    turned += np.array([rng.uniform(0, width), rng.uniform(0, height)])
+    return turned
 
 
 def _fill(
