@@ -13,10 +13,14 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from maskupe import __version__
-from maskupe.errors import MaskUPEError
+from maskupe.errors import InputError, MaskUPEError
 from maskupe_daemon.failures import ClientError
+
+if TYPE_CHECKING:
+    from maskupe_daemon.client import Client
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,6 +68,8 @@ def _parser() -> argparse.ArgumentParser:
 
     status = commands.add_parser("status", parents=[common], help="what the daemon is doing")
     status.add_argument("--json", action="store_true", help="as one JSON object")
+    status.add_argument("--remote", metavar="E", help="ask a daemon at tcp://ADDRESS:PORT")
+    status.add_argument("--key", type=Path, metavar="FILE", help="with this key file")
     status.set_defaults(action=_status)
 
     stop = commands.add_parser("stop", parents=[common], help="stop the daemon")
@@ -119,9 +125,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from maskupe_daemon.client import Client
-
-    with Client.connect(name="maskupe-daemon status") as client:
+    with _client_for_status(options) as client:
         report = client.status()
     if options.json:
         print(json.dumps(report, indent=1))
@@ -132,6 +136,19 @@ def _status(options: argparse.Namespace) -> int:
             name, shown = name.removesuffix("_bytes"), f"{value / 1e6:.0f} MB"
         print(f"{name.replace('_', ' '):15} {shown}")
     return 0
+
+
+def _client_for_status(options: argparse.Namespace) -> Client:
+    name = "maskupe-daemon status"
+    if options.remote is None:
+        from maskupe_daemon.client import Client
+
+        return Client.connect(name=name)
+    if options.key is None:
+        raise InputError("A daemon elsewhere asks for a key.", "Give its file with --key.")
+    from maskupe_daemon.remote import RemoteClient
+
+    return RemoteClient.connect_to(options.remote, options.key, name=name)
 
 
 def _stop(_options: argparse.Namespace) -> int:
