@@ -233,7 +233,7 @@ def _is_soft(mask: npt.NDArray[np.float32], selected: npt.NDArray[np.bool_]) -> 
 
 
 def _distance_to(target: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
-    """Euclidean distance in pixels of every pixel to the nearest one in ``target`` (inf if none)."""
+    """Distance in pixels of every pixel to the nearest one in ``target`` (inf if none)."""
     if not target.any():
         return np.full(target.shape, np.inf, np.float32)
     zero_at_target = np.logical_not(target).view(np.uint8)

@@ -7,6 +7,7 @@ own averages replace the context's; then it hardly matters how the client scaled
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import cv2
@@ -62,7 +63,7 @@ def shrink(image: npt.NDArray[Any], long_edge: int) -> Float:
     scale = np.float32(1.0 / scale_of(image.dtype))
     result = np.empty((rows, columns, channels), np.float32)
     edges = np.linspace(0, rows, max(1, rows // 64) + 1).round().astype(int)
-    for first, last in zip(edges[:-1], edges[1:], strict=True):
+    for first, last in itertools.pairwise(edges):
         # Fractional source rows: a strip starts inside a pixel, whose share both strips take.
         top, bottom = first * height / rows, last * height / rows
         y0, y1 = int(np.floor(top)), min(height, int(np.ceil(bottom)))

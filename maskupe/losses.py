@@ -17,7 +17,7 @@ from torch import Tensor
 from maskupe.errors import InputError
 from maskupe.networks.apply import Enhanced
 
-Base = Literal["deepupe", "l1", "l1-cosine", "mse"]
+Base = Literal["deepupe", "l1", "l1-cosine", "mse", "psnr"]
 SmoothTarget = Literal["illumination", "image", "gain"]
 
 # Sensitivity and regularizer of the edge weights, Eq. (4); DeepUPE's smoothness has the same.
@@ -27,6 +27,8 @@ _EPSILON = 1e-4
 _LOG_GUARD = 1e-4
 # δ of the gain log((Ŷ + δ) / (I + δ)): four levels of 8 bits, below which noise would rule.
 GAIN_DELTA = 4.0 / 255.0
+# Added to the mean squared error before its logarithm: an error of about two and a half levels.
+_PSNR_GUARD = 1e-4
 # DeepUPE's weights of reconstruction, smoothness and colour, and its λ inside the smoothness.
 _DEEPUPE_WEIGHTS = (1.0, 2.0, 1.0)
 _DEEPUPE_LAMBDA = 1.5
@@ -40,7 +42,8 @@ class MaskedLoss:
     Args:
         base: L_A, the backbone's own loss. ``"deepupe"``: MSE + 2 · smoothness + (1 - cos), as in
             its released graph; ``"l1"``: STAR-DCE's on FiveK; ``"l1-cosine"``: with STAR's
-            optional 100 · (1 - cos); ``"mse"``.
+            optional 100 · (1 - cos); ``"mse"``; ``"psnr"``: minus the PSNR in A in dB, so that
+            what is averaged over images is what the evaluation averages.
         alpha, beta, gamma: the weights of A, B and C.
         smooth_target: what L_B smooths: the ``"illumination"`` (Retinex models), the predicted
             ``"image"`` (others, the paper's footnote 2), or the ``"gain"``
@@ -89,10 +92,13 @@ class MaskedLoss:
         if self.two_areas:
             b = torch.zeros_like(b)
         c = 1.0 - a - b
-        terms = {
-            f"a_{name}": area_mean(loss, a)
-            for name, loss in self._base(enhanced, image, target).items()
-        }
+        if self.base == "psnr":
+            terms = {"a_psnr": negative_psnr(enhanced.image, target, a)}
+        else:
+            terms = {
+                f"a_{name}": area_mean(loss, a)
+                for name, loss in self._base(enhanced, image, target).items()
+            }
         terms["a"] = torch.stack(list(terms.values())).sum()
         terms["b"] = area_mean(gradient_smoothness(self._smoothed(enhanced, image), image), b)
         terms["c"] = area_mean((enhanced.image - image).square().mean(1), c)
@@ -154,6 +160,21 @@ def area_mean(loss: Tensor, area: Tensor) -> Tensor:
     # `where` rather than a product: what is infinite outside of the area must not become NaN.
     masked = torch.where(area > 0, loss * area, torch.zeros_like(loss)).mean(dim=(1, 2))
     return (masked / coverage.where(coverage > 0, torch.ones_like(coverage))).mean()
+
+
+def negative_psnr(image: Tensor, target: Tensor, area: Tensor) -> Tensor:
+    """Minus the PSNR in dB over an area, averaged over the batch; 0 for an empty area.
+
+    Args:
+        image: float (N, 3, H, W), display-encoded.
+        target: float (N, 3, H, W).
+        area: float (N, H, W), 1 in the area.
+    """
+    pixels = area.sum(dim=(1, 2))
+    squared = ((image - target).square().mean(1) * area).sum(dim=(1, 2)) / pixels.clamp(min=1.0)
+    # The guard keeps the few cases that come out near exact from ruling the gradient.
+    decibel = 10.0 * torch.log10(squared + _PSNR_GUARD)
+    return torch.where(pixels > 0, decibel, torch.zeros_like(decibel)).mean()
 
 
 def gradient_smoothness(smoothed: Tensor, image: Tensor) -> Tensor:

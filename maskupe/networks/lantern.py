@@ -1,0 +1,181 @@
+"""Lantern: our own network. It reads the light inside the mask and answers with a tone curve.
+
+Why this and not another encoder-decoder: what a photographer calls underexposed is, to the
+camera, the same scene with less light. Two exposures of one scene are related pixel by pixel by
+the camera's response, so the right answer is mostly *one curve per channel*, and almost all that
+is to be found out is which one. That is a question about the pixels inside the mask, so they are
+pooled there: a histogram of A in log light, and encoder features averaged over A. Without the
+pooling the surroundings drown what matters; on backlit scenes that costs most of the gain.
+
+The curve is a camera's, not a free form. With a response y^g = a·E / (E + a - 1) for light E
+(steep at the dark end, a shoulder at the bright one), k times the light takes w = x^g to
+
+    y^g = a·k·w / ((k - 1)·w + a),
+
+so three numbers, (k, g, a), describe the change of exposure, and no curve they give can fold
+tones over. A start value for k is *computed*: the one that brings the mean of A's histogram to
+the middle gray of well-exposed pictures. The network says by how much to deviate from it, adds
+small free corrections per channel at knots in log light, and a low-resolution residual where the
+light inside A is uneven. What lies outside A and B is not its business: the renderer leaves C
+alone by construction, and the transition follows from the areas.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from maskupe import maps
+from maskupe.networks.base import LocalNetwork
+
+#: Entries of the tone curve's table.
+TABLE = 1024
+#: Mean display-encoded value to which the start value of the exposure brings A.
+MIDDLE_GRAY = 0.45
+
+_KNOTS = 16
+_BINS = 48
+_WIDTH = 32
+_HIDDEN = 128
+_SIDE = 128
+# Bounds of the response's exponent and shoulder, wide enough for the curves of real cameras.
+_EXPONENT, _EXPONENT_SPAN = 1.2, 0.7
+_SHOULDER, _SHOULDER_SPAN = 0.12, 1.5
+_BISECTIONS = 14
+_EXPOSURE_RANGE = (-1.0, 9.0)
+
+
+def log_light(values: Tensor) -> Tensor:
+    """log2(1 + 255 v) / 8 of display-encoded v in 0…1: 0…1, about two knots per octave."""
+    return torch.log2(1.0 + 255.0 * values.clamp(0.0, 1.0)) / 8.0
+
+
+def expose(power: Tensor, log_exposure: Tensor, shoulder: Tensor) -> Tensor:
+    """The response's y^g after k = exp(log_exposure) times the light, from w = x^g."""
+    k = log_exposure.exp()
+    return shoulder * k * power / ((k - 1.0) * power + shoulder)
+
+
+class Lantern(LocalNetwork):
+    """The areas and the context in, tone curves and a residual gain out (`ToneCurves`)."""
+
+    kind = maps.ToneCurves
+
+    def __init__(self) -> None:
+        super().__init__()
+        widths = (8, _WIDTH // 2, _WIDTH, _WIDTH * 3 // 2, _WIDTH * 2)
+        layers: list[nn.Module] = []
+        for before, after in pairwise(widths):
+            layers += [nn.Conv2d(before, after, 3, 2, 1), nn.ReLU()]
+        top = widths[-1]
+        self.encoder = nn.Sequential(*layers, nn.Conv2d(top, top, 3, 1, 1), nn.ReLU())
+        described = 3 * top + 6 * _BINS + 12 + 2
+        self.describe = nn.Sequential(
+            nn.Linear(described, _HIDDEN), nn.ReLU(), nn.Linear(_HIDDEN, _HIDDEN), nn.ReLU()
+        )
+        self.response = nn.Linear(_HIDDEN, 2)
+        outputs = 1 + 3 + _KNOTS + 3 * _KNOTS
+        self.curves = nn.Sequential(nn.Linear(_HIDDEN + 3, 64), nn.ReLU(), nn.Linear(64, outputs))
+        self.spread = nn.Linear(_HIDDEN, top)
+        self.uneven = nn.Sequential(
+            nn.Conv2d(2 * top, 32, 3, 1, 1), nn.ReLU(), nn.Conv2d(32, 3, 3, 1, 1)
+        )
+        # It starts as the computed exposure alone, which is a sensible answer already.
+        for layer in (self.response, self.curves[-1], self.uneven[-1]):
+            nn.init.zeros_(layer.weight)  # type: ignore[arg-type]
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+        bins = (torch.exp2(8.0 * torch.linspace(0.0, 1.0, _BINS)) - 1.0) / 255.0
+        self.register_buffer("bins", bins.clamp(min=1e-6), persistent=False)
+        levels = torch.linspace(0.0, 1.0, TABLE).square()
+        self.register_buffer("levels", levels, persistent=False)
+
+    def predict(self, low: Tensor, areas_low: Tensor) -> tuple[Tensor, ...]:
+        """table (N, 3, 1024), residual (N, 3, 8, 8) and ceiling (N, 3)."""
+        seen = F.adaptive_avg_pool2d(low, _SIDE)
+        areas = F.adaptive_avg_pool2d(areas_low, _SIDE)
+        light = log_light(seen)
+        a = areas[:, :1]
+        share = a / a.sum((2, 3), keepdim=True).clamp(min=1e-4)
+        histogram = _histogram(light, share)
+        features = self.encoder(torch.cat([seen, light, areas], dim=1))
+        inside = F.adaptive_avg_pool2d(a, features.shape[-1])
+        inside = inside / inside.sum((2, 3), keepdim=True).clamp(min=1e-6)
+        known = self.describe(
+            torch.cat(
+                [
+                    4.0 * histogram.flatten(1),
+                    histogram.cumsum(2).flatten(1),
+                    *_moments(light, share),
+                    *_moments(seen, share),
+                    areas.mean((2, 3)),
+                    *_moments(features, inside),
+                    features.mean((2, 3)),
+                ],
+                dim=1,
+            )
+        )
+        table = self._table(known, histogram)
+        spread = self.spread(known)[..., None, None].expand_as(features)
+        uneven = self.uneven(torch.cat([features, spread], dim=1))
+        residual = torch.exp(0.5 * torch.tanh(uneven))
+        return table, residual, torch.ones_like(table[..., 0])
+
+    def _table(self, known: Tensor, histogram: Tensor) -> Tensor:
+        """The gain of I + offset at the table's levels, (N, 3, 1024)."""
+        response = torch.tanh(self.response(known))
+        exponent = _EXPONENT * torch.exp(_EXPONENT_SPAN * response[:, :1])
+        shoulder = 1.0 + _SHOULDER * torch.exp(_SHOULDER_SPAN * response[:, 1:])
+        start = self._start(histogram.mean(1), exponent.detach(), shoulder.detach())
+        said = self.curves(torch.cat([known, start, exponent, shoulder], dim=1))
+        exposure = start + said[:, :1] + 0.5 * said[:, 1:4]
+        common, own = said[:, 4 : 4 + _KNOTS], said[:, 4 + _KNOTS :].unflatten(1, (3, _KNOTS))
+        knots = 0.3 * (common[:, None] + own)
+        corrections = _at_levels(knots, log_light(self.levels))  # type: ignore[arg-type]
+        power = self.levels.clamp(min=1e-4) ** exponent  # type: ignore[operator, union-attr]
+        lit = expose(power[:, None], exposure[:, :, None], shoulder[:, None])
+        lit = lit.clamp(min=1e-6) ** (1.0 / exponent[:, None])
+        offset = maps.TONE_OFFSET
+        gain: Tensor = (lit + offset) / (self.levels + offset) * corrections.exp()
+        return gain
+
+    def _start(self, histogram: Tensor, exponent: Tensor, shoulder: Tensor) -> Tensor:
+        """The log exposure that brings the histogram's mean to middle gray, (N, 1), bisected."""
+        power = self.bins**exponent  # type: ignore[operator]
+        low = torch.full_like(exponent, _EXPOSURE_RANGE[0])
+        high = torch.full_like(exponent, _EXPOSURE_RANGE[1])
+        for _ in range(_BISECTIONS):
+            middle = 0.5 * (low + high)
+            lit = expose(power, middle, shoulder).clamp(0.0, 1.0) ** (1.0 / exponent)
+            bright = (lit * histogram).sum(1, keepdim=True) > MIDDLE_GRAY
+            low, high = torch.where(bright, low, middle), torch.where(bright, middle, high)
+        return 0.5 * (low + high)
+
+
+def _histogram(light: Tensor, share: Tensor) -> Tensor:
+    """Per channel the shares of A in bins of log light, linearly split: (N, 3, bins), sum 1."""
+    n = light.shape[0]
+    position = light.flatten(2) * (_BINS - 1)
+    below = position.floor().clamp(max=_BINS - 2)
+    above = (position - below) * share.flatten(2)
+    rest = share.flatten(2) - above
+    index = below.long()
+    empty = light.new_zeros(n, 3, _BINS)
+    return empty.scatter_add(2, index, rest).scatter_add(2, index + 1, above)
+
+
+def _moments(planes: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation over A per channel, (N, C) each."""
+    mean = (planes * share).sum((2, 3))
+    variance = ((planes - mean[..., None, None]).square() * share).sum((2, 3))
+    return mean, (variance + 1e-6).sqrt()
+
+
+def _at_levels(knots: Tensor, light: Tensor) -> Tensor:
+    """Piecewise linear in log light through (N, 3, knots), at T levels: (N, 3, T)."""
+    # Which knots a level lies between never changes: a constant matrix does the look-up.
+    steps = torch.arange(_KNOTS, device=light.device, dtype=light.dtype)
+    weights = (1.0 - (light[None] * (_KNOTS - 1) - steps[:, None]).abs()).clamp(min=0.0)
+    return knots @ weights
