@@ -8,6 +8,7 @@ needs them, so that ``--version`` is instant.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 import time
@@ -34,7 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (MaskUPEError, ClientError) as error:
         if options.debug:
             raise
-        print(f"maskupe-daemon: {error}", file=sys.stderr)
+        with contextlib.suppress(OSError):  # stderr may lie on a full disk
+            print(f"maskupe-daemon: {error}", file=sys.stderr, flush=True)
         return error.exit_status if isinstance(error, MaskUPEError) else 1
     except KeyboardInterrupt:
         return 130

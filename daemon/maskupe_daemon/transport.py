@@ -140,7 +140,7 @@ def _bind(socket: zmq.Socket[bytes], endpoint: str) -> str:
     except zmq.ZMQError as error:
         socket.close()
         raise BindError(
-            f"The daemon cannot listen at {endpoint}: {error.strerror}.",
+            f"The daemon cannot listen at {endpoint}: {os.strerror(error.errno or 0)}.",
             "Choose another one with --endpoint.",
         ) from error
     bound: str = socket.getsockopt_string(zmq.LAST_ENDPOINT)

@@ -66,18 +66,11 @@ class Worker:
     Args:
         models: where models come from.
         done: called in the worker's thread with every outcome.
-        free_bytes: tells how much memory there is before a job starts.
     """
 
-    def __init__(
-        self,
-        models: Models,
-        done: Callable[[Outcome], None],
-        free_bytes: Callable[[], int] = memory.free_bytes,
-    ) -> None:
+    def __init__(self, models: Models, done: Callable[[Outcome], None]) -> None:
         self._models = models
         self._done = done
-        self._free_bytes = free_bytes
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self.job: Job | None = None
         self._thread = threading.Thread(target=self._loop, name="maskupe-worker", daemon=True)
@@ -206,7 +199,7 @@ class Worker:
 
         image = fields["image"]
         needed = estimate_bytes(image.shape, _DTYPES[image.dtype], fields["outputs"])
-        free = self._free_bytes() - _RESERVE
+        free = memory.free_bytes() - _RESERVE
         if needed > free:
             raise MemoryLimitError(
                 f"The job needs about {needed / 1e9:.1f} GB of memory, "

@@ -3,16 +3,22 @@
 Everything but the network and the renderer is the real thing: sockets, queue, worker, areas. Run
 as ``python -m tests.daemon.stand_in run ...`` with the arguments of ``maskupe-daemon``.
 
+Three environment variables make a machine what a test needs: ``MASKUPE_TEST_TOTAL_BYTES`` and
+``MASKUPE_TEST_FREE_BYTES`` of memory, and ``MASKUPE_TEST_CLOCK=jumps`` for a mad wall clock.
+
 The models: ``quick``; ``slow-N`` takes N strips of 50 ms; ``gpu`` runs out of memory on every
 device but the CPU; ``hungry`` raises MemoryError; ``broken`` raises; ``damaged`` has no weights.
 """
 
+import os
+import random
 import sys
 import time
+from contextlib import ExitStack
 from unittest.mock import patch
 
 import numpy as np
-from maskupe_daemon import cli, lifecycle
+from maskupe_daemon import cli, lifecycle, memory
 
 from maskupe.areas import make_areas
 from maskupe.enhancer import RegionResult, illumination
@@ -90,9 +96,21 @@ class StandIns:
         return enhancer.device
 
 
+def mad_clock():
+    """A wall clock that is months off in either direction at every look."""
+    return random.uniform(0.5e9, 3e9)
+
+
 def main():
-    device_check = patch.object(lifecycle, "_check_device", lambda device: None)
-    with patch.object(lifecycle, "Maskupe", StandIns), device_check:
+    with ExitStack() as stack:
+        stack.enter_context(patch.object(lifecycle, "Maskupe", StandIns))
+        stack.enter_context(patch.object(lifecycle, "_check_device", lambda device: None))
+        for name in ("total_bytes", "free_bytes"):
+            value = os.environ.get(f"MASKUPE_TEST_{name.upper()}")
+            if value:
+                stack.enter_context(patch.object(memory, name, lambda value=value: int(value)))
+        if os.environ.get("MASKUPE_TEST_CLOCK") == "jumps":
+            stack.enter_context(patch.object(time, "time", mad_clock))
         return cli.main()
 
 
