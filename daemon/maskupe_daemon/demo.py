@@ -88,15 +88,14 @@ def _run(options: argparse.Namespace) -> int:
     transition = Transition()
     areas = make_areas(subject.mask, transition)
     with _daemon() as client:
-        print(f"Started a daemon of its own (device: {client.welcome['device']}).")
+        print("Started a daemon of its own.")
         start = time.monotonic()
         answer, after = _enhance(client, before, subject.mask, transition, options.model)
         seconds = time.monotonic() - start
         height, width = answer["planes"][0][1].shape[:2]
-        print(
-            f"Sent the region around the selection, {width} × {height} of {before.shape[1]} × "
-            f"{before.shape[0]} pixels; {answer['model']} answered after {seconds:.2f} s."
-        )
+        layer = f"{before.shape[1]} × {before.shape[0]}"
+        print(f"Sent the region around the selection, {width} × {height} of {layer} pixels.")
+        print(f"{answer['model']} on {answer['device']} answered after {seconds:.2f} s.")
     print("Stopped the daemon.")
     output.write(after)
     sheet = options.out / "sheet.png"
