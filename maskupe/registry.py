@@ -46,6 +46,11 @@ _NORMS = {"norm": ("none", "batch", "instance")}
 NETWORKS: Mapping[str, NetworkSpec] = {
     "deepupe": NetworkSpec("maskupe.networks.deepupe:DeepUPE", _NORMS, ("paper",)),
     "star-dce": NetworkSpec("maskupe.networks.star_dce:StarDCE", _NORMS, ("paper", "all")),
+    "lantern": NetworkSpec("maskupe.networks.lantern:Lantern", native=True),
+    "zero-dce": NetworkSpec("maskupe.networks.zero_dce:ZeroDCE"),
+    "unet": NetworkSpec("maskupe.networks.unet:UNet", _NORMS, ("paper",)),
+    "lut3d": NetworkSpec("maskupe.networks.lut3d:Lut3D", where=("paper",)),
+    "lpf": NetworkSpec("maskupe.networks.lpf:LocalParametricFilters"),
 }
 
 
@@ -157,12 +162,13 @@ def _entry(
         description,
         licence,
         weights=f"{name}.safetensors",
-        learned_transition=conditioning != "none",
+        learned_transition=conditioning in ("mconcat", "mnorm"),
         options=options or {},
     )
 
 
 _BATCH = {"norm": "batch"}
+_LANTERN = "Our own: tone curves from the light inside the mask."
 
 MODELS: Mapping[str, ModelConfig] = {
     config.name: config
@@ -173,6 +179,14 @@ MODELS: Mapping[str, ModelConfig] = {
         _entry("deepupe-mnorm", "deepupe", "mnorm", "DeepUPE, the mask in its norms.", _BATCH),
         _entry("star-dce-mconcat", "star-dce", "mconcat", "STAR-DCE, the mask as input channels."),
         _entry("star-dce-mnorm", "star-dce", "mnorm", "STAR-DCE, the mask in its norm.", _BATCH),
+        _entry("zero-dce-mconcat", "zero-dce", "mconcat", "Zero-DCE's curves by convolutions."),
+        _entry("unet-mconcat", "unet", "mconcat", "A U-Net that predicts pixels (SID, 2018)."),
+        _entry("unet-mnorm", "unet", "mnorm", "The U-Net, the mask in its norms.", _BATCH),
+        _entry("lut3d-mconcat", "lut3d", "mconcat", "Image-adaptive 3D look-up tables (2020)."),
+        _entry("lut3d-mnorm", "lut3d", "mnorm", "3D look-up tables, the mask in the norms."),
+        _entry("lantern", "lantern", "native", _LANTERN, licence=ANY_USE),
+        _entry("lantern-research", "lantern", "native", f"{_LANTERN} Trained on brackets."),
+        _entry("lpf-mconcat", "lpf", "mconcat", "Elliptical and graduated filters (DeepLPF)."),
     )
 }
 
