@@ -16,7 +16,7 @@ from pathlib import Path
 
 from maskupe_daemon import client
 
-from maskupe import __version__
+from maskupe import __version__, registry
 
 #: Folder and script share this name, as GIMP demands.
 NAME = "maskupe-local-underexposure"
@@ -37,6 +37,18 @@ def source() -> Path:
 def daemon_command() -> list[str]:
     """The command line that starts the daemon of this installation."""
     return [sys.executable, "-m", "maskupe_daemon", "run"]
+
+
+def models() -> dict[str, str]:
+    """The models that can be chosen in the dialog: name, and what it is and may be used for."""
+    found = {}
+    for name in registry.available():
+        config = registry.resolve(name)
+        if not config.local:  # one that does not see the selection is no choice here
+            continue
+        about = f"{config.description} Licence: {config.licence}."
+        found[name] = f"{config.name}, recommended. {about}" if name == "default" else about
+    return found
 
 
 def client_modules() -> list[Path]:
@@ -72,7 +84,7 @@ def build(folder: Path) -> None:
     for module in client_modules():
         shutil.copyfile(module, vendored / "maskupe_daemon" / module.name)
     _copy_msgpack(vendored / "msgpack")
-    launcher = {"command": daemon_command(), "version": __version__}
+    launcher = {"command": daemon_command(), "version": __version__, "models": models()}
     (folder / LAUNCHER).write_text(json.dumps(launcher, indent=1) + "\n", "utf-8")
     script = folder / f"{NAME}.py"
     script.chmod(script.stat().st_mode | 0o111)

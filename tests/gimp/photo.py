@@ -14,7 +14,7 @@ BABL = {"uint8": "u8", "uint16": "u16", "float32": "float"}
 
 @functools.cache
 def _dark() -> npt.NDArray[np.float32]:
-    """The public-domain portrait that scikit-image ships, three stops darker: (512, 512, 3), 0…1."""
+    """The public-domain portrait that scikit-image ships, three stops darker: (512, 512, 3)."""
     encoded = data.astronaut().astype(np.float64) / 255.0
     linear = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
     linear *= 0.125

@@ -2,23 +2,132 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import gi
 
 gi.require_version("Gtk", "3.0")
 gi.require_version("GimpUi", "3.0")
-from gi.repository import Gimp, GimpUi  # noqa: E402
+from gi.repository import Gimp, GimpUi, GObject, Gtk  # noqa: E402
+from maskupe_daemon.client import Progress  # noqa: E402
 
+from maskupe_plugin.job import Job, plan  # noqa: E402
+from maskupe_plugin.model_row import ModelRow  # noqa: E402
+from maskupe_plugin.preview import Preview  # noqa: E402
+from maskupe_plugin.settings import settings_of  # noqa: E402
 from maskupe_plugin.words import _  # noqa: E402
 
-_ROWS = ["strength", "automatic-width", "width", "side", "model", "output"]
+
+class CancelledError(Exception):
+    """The user pressed Cancel while the work went on."""
 
 
-def ask(procedure: Gimp.Procedure, config: Gimp.ProcedureConfig) -> bool:
-    """Shows the dialog; True if the user pressed OK. The values are then in ``config``."""
-    GimpUi.init(procedure.get_name())
-    dialog = GimpUi.ProcedureDialog.new(procedure, config, _("Local Underexposure"))
-    dialog.get_scale_entry("strength", 1.0)
-    dialog.fill(_ROWS)
-    accepted = dialog.run()
-    dialog.destroy()
-    return accepted
+class Dialog:
+    """The procedure's dialog: preview to the left, settings to the right.
+
+    Args:
+        procedure: the procedure.
+        config: its arguments, which the dialog changes.
+        image: the image.
+        drawables: what the procedure was called on.
+    """
+
+    def __init__(
+        self,
+        procedure: Gimp.Procedure,
+        config: Gimp.ProcedureConfig,
+        image: Gimp.Image,
+        drawables: list[Gimp.Drawable],
+    ) -> None:
+        self._config = config
+        self._image = image
+        self._drawables = drawables
+        self._cancelled = False
+        GimpUi.init(procedure.get_name())
+        self._dialog = GimpUi.ProcedureDialog.new(procedure, config, _("Local Underexposure"))
+        self._preview = Preview(self._plan, self._show_width)
+        self._settings = self._build_settings()
+        columns = Gtk.Box(spacing=18, border_width=12)
+        columns.pack_start(self._preview.box, True, True, 0)
+        columns.pack_start(self._settings, False, False, 0)
+        self._dialog.get_content_area().pack_start(columns, True, True, 0)
+        columns.show_all()
+        self._bar = Gtk.ProgressBar(show_text=True, margin=12)
+        self._dialog.get_content_area().pack_end(self._bar, False, False, 0)
+        config.connect("notify", lambda *_changed: self._preview.refresh())
+
+    def _build_settings(self) -> Gtk.Box:
+        dialog = self._dialog
+        box = Gtk.Box(orientation=Gtk.Orientation.VERTICAL, spacing=10)
+        box.set_size_request(380, -1)
+        self._measure = Gtk.Label(xalign=0.0)
+        self._measure.get_style_context().add_class("dim-label")
+        strength = dialog.get_scale_entry("strength", 1.0)
+        width = dialog.get_scale_entry("width", 1.0)
+        for slider in (strength, width):
+            slider.get_range().set_size_request(130, -1)
+        rows = [
+            strength,
+            dialog.get_widget("automatic-width", Gtk.CheckButton),
+            self._measure,
+            width,
+            dialog.get_widget("side", GObject.TYPE_NONE),
+            ModelRow(self._config).box,
+            dialog.get_widget("output", GObject.TYPE_NONE),
+        ]
+        dialog.set_sensitive("width", True, self._config, "automatic-width", True)
+        for row in rows:
+            box.pack_start(row, False, False, 0)
+        return box
+
+    def _plan(self) -> Job:
+        return plan(self._image, self._drawables, settings_of(self._config))
+
+    def _show_width(self, pixels: float) -> None:
+        text = _("The transition is {pixels:.0f} px wide") if pixels >= 0.5 else _("A hard edge")
+        self._measure.set_text(text.format(pixels=pixels))
+
+    def ask(self) -> bool:
+        """Shows the dialog until OK (True) or Cancel (False)."""
+        self._preview.refresh()
+        return bool(self._dialog.run())
+
+    def show_progress(self, work: Callable[[Callable[[Progress], None]], None]) -> None:
+        """Does the work while the dialog stays, with a progress bar and a Cancel that works.
+
+        Args:
+            work: is given a function to call with its progress, at least every 50 ms.
+
+        Raises:
+            CancelledError: if the user cancelled.
+        """
+        self._preview.close()
+        self._settings.set_sensitive(False)
+        self._preview.box.set_sensitive(False)
+        self._dialog.set_response_sensitive(Gtk.ResponseType.OK, False)
+        self._bar.show()
+        self._dialog.connect("response", self._cancel)
+        self._dialog.connect("delete-event", self._cancel)
+        work(self._progress)
+
+    def _cancel(self, *_event: object) -> bool:
+        self._cancelled = True
+        return True
+
+    def _progress(self, progress: Progress) -> None:
+        words = {
+            "sending": _("Sending the pixels"),
+            "queued": _("Waiting for the daemon"),
+            "running": _("Lighting up"),
+        }
+        self._bar.set_text(words[progress.stage])
+        self._bar.set_fraction(progress.fraction)
+        while Gtk.events_pending():
+            Gtk.main_iteration()
+        if self._cancelled:
+            raise CancelledError
+
+    def close(self) -> None:
+        """Closes the dialog."""
+        self._preview.close()
+        self._dialog.destroy()

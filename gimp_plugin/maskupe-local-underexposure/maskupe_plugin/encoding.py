@@ -60,7 +60,7 @@ def encoding_of(image: Gimp.Image, drawable: Gimp.Drawable) -> Encoding:
         return Encoding("Y", alpha, dtype, dtype != "f32")
     colour = "Y'" if drawable.is_gray() else "R'G'B'"
     dtype = _depth(image.get_precision())
-    exact = dtype != "f32" and not _is_linear(image.get_precision()) and _is_srgb(image)
+    exact = dtype != "f32" and not _is_linear(image.get_precision()) and is_srgb(image)
     return Encoding(colour, alpha, dtype if exact else "f32", exact)
 
 
@@ -88,7 +88,7 @@ def _is_linear(precision: Gimp.Precision) -> bool:
     return precision in (p.U8_LINEAR, p.U16_LINEAR)
 
 
-def _is_srgb(image: Gimp.Image) -> bool:
+def is_srgb(image: Gimp.Image) -> bool:
     """Whether the image's numbers are sRGB's, so that babl converts nothing."""
     profile = image.get_color_profile()
     if profile is None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 from gi.repository import Gimp
 from maskupe_daemon.client import Client, Progress
 from maskupe_daemon.failures import ClientError
@@ -9,6 +12,7 @@ from maskupe_daemon.failures import ClientError
 from maskupe_plugin.checks import RefusalError
 from maskupe_plugin.deliver import deliver, wanted_planes
 from maskupe_plugin.job import Job, plan, send
+from maskupe_plugin.outputs import NEW_LAYER
 from maskupe_plugin.service import connect
 from maskupe_plugin.settings import settings_of
 from maskupe_plugin.words import _
@@ -37,23 +41,49 @@ def interactively(
     drawables: list[Gimp.Drawable],
     config: Gimp.ProcedureConfig,
 ) -> bool:
-    """Asks with the dialog, then runs; False if the user cancelled."""
-    from maskupe_plugin.dialog import ask
+    """Asks with the dialog, then runs; False if the user cancelled.
 
-    if not ask(procedure, config):
+    Raises:
+        RefusalError: with a text for the photographer; the layer is unchanged.
+    """
+    # What cannot be worked on at all is said at once, not after the settings were made.
+    plan(image, drawables, replace(settings_of(config), output=NEW_LAYER))
+    from maskupe_plugin.dialog import CancelledError, Dialog
+
+    dialog = Dialog(procedure, config, image, drawables)
+    try:
+        if not dialog.ask():
+            return False
+        job = plan(image, drawables, settings_of(config))
+        Gimp.progress_init(_("Lighting up"))
+        with connect() as client:
+            dialog.show_progress(lambda report: run_job(client, job, report))
+    except CancelledError:
         return False
-    directly(image, drawables, config)
+    finally:
+        dialog.close()
     return True
 
 
-def run_job(client: Client, job: Job) -> None:
+def run_job(client: Client, job: Job, report: Callable[[Progress], None] | None = None) -> None:
     """Sends the region and writes the answer back.
+
+    Args:
+        client: a connection to the daemon.
+        job: what to do.
+        report: called besides GIMP's own progress bar; what it raises cancels the job.
 
     Raises:
         RefusalError: if the daemon cannot do it; nothing has been written then.
     """
+
+    def show(progress: Progress) -> None:
+        _show(progress)
+        if report:
+            report(progress)
+
     try:
-        answer = send(client, job, wanted_planes(job), _show)
+        answer = send(client, job, wanted_planes(job), show)
     except ClientError as error:
         raise RefusalError(error.message, error.hint) from error
     deliver(job, answer, lambda part: _bar(_WORKED + part * (1.0 - _WORKED)))

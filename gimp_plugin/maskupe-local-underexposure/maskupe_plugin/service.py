@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 from collections.abc import Callable
@@ -13,10 +12,10 @@ from maskupe_daemon.failures import ClientError, NotRunningError
 from maskupe_daemon.starter import ensure_running
 
 from maskupe_plugin.checks import RefusalError
+from maskupe_plugin.launcher import daemon_command
 from maskupe_plugin.log import log_file
 from maskupe_plugin.words import _
 
-_LAUNCHER = Path(__file__).parent.parent / "launcher.json"
 _CLIENT_NAME = "gimp"
 
 
@@ -45,16 +44,6 @@ def connect(wait: Callable[[], None] | None = None, *, start: bool = True) -> Cl
         ) from error
     except ClientError as error:
         raise RefusalError(error.message, error.hint) from error
-
-
-def daemon_command() -> list[str]:
-    """How the daemon is started, as the installer recorded it; empty if it did not."""
-    try:
-        command = json.loads(_LAUNCHER.read_text("utf-8"))["command"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
-    known = isinstance(command, list) and all(isinstance(part, str) for part in command)
-    return command if known else []
 
 
 def in_sandbox() -> bool:

@@ -33,7 +33,7 @@ def add_arguments(procedure: Gimp.Procedure) -> None:
     """Registers the arguments, in the order in which scripts see them."""
     procedure.add_double_argument(
         "strength",
-        _("_Strength"),
+        _("Stren_gth"),
         _("How much light to add: 0 changes nothing, 1 is what the model proposes"),
         0.0,
         MAX_STRENGTH,
@@ -76,7 +76,7 @@ def add_arguments(procedure: Gimp.Procedure) -> None:
     )
     procedure.add_choice_argument(
         "output",
-        _("_Output"),
+        _("Outp_ut"),
         _("Where the result goes"),
         _outputs(),
         THIS_LAYER,

@@ -1,0 +1,178 @@
+"""The live preview: picture, toggles, and what can be read off it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gi.repository import Gdk, GdkPixbuf, GLib, Gtk
+
+from maskupe_plugin import picture
+from maskupe_plugin.job import Job
+from maskupe_plugin.preview_worker import PreviewWorker, Shown
+from maskupe_plugin.proxy import HEIGHT, WIDTH, Proxy, read_proxy, view_of
+from maskupe_plugin.words import _
+
+#: Milliseconds without a change after which the preview is made.
+_DEBOUNCE = 30
+
+
+class Preview:
+    """The preview's widgets, in ``box``.
+
+    Args:
+        plan: gives the job with the settings as they are now; called in the main thread.
+        measured: called with the transition's width in layer pixels whenever it is known.
+    """
+
+    def __init__(self, plan: Callable[[], Job], measured: Callable[[float], None]) -> None:
+        self._plan = plan
+        self._measured = measured
+        self._proxy: Proxy | None = None
+        self._shown: Shown | None = None
+        self._split_at = 0.5
+        self._timer = 0
+        self._worker = PreviewWorker(self._show, self._tell)
+        self.box = Gtk.Box(orientation=Gtk.Orientation.VERTICAL, spacing=6)
+        self._build()
+        self._worker.start()
+
+    def _build(self) -> None:
+        self._image = Gtk.Image()
+        self._image.set_size_request(WIDTH, HEIGHT)
+        # The event box hugs the picture, so that clicks are counted from its edge.
+        self._area = Gtk.EventBox(halign=Gtk.Align.CENTER, valign=Gtk.Align.CENTER)
+        self._area.set_can_focus(True)
+        self._area.set_tooltip_text(
+            _("In the split view, drag the line, or move it with the left and right arrow keys")
+        )
+        self._area.add_events(Gdk.EventMask.BUTTON_PRESS_MASK | Gdk.EventMask.BUTTON_MOTION_MASK)
+        self._area.connect("button-press-event", self._drag)
+        self._area.connect("motion-notify-event", self._drag)
+        self._area.connect("key-press-event", self._key)
+        self._area.add(self._image)
+        frame = Gtk.Frame()
+        frame.add(self._area)
+        self.box.pack_start(frame, True, True, 0)
+
+        toggles = Gtk.Box(spacing=12)
+        self._on = self._toggle(
+            toggles, _("_Preview"), True, _("Show the result, or the layer as it is")
+        )
+        self._split = self._toggle(
+            toggles,
+            _("Split _view"),
+            False,
+            _("Layer to the left of the line, result to the right"),
+        )
+        self._zoom = self._toggle(
+            toggles, _("_Zoom to selection"), True, _("Show the selection's surroundings only")
+        )
+        self._outline = self._toggle(
+            toggles,
+            _("Show _transition"),
+            False,
+            _("Yellow: fully lit inside. Dashed: the light has faded out, nothing beyond changes"),
+        )
+        self.box.pack_start(toggles, False, False, 0)
+        for toggle in (self._on, self._split, self._outline):
+            toggle.connect("toggled", lambda _toggle: self._draw())
+        self._zoom.connect("toggled", lambda _toggle: self.refresh())
+
+        line = Gtk.Box(spacing=12)
+        self._gain = Gtk.Label(xalign=0.0)
+        self._gain.set_tooltip_text(
+            _("How much lighter the selected area becomes on average, in photographic stops")
+        )
+        self._state = Gtk.Label(xalign=1.0, wrap=True, max_width_chars=60)
+        line.pack_start(self._gain, False, False, 0)
+        line.pack_end(self._state, True, True, 0)
+        self.box.pack_start(line, False, False, 0)
+
+    @staticmethod
+    def _toggle(box: Gtk.Box, label: str, active: bool, tip: str) -> Gtk.CheckButton:
+        toggle = Gtk.CheckButton(label=label, use_underline=True, active=active)
+        toggle.set_tooltip_text(tip)
+        box.pack_start(toggle, False, False, 0)
+        return toggle
+
+    def refresh(self) -> None:
+        """Makes the preview anew soon; many calls at once make one."""
+        if self._timer:
+            GLib.source_remove(self._timer)
+        self._timer = GLib.timeout_add(_DEBOUNCE, self._ask)
+
+    def close(self) -> None:
+        """Ends the connection to the daemon."""
+        if self._timer:
+            GLib.source_remove(self._timer)
+            self._timer = 0
+        self._worker.close()
+
+    def _ask(self) -> bool:
+        self._timer = 0
+        job = self._plan()
+        view = view_of(job, self._zoom.get_active())
+        if self._proxy is None or self._proxy.view != view:
+            self._proxy = read_proxy(job, view)
+            self._shown = None
+            self._draw()
+        request = self._proxy.request(job.settings)
+        self._worker.ask(request, self._proxy.planes(), self._proxy)
+        return False
+
+    def _show(self, shown: Shown) -> None:
+        proxy: Proxy = shown.about
+        if proxy is not self._proxy:
+            return  # the view has changed since
+        self._shown = shown
+        self._draw()
+        areas = bytes(shown.planes["areas"])
+        before, after = memoryview(proxy.before).cast("H"), shown.planes["image"].cast("H")
+        gain = picture.exposure_gain(before, after, areas)
+        self._gain.set_text(
+            "" if gain is None else _("Selected area: {gain:+.1f} EV").format(gain=gain)
+        )
+        self._measured(shown.width / proxy.scale)
+
+    def _tell(self, text: str, failed: bool) -> None:
+        escaped = GLib.markup_escape_text(text)
+        self._state.set_markup(f"<b>{escaped}</b>" if failed else escaped)
+
+    def _draw(self) -> None:
+        if self._proxy is None:
+            return
+        width, height = self._proxy.box.width, self._proxy.box.height
+        before = picture.high_bytes(self._proxy.before)
+        shown = bytearray(before)
+        if self._shown is not None:
+            if self._on.get_active():
+                after = picture.high_bytes(self._shown.planes["image"])
+                split = round(self._split_at * width) if self._split.get_active() else None
+                shown = picture.compose(before, after, width, height, split=split)
+            if self._outline.get_active():
+                picture.draw_outlines(shown, bytes(self._shown.planes["areas"]), width, height)
+        pixels = GLib.Bytes.new(bytes(shown))
+        self._image.set_size_request(width, height)
+        self._image.set_from_pixbuf(
+            GdkPixbuf.Pixbuf.new_from_bytes(
+                pixels, GdkPixbuf.Colorspace.RGB, True, 8, width, height, 4 * width
+            )
+        )
+
+    def _drag(self, _area: Gtk.Widget, event: Gdk.Event) -> bool:
+        if not self._split.get_active() or self._proxy is None:
+            return False
+        self._area.grab_focus()
+        self._move_split(event.x / self._proxy.box.width)
+        return True
+
+    def _key(self, _area: Gtk.Widget, event: Gdk.EventKey) -> bool:
+        step = {Gdk.KEY_Left: -0.02, Gdk.KEY_Right: 0.02}.get(event.keyval)
+        if step is None or not self._split.get_active():
+            return False
+        self._move_split(self._split_at + step)
+        return True
+
+    def _move_split(self, place: float) -> None:
+        self._split_at = min(max(place, 0.0), 1.0)
+        self._draw()

@@ -1,0 +1,98 @@
+"""The small stand-in of the layer that the preview is made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from gi.repository import Gegl
+from maskupe_daemon.client import EnhanceRequest, PlaneSpec
+
+from maskupe_plugin import pixels
+from maskupe_plugin.job import CONTEXT_EDGE, Job
+from maskupe_plugin.region import AUTO, Box
+from maskupe_plugin.settings import Settings
+
+#: The preview's size in pixels at most; the picture keeps its shape within.
+WIDTH, HEIGHT = 600, 420
+_FORMAT = "R'G'B'A u16"
+_CHANNELS = 4
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """A part of the layer, scaled down.
+
+    Attributes:
+        view: the part, in layer coordinates.
+        scale: preview pixels per layer pixel, at most 1.
+        box: the part in scaled coordinates.
+        layer: height and width of the scaled layer.
+        before: the pixels, RGBA with 16 bits.
+        selection: the selection, one byte per pixel; None without one.
+        context: the whole layer's height, width, channels and pixels; None if the view is all.
+    """
+
+    view: Box
+    scale: float
+    box: Box
+    layer: tuple[int, int]
+    before: bytes
+    selection: bytes | None
+    context: tuple[tuple[int, int, int], bytes] | None
+
+    def request(self, settings: Settings) -> EnhanceRequest:
+        """What the daemon is asked for."""
+        size = (self.box.height, self.box.width)
+        width = settings.width
+        return EnhanceRequest(
+            image=PlaneSpec((*size, _CHANNELS), "u16"),
+            layer=self.layer,
+            origin=(self.box.y, self.box.x),
+            selection=PlaneSpec(size, "u8") if self.selection is not None else None,
+            context=PlaneSpec(self.context[0], "f32") if self.context else None,
+            model=settings.model,
+            strength=settings.strength,
+            width=width if width == AUTO else float(width) * self.scale,
+            side=settings.side,
+            outputs=("image", "areas"),
+        )
+
+    def planes(self) -> list[Any]:
+        """The planes of the request."""
+        context = self.context[1] if self.context else None
+        return [plane for plane in (self.before, self.selection, context) if plane is not None]
+
+
+def view_of(job: Job, zoomed: bool) -> Box:
+    """What the preview shows: the region with some surroundings, or the whole layer."""
+    if not zoomed or not job.selected:
+        return job.layer
+    margin = max(16, round(0.1 * max(job.box.width, job.box.height)))
+    box = job.box
+    grown = Box(box.x - margin, box.y - margin, box.width + 2 * margin, box.height + 2 * margin)
+    return grown.within(job.layer)
+
+
+def read_proxy(job: Job, view: Box) -> Proxy:
+    """Reads what is needed for a view from GIMP."""
+    scale = min(1.0, WIDTH / view.width, HEIGHT / view.height)
+    layer = Box(
+        0, 0, max(1, round(job.layer.width * scale)), max(1, round(job.layer.height * scale))
+    )
+    left, top = int(view.x * scale), int(view.y * scale)
+    right, bottom = -int(-view.right * scale // 1), -int(-view.bottom * scale // 1)
+    box = Box(left, top, right - left, bottom - top).within(layer)
+    buffer = job.drawable.get_buffer()
+    before = buffer.get(pixels.rectangle(box), scale, _FORMAT, Gegl.AbyssPolicy.CLAMP)
+    selection = None
+    if job.selected:
+        _, x, y = job.drawable.get_offsets()
+        place = pixels.rectangle(box.moved(round(x * scale), round(y * scale)))
+        mask = job.image.get_selection().get_buffer()
+        selection = mask.get(place, scale, "Y u8", Gegl.AbyssPolicy.NONE)
+    context = None
+    if box != layer:
+        width, height, data = pixels.read_context(job.drawable, job.encoding, CONTEXT_EDGE)
+        context = ((height, width, job.encoding.context().channels), data)
+    return Proxy(view, scale, box, (layer.height, layer.width), before, selection, context)

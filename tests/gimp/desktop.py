@@ -1,0 +1,104 @@
+"""A desktop without a screen: Xvfb and a small window manager beside GIMP, driven by xdotool."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+from tests.gimp.finding import Gimp, NoGimpError
+
+_SIZE = "1360x900x24"
+_PROGRAMS = ("Xvfb", "openbox", "xdotool", "import")
+
+
+class Desktop:
+    """An X display of its own."""
+
+    def __init__(self, gimp: Gimp, work: Path) -> None:
+        if gimp.root is None:
+            missing = [name for name in _PROGRAMS if shutil.which(name) is None]
+            if missing:
+                raise NoGimpError(f"Not installed: {', '.join(missing)}.")
+        self.gimp = gimp
+        self.work = work
+        self._log = (work / "desktop.log").open("wb")
+        told = work / "display"
+        self._programs = [
+            self._start(["sh", "-c", f"exec Xvfb -displayfd 3 -screen 0 {_SIZE} 3> {told}"])
+        ]
+        self.display = f":{self._wait_for(told)}"
+        self._programs.append(self._start(["openbox"], self.display))
+
+    def _start(self, command: list[str], display: str = "") -> subprocess.Popen[bytes]:
+        line = self.gimp.command(command, self.work, self._variables(display))
+        return subprocess.Popen(line, stdout=self._log, stderr=self._log)
+
+    def _variables(self, display: str) -> dict[str, str]:
+        home = {"HOME": str(self.work / "home")}
+        return {**home, "DISPLAY": display} if display else home
+
+    def _wait_for(self, file: Path) -> str:
+        deadline = time.monotonic() + 20
+        while not (file.exists() and file.read_text().endswith("\n")):
+            if time.monotonic() > deadline:
+                raise AssertionError((self.work / "desktop.log").read_text("utf-8", "replace"))
+            time.sleep(0.05)
+        return file.read_text().strip()
+
+    def run(self, *command: str) -> str:
+        """Runs a program on the display; what it printed."""
+        line = self.gimp.command(list(command), self.work, self._variables(self.display))
+        ran = subprocess.run(line, capture_output=True, text=True, check=False, timeout=60)
+        return ran.stdout
+
+    def keys(self, *keys: str) -> None:
+        """Presses keys, one after the other, in the window that has the focus."""
+        self.run("xdotool", "key", "--delay", "120", *keys)
+
+    def window(self, title: str, timeout: float = 30.0) -> str:
+        """Identifier of the visible window whose title matches, once it is there."""
+        deadline = time.monotonic() + timeout
+        while True:
+            found = self.run("xdotool", "search", "--onlyvisible", "--name", title).split()
+            if found:
+                return found[0]
+            if time.monotonic() > deadline:
+                self.screenshot("missing-window")
+                raise AssertionError(f"No window {title!r} appeared.")
+            time.sleep(0.2)
+
+    def gone(self, title: str, timeout: float = 30.0) -> bool:
+        """Whether no visible window has such a title any more, waiting for that."""
+        deadline = time.monotonic() + timeout
+        while self.run("xdotool", "search", "--onlyvisible", "--name", title).split():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.2)
+        return True
+
+    def focus(self, window: str) -> None:
+        """Gives a window the keyboard."""
+        self.run("xdotool", "windowactivate", "--sync", window)
+
+    def screenshot(self, name: str, folder: Path | None = None) -> Path:
+        """A picture of the whole display as PNG."""
+        path = self.work / f"{name}.png"
+        self.run("import", "-window", "root", str(path))
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, folder / path.name)
+        return path
+
+    def close(self) -> None:
+        """Ends the display and everything on it."""
+        for program in reversed(self._programs):
+            program.terminate()
+        for program in self._programs:
+            try:
+                program.wait(10)
+            except subprocess.TimeoutExpired:
+                program.kill()
+                program.wait()
+        self._log.close()
