@@ -51,7 +51,7 @@ def arrange(maps: Maps, strength: float, dtype: np.dtype[Any]) -> Arranged:
     if isinstance(maps, ToneCurves):
         return _tone_curves(maps, strength, dtype)
     if isinstance(maps, CurveMaps):
-        planes = np.ascontiguousarray(maps.maps.transpose(2, 0, 3, 1))
+        planes = _padded(maps.maps.transpose(2, 0, 3, 1))
         return Arranged(CURVE, maps.maps.shape[0], planes, _rows_columns(maps.maps))
     if isinstance(maps, GainGrid):
         cells = np.ascontiguousarray(maps.grid.transpose(2, 3, 1, 0))
@@ -68,6 +68,13 @@ def arrange(maps: Maps, strength: float, dtype: np.dtype[Any]) -> Arranged:
             inputs=maps.guide.matrix.shape[1],
         )
     return _look_up_table(maps)
+
+
+def _padded(cells: Floats) -> Floats:
+    """Contiguous, with one more float behind: the kernel reads (r, g, b) cells four at a time."""
+    flat = np.zeros(cells.size + 1, np.float32)
+    flat[:-1] = cells.ravel()
+    return flat
 
 
 def _rows_columns(planes: Floats) -> tuple[int, int]:
@@ -91,7 +98,7 @@ def _tone_curves(maps: ToneCurves, strength: float, dtype: np.dtype[Any]) -> Arr
     return Arranged(
         TONE,
         entries,
-        np.ascontiguousarray(maps.residual.transpose(1, 2, 0)),
+        _padded(maps.residual.transpose(1, 2, 0)),
         _rows_columns(maps.residual),
         table=np.ascontiguousarray(table, np.float32),
         ceiling=tuple(float(value) for value in maps.ceiling),

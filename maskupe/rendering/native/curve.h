@@ -4,7 +4,7 @@
 
 #include "smooth.h"
 
-static void curve_tile(const Job *job, int map_low, int map_high, int x0, int n, float *scratch) {
+STAGE void curve_tile(const Job *job, int map_low, int map_high, int x0, int n, float *scratch) {
     const int64_t plane = 3 * (int64_t)job->map_columns, row = plane * job->count;
     for (int s = 0; s < job->count; s++, scratch += 2 * COLOURS)
         spread_band(job, job->map + map_low * row + s * plane, job->map + map_high * row + s * plane,
@@ -17,8 +17,9 @@ static void curve_tile(const Job *job, int map_low, int map_high, int x0, int n,
 
 /* Eight steps, the usual number, in one loop: x stays in a register. As an inner loop over the
  * steps the compiler does not vectorise it. */
-static void curve_row8(int whole, float across, const float *scratch, const float *unit,
+STAGE void curve_row8(int whole, float across, const float *scratch, const float *unit,
                        float *restrict change) {
+#pragma clang loop interleave_count(2)
     for (int i = 0; i < 3 * whole; i++) {
         float x = unit[i];
         CURVE_STEP(0) CURVE_STEP(1) CURVE_STEP(2) CURVE_STEP(3)
@@ -27,7 +28,7 @@ static void curve_row8(int whole, float across, const float *scratch, const floa
     }
 }
 
-static void curve_row(const Job *job, int n, float across, const float *scratch, Row *row) {
+STAGE void curve_row(const Job *job, int n, float across, const float *scratch, Row *row) {
     const int whole = round_up(n);
     if (job->count == 8) {
         curve_row8(whole, across, scratch, row->unit, row->change);

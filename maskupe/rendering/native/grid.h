@@ -13,59 +13,75 @@
 #include "pixels.h"
 #include "power.h"
 
-#define INLINE static inline __attribute__((always_inline))
 #define FLOOR 1e-3f
 
-/* Two ends of every coefficient along a row of the tile: value at the left cell, change to the
- * right one. scratch: bins * coefficients of each. */
-static void grid_row_ends(const Job *job, int coefficients, const float *const corner[4],
-                          float across, float *restrict left, float *restrict change) {
-    const int n = job->count * coefficients;
+/* Every coefficient along one row of a tile, linear in the position: its value at the left cell
+ * and its change to the right one, then the same for its step from the bin before. Each of the
+ * four has bins * coefficients entries of the scratch memory. */
+typedef struct {
+    float *value, *value_change, *step, *step_change;
+} Ends;
+
+STAGE void find_ends(int coefficients, int bins, const float *const corner[4], float across,
+                     const Ends *ends) {
+    const int n = bins * coefficients;
+    float *restrict value = ends->value, *restrict change = ends->value_change;
     for (int i = 0; i < n; i++) {
         float l = corner[0][i] + across * (corner[2][i] - corner[0][i]);
         float r = corner[1][i] + across * (corner[3][i] - corner[1][i]);
-        left[i] = l;
+        value[i] = l;
         change[i] = r - l;
     }
+    for (int i = coefficients; i < n; i++) ends->step[i] = value[i] - value[i - coefficients];
+    for (int i = coefficients; i < n; i++)
+        ends->step_change[i] = change[i] - change[i - coefficients];
 }
 
 /* Adds to `sum` (3 planes) what bins `bin` to `bin + hinges` contribute to one block: the value at
- * `bin` where `with_base`, and every hinge above it. */
-INLINE void add_bins(int coefficients, int hinges, int with_base, int bin, const float *left,
-                     const float *change, const float *restrict z, const float *restrict part,
-                     const float planes[3][TILE + PAD], int at, float sum[3][BLOCK]) {
-    const float *l0 = left + bin * coefficients, *c0 = change + bin * coefficients;
-    for (int i = 0; i < BLOCK; i++) {
-        const float f = part[i];
-        float h[4];
-        for (int k = 0; k < hinges; k++) h[k] = clamp01(z[i] - (float)(bin + k));
-        for (int c = 0; c < 3; c++) {
-            const int terms = coefficients / 3;
-            float total = with_base ? 0.0f : sum[c][i];
-            for (int j = 0; j < terms; j++) {
-                const int q = c * terms + j;
-                float value = with_base ? l0[q] + f * c0[q] : 0.0f;
-                for (int k = 0; k < hinges; k++) {
-                    const float *l = l0 + (k + 1) * coefficients, *d = c0 + (k + 1) * coefficients;
-                    value += h[k] * ((l[q] - l[q - coefficients]) + f * (d[q] - d[q - coefficients]));
-                }
-                total += terms == 4 && j < 3 ? value * planes[j][at + i] : value;
+ * `bin` where `with_base`, and every hinge above it. One coefficient at a time, so that its
+ * scalars, the positions and the hinges stay in registers over the block. */
+INLINE void add_bins(int coefficients, int hinges, int with_base, int bin, const Ends *ends,
+                     const float *z, const float *part, float planes[3][TILE + PAD], int at,
+                     float sum[3][BLOCK]) {
+    const int terms = coefficients / 3;
+    Vector f[VECTORS];
+    _Alignas(64) float hinge[4][BLOCK];
+    for (int v = 0; v < VECTORS; v++) f[v] = load_vector(part + 8 * v);
+    for (int k = 0; k < hinges; k++)
+        for (int i = 0; i < BLOCK; i++) hinge[k][i] = clamp01(z[i] - (float)(bin + k));
+    for (int c = 0; c < 3; c++) {
+        Vector total[VECTORS];
+        for (int v = 0; v < VECTORS; v++)
+            total[v] = with_base ? (Vector){0} : load_vector(sum[c] + 8 * v);
+        for (int j = 0; j < terms; j++) {
+            const int q = bin * coefficients + c * terms + j;
+            Vector value[VECTORS];
+            for (int v = 0; v < VECTORS; v++)
+                value[v] = with_base ? f[v] * ends->value_change[q] + ends->value[q] : (Vector){0};
+            for (int k = 0; k < hinges; k++) {
+                const float step = ends->step[q + (k + 1) * coefficients];
+                const float change = ends->step_change[q + (k + 1) * coefficients];
+                for (int v = 0; v < VECTORS; v++)
+                    value[v] += load_vector(hinge[k] + 8 * v) * (f[v] * change + step);
             }
-            sum[c][i] = total;
+            for (int v = 0; v < VECTORS; v++)
+                total[v] += terms == 4 && j < 3 ? value[v] * load_vector(planes[j] + at + 8 * v)
+                                                : value[v];
         }
+        for (int v = 0; v < VECTORS; v++) store_vector(sum[c] + 8 * v, total[v]);
     }
 }
 
-INLINE void slice_block(int coefficients, const Job *job, const float *left, const float *change,
-                        const float *z, const float *part, const float planes[3][TILE + PAD],
-                        int at, float sum[3][BLOCK]) {
+INLINE void slice_block(int coefficients, const Job *job, const Ends *ends, const float *z,
+                        const float *part, float planes[3][TILE + PAD], int at,
+                        float sum[3][BLOCK]) {
     float low, high;
     block_range(z, &low, &high);
     int first = (int)low, last = (int)ceilf(high);
     if (last > job->count - 1) last = job->count - 1;
     const int hinges = last - first;
 #define ADD(number, base, bin) \
-    add_bins(coefficients, number, base, bin, left, change, z, part, planes, at, sum)
+    add_bins(coefficients, number, base, bin, ends, z, part, planes, at, sum)
     if (hinges == 0) ADD(0, 1, first);
     else if (hinges == 1) ADD(1, 1, first);
     else if (hinges == 2) ADD(2, 1, first);
@@ -86,8 +102,8 @@ INLINE void grid_row(int coefficients, const Job *job, int map_low, int map_high
     const float *const corner[4] = {
         job->map + (top + x_low) * cell, job->map + (top + x_high) * cell,
         job->map + (bottom + x_low) * cell, job->map + (bottom + x_high) * cell};
-    float *left = scratch, *change = scratch + cell;
-    grid_row_ends(job, coefficients, corner, across, left, change);
+    const Ends ends = {scratch, scratch + cell, scratch + 2 * cell, scratch + 3 * cell};
+    find_ends(coefficients, job->count, corner, across, &ends);
 
     _Alignas(64) float planes[3][TILE + PAD], z[TILE + BLOCK], sum[3][BLOCK];
     const int whole = (n + BLOCK - 1) / BLOCK * BLOCK;
@@ -109,8 +125,7 @@ INLINE void grid_row(int coefficients, const Job *job, int map_low, int map_high
 
     const float t = job->strength;
     for (int at = 0; at < whole; at += BLOCK) {
-        slice_block(coefficients, job, left, change, z + at, job->column_part + x0 + at, planes, at,
-                    sum);
+        slice_block(coefficients, job, &ends, z + at, job->column_part + x0 + at, planes, at, sum);
         for (int c = 0; c < 3; c++) {
             float *s = sum[c];
             for (int i = 0; i < BLOCK; i++)
@@ -129,12 +144,12 @@ INLINE void grid_row(int coefficients, const Job *job, int map_low, int map_high
     }
 }
 
-static void gain_row(const Job *job, int map_low, int map_high, int x0, int n, float across,
+STAGE void gain_row(const Job *job, int map_low, int map_high, int x0, int n, float across,
                      float *scratch, Row *row) {
     grid_row(3, job, map_low, map_high, x0, n, across, 0, 0, scratch, row);
 }
 
-static void affine_row(const Job *job, int map_low, int map_high, int x0, int n, float across,
+STAGE void affine_row(const Job *job, int map_low, int map_high, int x0, int n, float across,
                        const uint8_t *a, const uint8_t *b, float *scratch, Row *row) {
     grid_row(12, job, map_low, map_high, x0, n, across, a, b, scratch, row);
 }

@@ -11,24 +11,44 @@
 
 /* Pixels that share a range of the guide. */
 #define BLOCK 32
+#define VECTORS (BLOCK / 8)
 
-/* Smallest and largest of a block, in eight lanes so that it vectorises. */
-static inline void block_range(const float *values, float *low, float *high) {
-    float lows[8], highs[8];
-    for (int l = 0; l < 8; l++) lows[l] = highs[l] = values[l];
-    for (int i = 8; i < BLOCK; i += 8)
-        for (int l = 0; l < 8; l++) {
-            lows[l] = values[i + l] < lows[l] ? values[i + l] : lows[l];
-            highs[l] = values[i + l] > highs[l] ? values[i + l] : highs[l];
-        }
-    *low = lows[0], *high = highs[0];
-    for (int l = 1; l < 8; l++) {
-        *low = lows[l] < *low ? lows[l] : *low;
-        *high = highs[l] > *high ? highs[l] : *high;
+/* Smallest and largest of a block. */
+INLINE void block_range(const float *values, float *low, float *high) {
+    Vector lows = load_vector(values), highs = lows;
+    for (int v = 1; v < VECTORS; v++) {
+        Vector next = load_vector(values + 8 * v);
+        lows = next < lows ? next : lows;
+        highs = next > highs ? next : highs;
     }
+    float l[8], h[8];
+    store_vector(l, lows);
+    store_vector(h, highs);
+    for (int n = 4; n; n /= 2)
+        for (int i = 0; i < n; i++) {
+            l[i] = at_most(l[i], l[i + n]);
+            h[i] = at_least(h[i], h[i + n]);
+        }
+    *low = l[0], *high = h[0];
 }
 
-static void guide_row(const Job *job, const float planes[3][TILE + PAD], const uint8_t *a,
+/* Adds a curve of one block to the guide: a line, and a bend at each knot first..last. */
+INLINE void add_curve(const float *p, float slope, float intercept, const float *shifts,
+                      const float *slopes, int first, int last, float *guide) {
+    const Vector zero = {0};
+    Vector place[VECTORS], value[VECTORS];
+    for (int v = 0; v < VECTORS; v++) place[v] = load_vector(p + 8 * v);
+    for (int v = 0; v < VECTORS; v++)
+        value[v] = load_vector(guide + 8 * v) + intercept + slope * place[v];
+    for (int k = first; k < last; k++)
+        for (int v = 0; v < VECTORS; v++) {
+            Vector above = place[v] - shifts[k];
+            value[v] += slopes[k] * (above > zero ? above : zero);
+        }
+    for (int v = 0; v < VECTORS; v++) store_vector(guide + 8 * v, value[v]);
+}
+
+STAGE void guide_row(const Job *job, float planes[3][TILE + PAD], const uint8_t *a,
                       const uint8_t *b, int n, int whole, float *restrict guide) {
     const int inputs = job->guide_inputs, knots = job->knots;
     const float *matrix = job->guide, *bias = matrix + 3 * inputs, *curve = bias + 4;
@@ -48,7 +68,6 @@ static void guide_row(const Job *job, const float planes[3][TILE + PAD], const u
         int first = 0, last = 0;
         for (int at = 0; at < whole; at += BLOCK) {
             const float *p = place + at;
-            float *g = guide + at;
             float low, high;
             block_range(p, &low, &high);
             /* The last block's numbers are good guesses: neighbours are alike. */
@@ -57,11 +76,8 @@ static void guide_row(const Job *job, const float planes[3][TILE + PAD], const u
             if (last < first) last = first;
             while (last > first && shifts[last - 1] >= high) last--;
             while (last < knots && shifts[last] < high) last++;
-            const float slope = lines[first], intercept = lines[knots + 1 + first];
-            for (int i = 0; i < BLOCK; i++) g[i] += intercept + slope * p[i];
-            for (int k = first; k < last; k++)
-                for (int i = 0; i < BLOCK; i++)
-                    g[i] += slopes[k] * at_least(p[i] - shifts[k], 0.0f);
+            add_curve(p, lines[first], lines[knots + 1 + first], shifts, slopes, first, last,
+                      guide + at);
         }
     }
     for (int i = 0; i < whole; i++) guide[i] = clamp01(guide[i]);

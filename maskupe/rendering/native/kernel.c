@@ -24,8 +24,8 @@ EXPORT int64_t maskupe_scratch_size(const Job *job) {
     switch (job->kind) {
     case KIND_TONE: return (int64_t)sizeof(float) * TONE_SCRATCH;
     case KIND_CURVE: return (int64_t)sizeof(float) * 2 * COLOURS * job->count;
-    case KIND_GAIN: return (int64_t)sizeof(float) * 2 * 3 * job->count;
-    case KIND_AFFINE: return (int64_t)sizeof(float) * 2 * 12 * job->count;
+    case KIND_GAIN: return (int64_t)sizeof(float) * 4 * 3 * job->count;
+    case KIND_AFFINE: return (int64_t)sizeof(float) * 4 * 12 * job->count;
     default: return 0;
     }
 }

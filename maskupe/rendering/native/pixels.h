@@ -17,7 +17,7 @@ enum { WEIGHT_NONE, WEIGHT_SOME, WEIGHT_FULL };
 
 /* Whether all, some or none of n weights are one. Their bits are compared as integers, which
  * orders them as the non-negative numbers that they are; a negative weight counts as zero. */
-static int scan_weight(const float *weight, int n) {
+STAGE int scan_weight(const float *weight, int n) {
     int32_t low = INT32_MAX, high = INT32_MIN;
     for (int i = 0; i < n; i++) {
         int32_t bits;
@@ -55,7 +55,7 @@ static void load_float(const float *p, int channels, int n, float *restrict raw)
 }
 
 /* Fills row->raw and row->unit from n pixels, zeros up to the next whole group. */
-static void load_row(const Job *job, const void *pixels, int n, Row *row) {
+STAGE void load_row(const Job *job, const void *pixels, int n, Row *row) {
     if (job->depth == DEPTH_U8) load_uint8_t(pixels, job->channels, n, row->raw);
     else if (job->depth == DEPTH_U16) load_uint16_t(pixels, job->channels, n, row->raw);
     else load_float(pixels, job->channels, n, row->raw);
@@ -76,7 +76,7 @@ EFFECTIVE(uint8_t)
 EFFECTIVE(uint16_t)
 EFFECTIVE(float)
 
-static const float *effective_weight(const Job *job, const void *pixels, const float *weight,
+STAGE const float *effective_weight(const Job *job, const void *pixels, const float *weight,
                                      int n, Row *row) {
     if (job->channels % 2) return weight;
     if (job->depth == DEPTH_U8) weight_uint8_t(pixels, job->channels, n, weight, row->weight);
@@ -86,8 +86,8 @@ static const float *effective_weight(const Job *job, const void *pixels, const f
     return row->weight;
 }
 
-static inline uint8_t encode_uint8_t(float v) { return (uint8_t)(int)(at_most(at_least(v, 0.0f), 255.0f) + 0.5f); }
-static inline uint16_t encode_uint16_t(float v) { return (uint16_t)(int)(at_most(at_least(v, 0.0f), 65535.0f) + 0.5f); }
+INLINE uint8_t encode_uint8_t(float v) { return (uint8_t)(int)(at_most(at_least(v, 0.0f), 255.0f) + 0.5f); }
+INLINE uint16_t encode_uint16_t(float v) { return (uint16_t)(int)(at_most(at_least(v, 0.0f), 65535.0f) + 0.5f); }
 
 /* Integers: raw + 0 * change rounds to raw, so a weight of zero keeps them without a choice. */
 #define STORE(type)                                                                             \
@@ -118,7 +118,7 @@ STORE(uint8_t)
 STORE(uint16_t)
 
 /* Floats with a weight of zero are not computed with: their bits are chosen. */
-static inline float blend(float raw, float w, float change) {
+INLINE float blend(float raw, float w, float change) {
     return w > 0.0f ? raw + w * change : raw;
 }
 
@@ -144,7 +144,7 @@ static void store_float(const float *p, int channels, int n, const Row *row, con
 }
 
 /* Writes n pixels; weight is NULL where all are one. `pixels` and `to` may be the same. */
-static void store_row(const Job *job, const void *pixels, int n, const Row *row,
+STAGE void store_row(const Job *job, const void *pixels, int n, const Row *row,
                       const float *weight, void *to) {
     const float white = DEPTH_WHITE[job->depth];
     if (job->depth == DEPTH_U8)

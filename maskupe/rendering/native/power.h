@@ -9,7 +9,7 @@
 
 /* Relative error below 2e-6 for x in 2^-40 .. 2^40 and t in 0 .. 1. Log: x = 2^e m with m in
  * [sqrt(1/2), sqrt(2)), log2 m = 2 / ln 2 * artanh((m - 1) / (m + 1)). Exponential: Taylor. */
-static inline float power(float x, float t) {
+INLINE float power(float x, float t) {
     int32_t bits;
     memcpy(&bits, &x, 4);
     int32_t above = bits - 0x3f3504f3; /* relative to sqrt(1/2) */

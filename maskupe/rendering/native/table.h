@@ -5,16 +5,16 @@
 
 #include "job.h"
 
-typedef float Entry __attribute__((vector_size(16)));
+typedef float Entry __attribute__((ext_vector_type(4)));
 
-static inline Entry entry_mix(const float *low, const float *high, float part) {
+INLINE Entry entry_mix(const float *low, const float *high, float part) {
     Entry a, b;
     memcpy(&a, low, 16);
     memcpy(&b, high, 16);
     return a + part * (b - a);
 }
 
-static void table_row(const Job *job, int n, Row *row) {
+STAGE void table_row(const Job *job, int n, Row *row) {
     const int nodes = job->count;
     const int64_t red = 4, green = red * nodes, blue = green * nodes;
     _Alignas(64) int32_t low[COLOURS];

@@ -11,16 +11,17 @@
 
 #define TONE_SCRATCH (2 * COLOURS)
 
-static void tone_tile(const Job *job, int map_low, int map_high, int x0, int n, float *scratch) {
+STAGE void tone_tile(const Job *job, int map_low, int map_high, int x0, int n, float *scratch) {
     const int64_t row = 3 * (int64_t)job->map_columns;
     spread_band(job, job->map + map_low * row, job->map + map_high * row, x0, n, 1.0f, scratch,
                 scratch + COLOURS);
 }
 
 /* I * G^t of 8-bit pixels but for the residual: one look-up per value. */
-static void tone_look_up8(const Job *job, const uint8_t *p, int n, float *restrict to) {
+STAGE void tone_look_up8(const Job *job, const uint8_t *p, int n, float *restrict to) {
     const float *red = job->table, *green = red + 256, *blue = green + 256;
     const int step = job->channels, colour = step >= 3;
+#pragma clang loop vectorize(disable) unroll_count(2)
     for (int i = 0; i < n; i++) {
         to[3 * i] = red[p[step * i]];
         to[3 * i + 1] = green[p[step * i + colour]];
@@ -29,7 +30,7 @@ static void tone_look_up8(const Job *job, const uint8_t *p, int n, float *restri
 }
 
 /* Gains of colours 0..1: places vectorised, table entries fetched as pairs, then interpolated. */
-static void tone_look_up(const Job *job, const float *unit, int n, float *restrict gain) {
+STAGE void tone_look_up(const Job *job, const float *unit, int n, float *restrict gain) {
     _Alignas(64) int32_t low[COLOURS];
     _Alignas(64) float part[COLOURS], pairs[2 * COLOURS];
     const float last = (float)(job->count - 1);
@@ -50,7 +51,7 @@ static void tone_look_up(const Job *job, const float *unit, int n, float *restri
     for (int i = 0; i < 3 * n; i++) gain[i] = pairs[2 * i] + part[i] * pairs[2 * i + 1];
 }
 
-static void tone_row(const Job *job, const void *pixels, int n, float across, const float *scratch,
+STAGE void tone_row(const Job *job, const void *pixels, int n, float across, const float *scratch,
                      Row *row) {
     const float *base = scratch, *step = scratch + COLOURS;
     const float t = job->strength;
