@@ -205,9 +205,7 @@ def make_areas(
         )
     automatic = isinstance(transition.width, str)
     side_length = short_side if short_side is not None else min(mask.shape)
-    width = (
-        auto_width(count, side_length) if automatic else float(transition.width)  # type: ignore[arg-type]
-    )
+    width = auto_width(count, side_length) if automatic else float(transition.width)
     if _is_soft(mask, selected):
         areas = _soft_areas(mask, None if automatic else width, transition.side)
     else:
@@ -258,7 +256,7 @@ def _band(selected: npt.NDArray[np.bool_], width: float, side: str) -> Areas:
         inward = _distance_to(~selected)
         a = selected & (inward > shrink)
         position = np.where(selected, np.float32(shrink + 1.0) - inward, position)
-    weight = smoothstep(1.0 - position / np.float32(steps))
+    weight = smoothstep((1.0 - position / np.float32(steps)).astype(np.float32))
     weight[a] = 1.0
     weight[~reached] = 0.0
     return Areas(a, reached & ~a, weight, width)

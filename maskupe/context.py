@@ -128,9 +128,9 @@ def network_input(
     image = np.einsum("ih,hwc,jw->ijc", rows, small, columns, optimize=True)
     covered = rows.sum(1)[:, None] * columns.sum(1)[None, :]
     if context is not None:
-        around = shrink(context, max(context.shape[:2]))
-        around = cv2.resize(around, (size, size), interpolation=cv2.INTER_AREA)
-        around = around.reshape(size, size, -1)
+        exact = shrink(context, max(context.shape[:2]))
+        squared = cv2.resize(exact, (size, size), interpolation=cv2.INTER_AREA)
+        around = np.asarray(squared, np.float32).reshape(size, size, -1)
         image = image + (1.0 - covered)[..., None] * around
     if image.shape[2] == 1:
         image = np.repeat(image, 3, axis=2)

@@ -20,7 +20,9 @@ import numpy.typing as npt
 from maskupe.areas import Areas, Transition, make_areas, selection_as_float, smoothstep
 from maskupe.context import CONTEXT_EDGE, network_input, scale_of, shrink
 from maskupe.errors import InputError
+from maskupe.highlights import Effect, band_weight, foresee
 from maskupe.maps import Maps, Window
+from maskupe.ramp import blend_weight
 from maskupe.rendering import render
 
 if TYPE_CHECKING:
@@ -72,7 +74,7 @@ class Enhancer:
     def __init__(self, predictor: Predictor, *, threads: int | None = None) -> None:
         self._predictor = predictor
         self._threads = threads
-        self._cache: OrderedDict[bytes, Maps] = OrderedDict()
+        self._cache: OrderedDict[bytes, tuple[Maps, Effect]] = OrderedDict()
         self._lock = threading.Lock()
 
     @classmethod
@@ -210,8 +212,9 @@ class Enhancer:
                 )
             short = min(window.layer_width, window.layer_height)
             areas = make_areas(selection, transition, short_side=short)
-        weight = self._weight(areas)
-        maps = self._maps(*network_input(region, areas, context, window))
+        seen = network_input(region, areas, context, window)
+        maps, effect = self._maps(*seen)
+        weight = band_weight(areas, region, effect, lambda w: self._ramp(w, effect, strength))
         image = render(
             maps,
             region,
@@ -225,25 +228,29 @@ class Enhancer:
         wanted = "illumination" in outputs
         return RegionResult(image, areas, weight, illumination(region, image) if wanted else None)
 
-    def _weight(self, areas: Areas) -> Float:
-        """The blend weight; where the network learned the transition, only its end at C."""
+    def _ramp(self, weight: Float, effect: Effect, strength: float) -> Float:
+        """The blend weight in B; where the network learned the transition, only its end at C."""
         if self._predictor.learned_transition:
-            return smoothstep(areas.weight / np.float32(_LEARNED_UNTIL))
-        return areas.weight
+            return smoothstep(weight / np.float32(_LEARNED_UNTIL))
+        return blend_weight(weight, effect.log_gain * strength)
 
-    def _maps(self, context: Float, shares: Float) -> Maps:
-        """The network's maps, remembered by content: a slider that moves costs no inference."""
+    def _maps(self, context: Float, shares: Float) -> tuple[Maps, Effect]:
+        """The network's maps and what they will do (:mod:`maskupe.highlights`).
+
+        Remembered by content: a slider that moves costs no inference.
+        """
         key = hashlib.blake2b(context.tobytes() + shares.tobytes(), digest_size=16).digest()
         with self._lock:
             if key in self._cache:
                 self._cache.move_to_end(key)
                 return self._cache[key]
         maps = self._predictor.predict(context, shares)
+        found = maps, foresee(maps, context, shares)
         with self._lock:
-            self._cache[key] = maps
+            self._cache[key] = found
             while len(self._cache) > _CACHED_MAPS:
                 self._cache.popitem(last=False)
-        return maps
+        return found
 
 
 def check_image(image: npt.NDArray[Any]) -> None:

@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from maskupe import maps as kinds
+from maskupe.areas import Areas
 from maskupe.networks.apply import apply_maps, luma, slice_grid
 from maskupe.networks.functions import piecewise_linear, quadratic_curves
+from maskupe.rendering import render
 
 
 def uniform(*shape: int, low: float = 0.0, high: float = 1.0, seed: int = 0) -> torch.Tensor:
@@ -160,6 +162,27 @@ def test_strength_zero_is_the_identity_and_excess_is_carried(kind: type) -> None
     full = apply_maps(kind, MAPS[kind], image).image
     inside = apply_maps(kind, MAPS[kind], image.clamp(0, 1)).image
     assert torch.allclose(full - inside, image - image.clamp(0, 1), atol=1e-6)
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.6])
+@pytest.mark.parametrize("case", [*MAPS, "areas"], ids=lambda case: getattr(case, "__name__", case))
+def test_training_and_serving_apply_the_same(case: type | str, strength: float) -> None:
+    kind = kinds.AffineGrid if isinstance(case, str) else case
+    maps = affine_maps(5) if isinstance(case, str) else MAPS[kind]
+    image = uniform(1, 3, 31, 45, low=-0.1, high=1.2, seed=16)
+    selected = np.zeros((31, 45), bool)
+    selected[:, 20:] = True
+    areas = Areas(selected, ~selected, np.ones((31, 45), np.float32), 4.0)
+    channels = torch.from_numpy(areas.channels()[None])
+    trained = apply_maps(kind, maps, image, channels, strength=strength).image[0]
+    arrays = {
+        name: (value if name.startswith("guide.") else value[0]).numpy()
+        for name, value in zip(kinds.tensor_names(kind), maps, strict=True)
+    }
+    pixels = np.ascontiguousarray(image[0].permute(1, 2, 0).numpy())
+    window = kinds.Window(0, 0, 45, 31)
+    served = render(kinds.from_arrays(kind, arrays), pixels, areas, window, strength=strength)
+    assert np.allclose(served, trained.permute(1, 2, 0).numpy(), atol=2e-5)
 
 
 def test_hand_written_gradients() -> None:

@@ -9,7 +9,7 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -144,24 +144,17 @@ def _limits() -> Limits:
 
 
 def _check_device(device: str) -> None:
+    """Fails now, not at the first job, if a device that was asked for is not there."""
+    from maskupe.inference.loading import DEVICES, choose_device
+
+    if device not in DEVICES:
+        raise InputError(f"The device {device!r} is unknown.", f"Use one of {', '.join(DEVICES)}.")
     if device in ("auto", "cpu"):
-        return
+        return  # always there; looking for a GPU can wait until a job comes
     try:
-        import torch
-    except ImportError:
-        raise DeviceError(
-            f"The device '{device}' needs PyTorch, which is not installed.",
-            "Install maskupe[torch], or use --device cpu.",
-        ) from None
-    present: dict[str, Callable[[], bool]] = {
-        "cuda": torch.cuda.is_available,
-        "mps": torch.backends.mps.is_available,
-    }
-    kind = device.partition(":")[0]
-    if kind not in present:
-        raise InputError(f"The device '{device}' is unknown.", "Use auto, cpu, cuda or mps.")
-    if not present[kind]():
-        raise DeviceError(f"This computer has no device '{device}'.", "Use --device cpu or auto.")
+        choose_device(device)
+    except InputError as error:
+        raise DeviceError(error.message, error.hint) from error
 
 
 @contextlib.contextmanager

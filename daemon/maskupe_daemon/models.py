@@ -51,6 +51,8 @@ class Models:
 
     def __init__(self, library: Library, device: str) -> None:
         self.library = library
+        self._wish = device
+        #: What was asked for; once a model is loaded, on what it runs.
         self.device = device
         self._lock = threading.Lock()
         self._loaded: dict[tuple[str, str], Any] = {}
@@ -66,10 +68,12 @@ class Models:
             UnknownModelError: for a name that is not in the registry, whatever file is called so.
             WeightsError: for a damaged weight file.
         """
-        key = (self.library.resolve(name), device or self.device)
+        key = (self.library.resolve(name), device or self._wish)
         with self._lock:
             if key not in self._loaded:
                 self._loaded[key] = self.library.load(*key)
+                if device is None:
+                    self.device = self.library.device_of(self._loaded[key])
             return self._loaded[key]
 
     def loaded(self) -> list[str]:

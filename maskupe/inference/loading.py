@@ -8,7 +8,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from maskupe import registry
+from maskupe import registry, weightfile
 from maskupe.errors import InputError, WeightsError
 from maskupe.inference.predictor import Predictor
 
@@ -67,6 +67,13 @@ def _locate(model: str | Path) -> tuple[Path, str]:
         raise WeightsError(
             f"No weights are installed for the model {config.name}.",
             f"Installed are: {', '.join(registry.available()) or 'none'}.",
+        )
+    # A file says itself how its network is built; under a registry name it must say the same.
+    about = weightfile.read_header(found).metadata
+    if (about.get("network"), about.get("conditioning")) != (config.network, config.conditioning):
+        raise WeightsError(
+            f"The weight file of the model {config.name} is of another network.",
+            "Install MaskUPE again.",
         )
     return found, config.name
 

@@ -62,6 +62,9 @@ def expose(power: Tensor, log_exposure: Tensor, shoulder: Tensor) -> Tensor:
 class Lantern(LocalNetwork):
     """The areas and the context in, tone curves and a residual gain out (`ToneCurves`)."""
 
+    bins: Tensor
+    levels: Tensor
+
     kind = maps.ToneCurves
 
     def __init__(self) -> None:
@@ -85,8 +88,8 @@ class Lantern(LocalNetwork):
         )
         # It starts as the computed exposure alone, which is a sensible answer already.
         for layer in (self.response, self.curves[-1], self.uneven[-1]):
-            nn.init.zeros_(layer.weight)  # type: ignore[arg-type]
-            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+            for parameter in layer.parameters():
+                nn.init.zeros_(parameter)
         bins = (torch.exp2(8.0 * torch.linspace(0.0, 1.0, _BINS)) - 1.0) / 255.0
         self.register_buffer("bins", bins.clamp(min=1e-6), persistent=False)
         levels = torch.linspace(0.0, 1.0, TABLE).square()
@@ -133,8 +136,8 @@ class Lantern(LocalNetwork):
         exposure = start + said[:, :1] + 0.5 * said[:, 1:4]
         common, own = said[:, 4 : 4 + _KNOTS], said[:, 4 + _KNOTS :].unflatten(1, (3, _KNOTS))
         knots = 0.3 * (common[:, None] + own)
-        corrections = _at_levels(knots, log_light(self.levels))  # type: ignore[arg-type]
-        power = self.levels.clamp(min=1e-4) ** exponent  # type: ignore[operator, union-attr]
+        corrections = _at_levels(knots, log_light(self.levels))
+        power = self.levels.clamp(min=1e-4) ** exponent
         lit = expose(power[:, None], exposure[:, :, None], shoulder[:, None])
         lit = lit.clamp(min=1e-6) ** (1.0 / exponent[:, None])
         offset = maps.TONE_OFFSET
@@ -143,7 +146,7 @@ class Lantern(LocalNetwork):
 
     def _start(self, histogram: Tensor, exponent: Tensor, shoulder: Tensor) -> Tensor:
         """The log exposure that brings the histogram's mean to middle gray, (N, 1), bisected."""
-        power = self.bins**exponent  # type: ignore[operator]
+        power = self.bins**exponent
         low = torch.full_like(exponent, _EXPOSURE_RANGE[0])
         high = torch.full_like(exponent, _EXPOSURE_RANGE[1])
         for _ in range(_BISECTIONS):

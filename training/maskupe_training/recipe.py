@@ -7,6 +7,7 @@ overrides single keys.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -163,6 +164,29 @@ def load(name: str, settings: Sequence[str] = ()) -> Recipe:
 def from_tables(tables: Mapping[str, Any], where: str) -> Recipe:
     """A recipe from its tables; ``where`` names them in errors."""
     return build(Recipe, tables, where)
+
+
+def command(recipe: Recipe) -> str:
+    """The command that repeats a training: the shipped recipe of its model and what differs."""
+    if not (SHIPPED / f"{recipe.model}.toml").is_file():
+        return "maskupe-train fit RECIPE.toml"
+    shipped = _leaves(load(recipe.model).to_dict())
+    settings = [
+        f" --set '{key}={json.dumps(value, ensure_ascii=False)}'"
+        for key, value in _leaves(recipe.to_dict()).items()
+        if shipped.get(key) != value
+    ]
+    return f"maskupe-train fit {recipe.model}{''.join(settings)}"
+
+
+def _leaves(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for key, value in tables.items():
+        if isinstance(value, Mapping):
+            result |= _leaves(value, f"{prefix}{key}.")
+        else:
+            result[prefix + key] = value
+    return result
 
 
 def find(name: str) -> Path:

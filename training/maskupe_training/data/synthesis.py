@@ -25,7 +25,6 @@ from maskupe.errors import InputError
 from maskupe_training.data.images import F32, U8, ImageCache, list_images
 from maskupe_training.data.sources import Exposure, split_names
 
-
 _RANGES = ("exposure", "local_exposure", "read_noise", "full_well", "exponent", "shoulder")
 
 

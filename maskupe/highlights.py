@@ -1,0 +1,146 @@
+"""No halos: in the transition band, what is brighter than the subject is left alone.
+
+A dark subject before a bright sky is the case that the product exists for. There the band B lies
+in the sky, and a weight that knows distances only spreads the brightening into it: the eye sees a
+glow around the subject before it sees anything else. So the weight in B also looks at the pixel.
+A tone that the model would lift beyond the lit subject's own highlights is lifted less; tones as
+bright as those are not lifted at all. Towards A the restriction fades out, since A was selected
+and its edge may run through a sky, where nothing must break.
+
+The limit is a smooth curve over luma, not a threshold: tones keep their order and some contrast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from maskupe.areas import Areas, smoothstep
+from maskupe.context import colour_channels, scale_of
+from maskupe.maps import Maps, Window
+from maskupe.rendering import render
+
+Float = npt.NDArray[np.float32]
+
+#: The lit subject's highlights: this quantile of the luma that the model gives A.
+HIGHLIGHT_QUANTILE = 0.90
+#: Up to this share of that luma a tone is lifted as the model wants; above, the curve bends.
+_KNEE = 0.8
+#: The restriction is complete where the blend weight has fallen by this much below one.
+_FADE = 0.1
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+_ENTRIES = 256
+#: δ of the gain log((Ŷ + δ) / (I + δ)): four levels of 8 bits, below which noise would rule.
+GAIN_DELTA = np.float32(4.0 / 255.0)
+# How much a cell of B, A and C tells of what the model does to the band's tones.
+_CELL_WEIGHTS = (1.0, 0.3, 1e-3)
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What a model does to a layer, as far as the band has to know.
+
+    Attributes:
+        log_gain: mean over A of log((Ŷ + 4/255) / (I + 4/255)).
+        allowed: float32 (256,) in 0…1: for luma i / 255 the share of the model's change that a
+            pixel of B may take.
+    """
+
+    log_gain: float
+    allowed: Float
+
+
+def foresee(maps: Maps, context: Float, shares: Float) -> Effect:
+    """Tries the maps on what the network saw.
+
+    Args:
+        maps: what the model predicted.
+        context: float32 (n, n, 3), the layer as the network saw it, 0…1.
+        shares: float32 (2, n, n), the shares of A and B in each cell.
+    """
+    size = context.shape[0]
+    everything = np.ones((size, size), bool)
+    marked = Areas(shares[0] >= 0.5, shares[1] >= 0.5, everything.astype(np.float32), 0.0)
+    lit = render(maps, context, marked, Window(0, 0, size, size), threads=1)
+    inside = shares[0] >= min(0.5, float(shares[0].max()))
+    gain = np.log((lit[inside] + GAIN_DELTA) / (context[inside] + GAIN_DELTA))
+    allowed = _allowed(context @ _LUMA, lit @ _LUMA, shares, inside)
+    return Effect(float(gain.mean()), allowed)
+
+
+def _allowed(before: Float, after: Float, shares: Float, inside: npt.NDArray[np.bool_]) -> Float:
+    """The table of :class:`Effect`, from luma before and after and the areas' shares."""
+    highlight = float(np.quantile(after[inside], HIGHLIGHT_QUANTILE))
+    of_b, of_a, of_c = _CELL_WEIGHTS
+    weights = of_b * shares[1] + of_a * shares[0] + of_c
+    model = _mean_curve(before.ravel(), after.ravel(), weights.ravel())
+    luma = np.linspace(0.0, 1.0, _ENTRIES, dtype=np.float32)
+    # From where the model reaches the knee, a line to where luma itself is the highlight.
+    reached = np.flatnonzero(model >= _KNEE * highlight)
+    start = int(reached[0]) if reached.size else _ENTRIES - 1
+    end = max(highlight, float(luma[start]) + 1e-3)
+    line = model[start] + (end - model[start]) * (luma - luma[start]) / (end - luma[start])
+    limit = np.where(np.arange(_ENTRIES) < start, model, np.maximum(line, luma))
+    change = model - luma
+    ratio = np.where(change > 1e-3, (np.minimum(limit, model) - luma) / np.maximum(change, 1e-3), 0)
+    table = np.where(np.arange(_ENTRIES) < start, 1.0, np.clip(ratio, 0.0, 1.0))
+    result: Float = table.astype(np.float32)
+    return result
+
+
+def _mean_curve(before: Float, after: Float, weights: Float) -> Float:
+    """Mean of ``after`` where ``before`` has each of 256 values; gaps are filled linearly."""
+    index = np.minimum((before * (_ENTRIES - 1) + 0.5).astype(np.intp), _ENTRIES - 1)
+    total = np.bincount(index, weights, _ENTRIES)
+    mean = np.bincount(index, weights * after, _ENTRIES)
+    known = np.flatnonzero(total > 0)
+    curve = np.interp(np.arange(_ENTRIES), known, mean[known] / total[known])
+    # White stays white: beyond the brightest tone met, the curve runs to the corner.
+    brightest = int(known[-1])
+    rest = np.arange(brightest, _ENTRIES)
+    if rest.size > 1:
+        share = (rest - brightest) / (_ENTRIES - 1 - brightest)
+        curve[rest] = curve[brightest] + share * (1.0 - curve[brightest])
+    kernel = np.array([0.25, 0.5, 0.25])
+    smooth = np.convolve(np.pad(curve, 1, mode="edge"), kernel, mode="valid")
+    result: Float = smooth.astype(np.float32)
+    return result
+
+
+def band_weight(
+    areas: Areas, region: npt.NDArray[Any], effect: Effect, ramp: Callable[[Float], Float]
+) -> Float:
+    """The weight that the effect is blended in with: by distance, and by luma in B.
+
+    Args:
+        areas: the region's areas; only pixels of B get a weight other than theirs.
+        region: (h, w[, c]) the region's pixels.
+        effect: from :func:`foresee`.
+        ramp: from the areas' weight to that of the blend, monotone, keeping 0 and 1.
+
+    Returns:
+        float32 (h, w): 1 in A, 0 in C.
+    """
+    weight = areas.weight
+    band = np.flatnonzero(areas.b)
+    if band.size == 0:
+        return weight
+    channels = colour_channels(region)
+    flat = region.reshape(areas.b.size, -1)
+    result = weight.copy()
+    target = result.reshape(-1)
+    scale = np.float32((_ENTRIES - 1) / scale_of(region.dtype))
+    for first in range(0, band.size, 1 << 18):
+        part = band[first : first + (1 << 18)]
+        colours = flat[part, :channels].astype(np.float32)
+        luma = colours @ _LUMA if channels == 3 else colours[:, 0]
+        luma = np.nan_to_num(luma * scale, nan=0.0, posinf=_ENTRIES - 1, neginf=0.0)
+        may = np.interp(luma, np.arange(_ENTRIES), effect.allowed).astype(np.float32)
+        own = ramp(target[part])
+        onset = smoothstep((1.0 - own) / np.float32(_FADE))
+        target[part] = np.minimum(own, 1.0 - (1.0 - may) * onset)
+    return result

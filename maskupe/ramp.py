@@ -1,0 +1,56 @@
+"""The transition as the eye sees it: even steps of light from A to C.
+
+Light is seen in ratios. A weight that blends *values* evenly, I + w (Ŷ - I), spends most of the
+ratio in the outer part of the band when the gain is large: with eight times the light, half of the
+way in values is already three quarters of the way in stops, and the band's outer edge shows. So
+the weight is bent such that the *logarithm* of the gain falls evenly, with short soft ends.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Float = npt.NDArray[np.float32]
+
+#: Share of the way at each end over which the ramp bends in and out; the steepest step of the
+#: ramp is then 1 / (1 - share) of an ideal one's.
+_SOFT_END = 0.2
+# Below this log gain there is nothing to bend.
+_LEAST_LOG_GAIN = 1e-3
+
+
+def position(weight: Float) -> Float:
+    """The way that a smoothstep weight stands for: 0 at C, 1 at A (the inverse of 3x² - 2x³)."""
+    way: Float = 0.5 - np.sin(np.arcsin(np.clip(1.0 - 2.0 * weight, -1.0, 1.0)) / 3.0)
+    return way.astype(np.float32)
+
+
+def even_ramp(way: Float) -> Float:
+    """A ramp from 0 to 1 that is straight but for its ends, where it is a parabola (C¹)."""
+    mirrored = np.minimum(way, 1.0 - way)
+    slope = 1.0 / (1.0 - _SOFT_END)
+    half = np.where(
+        mirrored < _SOFT_END,
+        0.5 * slope / _SOFT_END * mirrored**2,
+        slope * (mirrored - 0.5 * _SOFT_END),
+    )
+    ramp: Float = np.where(way <= 0.5, half, 1.0 - half)
+    return ramp.astype(np.float32)
+
+
+def blend_weight(weight: Float, log_gain: float) -> Float:
+    """The weight whose blend of values makes an even ramp of the gain's logarithm.
+
+    Args:
+        weight: float32, the areas' smoothstep weight, 0…1.
+        log_gain: mean logarithm of the gain in A; negative and tiny ones blend values evenly.
+
+    Returns:
+        float32, 0 and 1 where ``weight`` is, monotone in it.
+    """
+    ramp = even_ramp(position(weight))
+    if log_gain < _LEAST_LOG_GAIN:
+        return ramp
+    bent: Float = np.expm1(np.float32(log_gain) * ramp) / np.float32(np.expm1(log_gain))
+    return bent.astype(np.float32)

@@ -1,0 +1,108 @@
+"""The daemon with real networks: the same pixels as the library's, and damaged weights refused."""
+
+import shutil
+
+import numpy as np
+import pytest
+from maskupe_daemon.client import EnhanceRequest
+from maskupe_daemon.failures import AnswerError
+
+from maskupe import Enhancer, Transition
+from maskupe.context import CONTEXT_EDGE, shrink
+from maskupe.enhancer import region_of
+from maskupe.registry import DEFAULT
+from tests.daemon.running import RunningDaemon, as_array, region, spec
+from tests.untrained import write_weights
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A folder with good weights for two names, and one file of each kind of damage."""
+    folder = tmp_path_factory.mktemp("weights")
+    good = write_weights(folder, "deepupe-mconcat")
+    (folder / "deepupe.safetensors").write_bytes(good.read_bytes()[:-1000])
+    damaged = bytearray(good.read_bytes())
+    damaged[5] ^= 0xFF
+    (folder / "star-dce.safetensors").write_bytes(damaged)
+    # A sound file, but of another network than its name promises.
+    shutil.copy(good, folder / f"{DEFAULT}.safetensors")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def real(weights, tmp_path_factory):
+    """A daemon with the real pipeline."""
+    import tempfile
+    from pathlib import Path
+
+    home = Path(tempfile.mkdtemp(prefix="mu", dir="/tmp"))
+    daemon = RunningDaemon(
+        home, module="tests.daemon.with_weights", env={"MASKUPE_TEST_WEIGHTS": str(weights)}
+    )
+    try:
+        daemon.await_ready()
+        yield daemon
+    finally:
+        daemon.kill()
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.mark.parametrize("dtype", ["u8", "u16", "f32"])
+@pytest.mark.parametrize("channels", [1, 4])
+def test_the_daemon_gives_what_the_library_gives(real, weights, dtype, channels):
+    rng = np.random.default_rng(channels)
+    image, _ = region(rng, (150, 220, channels), dtype)
+    selection = np.zeros((150, 220), np.uint8)
+    selection[40:80, 60:110] = 255
+    transition = Transition(9, "centred")
+    enhancer = Enhancer.load(weights / "deepupe-mconcat.safetensors")
+    wanted = enhancer.enhance(image, selection, strength=0.8, transition=transition)
+    rows, columns = region_of(selection, transition)
+    part, chosen = np.ascontiguousarray(image[rows, columns]), selection[rows, columns].copy()
+    context = shrink(image, CONTEXT_EDGE)
+    request = EnhanceRequest(
+        image=spec(part),
+        layer=image.shape[:2],
+        origin=(rows.start, columns.start),
+        selection=spec(chosen),
+        context=spec(context),
+        model="deepupe-mconcat",
+        strength=0.8,
+        width=9,
+        side="centred",
+    )
+    with real.connect() as client:
+        header, answer = client.enhance(request, [part, chosen, context])
+    result = image.copy()
+    result[rows, columns] = as_array(answer["image"], part)
+    assert header["model"] == "deepupe-mconcat"
+    assert header["device"] in ("cpu", "cuda")
+    step = 1 if dtype != "f32" else 1e-5
+    assert np.abs(result.astype(np.float64) - wanted.astype(np.float64)).max() <= step
+    assert not np.array_equal(result, image)
+
+
+@pytest.mark.parametrize(
+    ("model", "code"),
+    [
+        ("deepupe", "bad-weights"),
+        ("star-dce", "bad-weights"),
+        ("default", "bad-weights"),
+        ("deepupe-mnorm", "bad-weights"),
+        ("deepupe-mconcat.safetensors", "unknown-model"),
+    ],
+)
+def test_weights_that_are_cut_damaged_wrong_or_missing(real, model, code):
+    image, selection = region(np.random.default_rng(0))
+    request = EnhanceRequest(
+        image=spec(image), layer=image.shape[:2], selection=spec(selection), model=model
+    )
+    with real.connect() as client, pytest.raises(AnswerError) as caught:
+        client.enhance(request, [image, selection])
+    assert caught.value.code == code
+    assert caught.value.message.endswith(".")
+
+
+def test_idle_models_are_not_loaded_to_be_listed(real):
+    with real.connect() as client:
+        assert "deepupe-mconcat" in client.welcome["models"]

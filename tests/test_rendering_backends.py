@@ -1,0 +1,91 @@
+"""The fast backends against the torch reference, on random problems of every shape."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from maskupe.maps import Window
+from maskupe.rendering import native, render
+from tests.rendering_cases import (
+    DTYPES,
+    FAST,
+    KINDS,
+    TOLERANCE,
+    distance,
+    random_areas,
+    random_image,
+    random_maps,
+    window_around,
+)
+
+pytest.importorskip("torch")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    height=st.one_of(st.just(1), st.integers(1, 40)),
+    width=st.one_of(st.just(1), st.integers(1, 300)),
+    channels=st.sampled_from([None, 1, 2, 3, 4]),
+    dtype=st.sampled_from(DTYPES),
+    strength=st.sampled_from([1.0, 0.5, 0.13]),
+    grid=st.tuples(st.integers(1, 20), st.integers(1, 20)),
+    count=st.integers(1, 10),
+    areas=st.booleans(),
+)
+def test_backends_agree_with_torch(
+    kind, seed, height, width, channels, dtype, strength, grid, count, areas
+):
+    rng = np.random.default_rng(seed)
+    maps = random_maps(kind, rng, grid, count, areas)
+    image = random_image(rng, height, width, channels, dtype)
+    where = random_areas(rng, height, width)
+    window = window_around(rng, height, width)
+    expected = render(maps, image, where, window, strength=strength, backend="torch")
+    for backend in FAST:
+        got = render(maps, image, where, window, strength=strength, backend=backend)
+        assert got.shape == image.shape and got.dtype == image.dtype
+        # A gain can be a thousand: float rounding counts relative to the largest value there.
+        scale = max(1.0, float(np.abs(expected).max())) if dtype == np.float32 else 1.0
+        assert distance(got, expected) <= TOLERANCE[image.dtype] * scale, backend
+
+
+@pytest.mark.parametrize("backend", FAST)
+@pytest.mark.parametrize("kind", KINDS)
+def test_network_sized_maps_agree_with_torch(kind, backend):
+    rng = np.random.default_rng(5)
+    grid, count = {
+        "CurveMaps": ((64, 64), 8),
+        "ToneCurves": ((16, 16), 1024),
+        "LookUpTable": ((1, 1), 33),
+    }.get(kind, ((16, 16), 8))
+    maps = random_maps(kind, rng, grid, count)
+    for dtype in DTYPES:
+        image = random_image(rng, 211, 403, 3, dtype)
+        areas = random_areas(rng, 211, 403)
+        window = Window(13, 5, 900, 700)
+        expected = render(maps, image, areas, window, strength=0.8, backend="torch")
+        got = render(maps, image, areas, window, strength=0.8, backend=backend)
+        assert distance(got, expected) <= TOLERANCE[image.dtype] * (2 if dtype == np.float32 else 1)
+
+
+@pytest.mark.skipif(not native.available(), reason="no compiled kernel in this installation")
+@pytest.mark.parametrize("kind", KINDS)
+def test_baseline_library_agrees_with_the_fast_one(kind, monkeypatch):
+    """The library for older processors is the same source: it must give the same picture."""
+    from maskupe.rendering.native import library
+
+    paths = [path for path in library.candidates() if path.is_file()]
+    rng = np.random.default_rng(8)
+    maps = random_maps(kind, rng)
+    image = random_image(rng, 50, 300, 4, np.uint16)
+    areas, window = random_areas(rng, 50, 300), Window(0, 0, 300, 50)
+    results = []
+    for path in paths:
+        monkeypatch.setattr(native, "load", lambda path=path: library.open_library(path))
+        results.append(render(maps, image, areas, window, backend="native"))
+    assert results and all(distance(results[0], other) <= 1 for other in results[1:])

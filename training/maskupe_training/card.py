@@ -1,0 +1,74 @@
+"""The model card: a page in Markdown, written from the weight file's own metadata."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from maskupe.weightfile import Header, digest
+
+
+def model_card(path: Path, header: Header, parameters: int) -> str:
+    """The card of a weight file, as Markdown.
+
+    Args:
+        path: the ``.safetensors`` file.
+        header: what it says about itself.
+        parameters: how many the network has.
+    """
+    said = header.metadata
+    recipe: dict[str, Any] = header.json("recipe") or {}
+    lines = [
+        f"# {path.stem}",
+        "",
+        str(recipe.get("about", "")),
+        "",
+        "| | |",
+        "|---|---|",
+        f"| Network | {said.get('network', '')}, {parameters:,} parameters |",
+        f"| Conditioning | {said.get('conditioning', '')} |",
+        f"| Licence of the weights | {said.get('licence', '')} |",
+        f"| Trained on | {_data(recipe)} |",
+        f"| Data manifest | {said.get('training_data', '')} |",
+        f"| Seed | {said.get('seed', '')} |",
+        f"| Source commit | {said.get('commit', '')} |",
+        f"| Created | {said.get('created', '')} |",
+        f"| SHA-256 | `{digest(path)}` |",
+        "",
+        "Trained with",
+        "",
+        f"    {said.get('command', '')}",
+        "",
+    ]
+    if recipe.get("cuts"):
+        lines += ["## What it cuts against the paper", "", str(recipe["cuts"]), ""]
+    lines += _metrics(header.json("metrics") or {})
+    lines += [
+        "## Intended use and limits",
+        "",
+        "Lights up a selected, underexposed part of a photograph and leaves the rest as it is.",
+        "It does not remove noise, cannot bring back what was clipped to black, and was not",
+        "made for restoring evidence or for medical pictures.",
+        "",
+    ]
+    credits = header.json("credits")
+    if credits:
+        lines += ["## Credits", ""] + [f"- {line}" for line in credits] + [""]
+    lines += ["## Recipe", "", "```json", json.dumps(recipe, indent=1), "```", ""]
+    return "\n".join(lines)
+
+
+def _data(recipe: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{source['kind']} `{source['folder']}` ({source['split']})"
+        for source in recipe.get("sources", [])
+    )
+
+
+def _metrics(metrics: Mapping[str, Any]) -> list[str]:
+    if not metrics:
+        return []
+    rows = [f"| {name.replace('_', ' ')} | {value} |" for name, value in sorted(metrics.items())]
+    return ["## Measured", "", "| | |", "|---|---|", *rows, ""]

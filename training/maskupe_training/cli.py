@@ -1,0 +1,239 @@
+"""The commands of ``maskupe-train``. Each imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="maskupe-train",
+    help="Train, measure and export local enhancement models.",
+    epilog="Add --debug to any command to see the traceback of an error.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Data = Annotated[
+    Path, typer.Option(envvar="MASKUPE_DATA", metavar="FOLDER", help="Where the data sets lie.")
+]
+Threads = Annotated[int, typer.Option(min=1, help="CPU threads per process.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Overrides a key; may be repeated."),
+]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from maskupe import __version__
+
+        typer.echo(f"maskupe-train {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def fit(
+    recipe: Annotated[str, typer.Argument(help="A recipe's name, or the path of a TOML file.")],
+    data: Data,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="For checkpoints and logs; runs/RECIPE.")
+    ] = None,
+    settings: Set = None,
+    resume: Annotated[bool, typer.Option(help="Continue from the last checkpoint.")] = False,
+    max_minutes: Annotated[
+        float | None, typer.Option(help="Stop after this time, with a checkpoint.")
+    ] = None,
+    threads: Threads = 1,
+    accelerator: Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps")] = "auto",
+    devices: Annotated[int, typer.Option(min=1, help="Processes, without torchrun.")] = 1,
+) -> None:
+    """Train a model by a recipe."""
+    from maskupe_training.recipe import load
+    from maskupe_training.trainer import Run
+    from maskupe_training.trainer import fit as train
+
+    loaded = load(recipe, settings or ())
+    folder = out or Path("runs") / Path(recipe).stem
+    train(loaded, Run(data, folder, resume, max_minutes, threads, accelerator, devices))
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="A run's folder (its best checkpoint), or a .pt.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The .safetensors to write.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(envvar="MASKUPE_DATA", help="To name the data's manifest in the card."),
+    ] = None,
+    metrics: Annotated[
+        Path | None, typer.Option(help="JSON that `evaluate` wrote, for the card.")
+    ] = None,
+) -> None:
+    """Write a weight file, its ONNX graph and its model card."""
+    from maskupe_training.evaluation.report import card_metrics
+    from maskupe_training.export import export as write
+
+    found = card_metrics(metrics, output.stem) if metrics else None
+    typer.echo(str(write(run, output, data, found)))
+
+
+@app.command()
+def evaluate(
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(help="Names of `maskupe models`, or .safetensors files; none: baselines."),
+    ] = None,
+    data: Data = Path("data"),
+    kind: Annotated[str, typer.Option(metavar="brackets|pairs")] = "brackets",
+    folder: Annotated[str, typer.Option(help="The data set, within the data folder.")] = "sice",
+    split: Annotated[str, typer.Option(help="Which part of it.")] = "val",
+    cases: Annotated[int, typer.Option(min=1, help="How many cases.")] = 140,
+    seed: Annotated[int, typer.Option(help="Decides the case list.")] = 1,
+    silhouettes: Annotated[
+        list[str] | None, typer.Option(help="Folders of mask files; may be repeated.")
+    ] = None,
+    baselines: Annotated[bool, typer.Option(help="Measure the baselines too.")] = True,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="For JSON, CSV and a contact sheet.")
+    ] = None,
+    threads: Threads = 1,
+) -> None:
+    """Measure models and baselines on the same cases, with confidence intervals."""
+    from maskupe_training.evaluation.run import Request
+    from maskupe_training.evaluation.run import evaluate as measure
+
+    request = Request(
+        tuple(models or ()), kind, folder, split, cases, seed, tuple(silhouettes or ()), baselines
+    )
+    measure(request, data, out, threads)
+
+
+@app.command()
+def ablation(
+    recipe: Annotated[str, typer.Argument(help="The backbone's recipe.")],
+    data: Data,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="For runs, table and picture.")],
+    settings: Set = None,
+    cases: Annotated[int, typer.Option(min=1, help="Cases of the evaluation.")] = 48,
+    threads: Threads = 1,
+) -> None:
+    """Train one backbone with each form of the gradient-smooth loss and compare (Fig. 7)."""
+    from maskupe_training.ablation import run_ablation
+
+    run_ablation(recipe, settings or (), data, out, cases, threads)
+
+
+@app.command()
+def strip(
+    photo: Annotated[Path, typer.Argument(help="A PNG, JPEG or TIFF file.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The picture to write.")],
+    model: Annotated[str, typer.Option(help="A name, or a .safetensors file.")] = "default",
+    mask: Annotated[Path | None, typer.Option(help="White where to light up.")] = None,
+    values: Annotated[
+        str, typer.Option(help="The coefficients, or strengths, separated by commas.")
+    ] = "1.2,1.1,1.0,0.9,0.8",
+    by: Annotated[
+        str, typer.Option(metavar="degree|strength", help="The paper's way, or the product's.")
+    ] = "degree",
+) -> None:
+    """Draw the paper's Fig. 6 for a photo: the result at several degrees."""
+    from maskupe_training.strip import draw_strip
+
+    draw_strip(photo, mask, model, values, by, output)
+
+
+prepare = typer.Typer(
+    help="Bring a data set into the layout that recipes read, with a manifest.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(prepare, name="prepare")
+
+Source = Annotated[Path, typer.Argument(metavar="SOURCE", help="The data set as published.")]
+Target = Annotated[Path, typer.Argument(metavar="TARGET", help="The folder to write.")]
+LongEdge = Annotated[int, typer.Option(min=16, help="Long edge in pixels.")]
+
+
+@prepare.command("fivek")
+def prepare_fivek(source: Source, target: Target, long_edge: LongEdge = 512) -> None:
+    """MIT-Adobe FiveK: inputs and Expert C, 8 bits, first 4,500 to train, last 500 to val."""
+    from maskupe_training.prepare.fivek import prepare_fivek as run
+
+    run(source, target, long_edge)
+
+
+@prepare.command("uieb")
+def prepare_uieb(source: Source, target: Target, long_edge: LongEdge = 512, seed: int = 0) -> None:
+    """UIEB: raw-890 and reference-890, 800 to train and 90 to val, by seed."""
+    from maskupe_training.prepare.uieb import prepare_uieb as run
+
+    run(source, target, long_edge, seed)
+
+
+@prepare.command("pairs")
+def prepare_pairs(
+    source: Source,
+    target: Target,
+    long_edge: LongEdge = 512,
+    val_share: Annotated[float, typer.Option(help="Share of the pairs for val.")] = 0.1,
+    seed: int = 0,
+) -> None:
+    """A folder with input/ and target/, pictures paired by name."""
+    from maskupe_training.prepare.pairs import prepare_pairs as run
+
+    run(source, target, long_edge, val_share, seed)
+
+
+@prepare.command("brackets")
+def prepare_brackets(
+    source: Source,
+    target: Target,
+    long_edge: LongEdge = 512,
+    val_share: Annotated[float, typer.Option(help="Share of the scenes for val.")] = 0.1,
+    seed: int = 0,
+) -> None:
+    """Exposure brackets: one folder of frames per scene (SICE as published, or your own)."""
+    from maskupe_training.prepare.brackets import prepare_brackets as run
+
+    run(source, target, long_edge, val_share, seed)
+
+
+@prepare.command("photos")
+def prepare_photos(
+    source: Source,
+    target: Target,
+    long_edge: LongEdge = 768,
+    licence: Annotated[
+        list[str] | None, typer.Option(help="Keep licences with this text; may be repeated.")
+    ] = None,
+    val_share: Annotated[float, typer.Option(help="Share of the photos for val.")] = 0.1,
+    seed: int = 0,
+) -> None:
+    """Well-exposed photographs, from which recipes synthesise underexposure."""
+    from maskupe_training.prepare.photos import prepare_photos as run
+
+    run(source, target, long_edge, tuple(licence or ()), val_share, seed)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns the exit status: 0, 1 for a failure, 2 for bad input."""
+    from maskupe.cli.runner import run
+
+    return run(app, "maskupe-train", sys.argv[1:] if arguments is None else list(arguments))

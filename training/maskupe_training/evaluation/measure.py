@@ -1,0 +1,94 @@
+"""All metrics of one result on one case, and their means with confidence intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TypeAlias
+
+import numpy as np
+from scipy import stats
+
+from maskupe import metrics
+from maskupe_training.data.images import U8
+from maskupe_training.evaluation.cases import Case
+
+#: One result's values by name; NaN where a metric does not apply.
+Values: TypeAlias = dict[str, float]
+
+#: The metrics, in the order in which tables show them, with what they are called there.
+COLUMNS: Mapping[str, str] = {
+    "psnr_a": "PSNR A",
+    "psnr_a_levelled": "levelled",
+    "ssim_a": "SSIM A",
+    "ssim_paper": "SSIM paper",
+    "roughness": "rough",
+    "step": "step",
+    "violations": "viol.",
+    "seam": "seam",
+    "halo": "halo",
+    "clipped": "clipped",
+    "largest_c": "max Δ C",
+    "share_c": "share C",
+}
+
+_RESAMPLES = 1000
+
+
+def measure(case: Case, output: U8) -> Values:
+    """Every metric of :mod:`maskupe.metrics` for a result.
+
+    Args:
+        case: the case.
+        output: uint8 (H, W, 3), what a method made of ``case.image``.
+    """
+    scale = np.float32(1.0 / 255.0)
+    image, truth = case.image.astype(np.float32) * scale, case.truth.astype(np.float32) * scale
+    result = output.astype(np.float32) * scale
+    areas = case.areas
+    exact = metrics.exactness(result, image, areas.c)
+    return {
+        "psnr_a": metrics.psnr(result, truth, areas.a),
+        "psnr_a_levelled": metrics.psnr_after_exponent(result, truth, areas.a),
+        "ssim_a": metrics.ssim_inside(result, truth, areas.a),
+        "ssim_paper": metrics.ssim_masked(result, truth, areas.a),
+        **asdict(metrics.transition_quality(result, image, areas)),
+        "largest_c": exact.largest,
+        "share_c": exact.share,
+    }
+
+
+def summarise(rows: Sequence[Values], reference: Sequence[Values] | None) -> dict[str, object]:
+    """Means over cases, intervals for PSNR in A, and the paired difference to a reference.
+
+    The intervals are 95 % bootstrap intervals (BCa) over the cases, 1000 resamples, seeded.
+
+    Args:
+        rows: one method's values per case.
+        reference: the reference's, in the same order; ``None`` for no difference.
+    """
+    psnr = np.array([row["psnr_a"] for row in rows])
+    summary: dict[str, object] = {"n": len(rows)}
+    for name in COLUMNS:
+        values = np.array([row[name] for row in rows])
+        known = values[np.isfinite(values)]
+        summary[name] = float(known.mean()) if known.size else None
+    # The worst case is what an exact C must be judged by.
+    summary["largest_c"] = float(max(row["largest_c"] for row in rows))
+    summary["psnr_a_interval"] = interval(psnr)
+    if reference is not None:
+        difference = psnr - np.array([row["psnr_a"] for row in reference])
+        summary["psnr_a_gain"] = float(difference.mean())
+        summary["psnr_a_gain_interval"] = interval(difference)
+    return summary
+
+
+def interval(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> tuple[float, float]:
+    """The 95 % bootstrap interval of the mean; a point for one value or equal ones."""
+    if len(values) < 2 or float(np.ptp(values)) == 0.0:
+        mean = float(values.mean())
+        return mean, mean
+    found = stats.bootstrap(
+        (values,), np.mean, n_resamples=_RESAMPLES, rng=np.random.default_rng(0)
+    ).confidence_interval
+    return float(found.low), float(found.high)

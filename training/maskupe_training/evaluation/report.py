@@ -1,0 +1,119 @@
+"""What an evaluation leaves behind: a table for the terminal, Markdown, JSON, CSV."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from maskupe.errors import InputError
+from maskupe_training.data.sources import read_json
+from maskupe_training.evaluation.measure import COLUMNS, Values
+
+_DIGITS = {"psnr_a": 2, "psnr_a_levelled": 2, "halo": 1, "largest_c": 0, "step": 2}
+
+
+def terminal_table(title: str, summaries: Mapping[str, Mapping[str, Any]]) -> Table:
+    """The summaries as a table for rich."""
+    table = Table(title=title)
+    table.add_column("method")
+    for heading in _headings():
+        table.add_column(heading, justify="right")
+    for name, summary in summaries.items():
+        table.add_row(name, *_cells(summary))
+    return table
+
+
+def markdown_table(summaries: Mapping[str, Mapping[str, Any]]) -> str:
+    """The summaries as a Markdown table."""
+    headings = ["method", *_headings()]
+    lines = [_row(headings), _row(["---"] + ["--:"] * (len(headings) - 1))]
+    lines += [_row([name, *_cells(summary)]) for name, summary in summaries.items()]
+    return "\n".join(lines) + "\n"
+
+
+def write_json(
+    path: Path,
+    request: Mapping[str, Any],
+    summaries: Mapping[str, Mapping[str, Any]],
+    rows: Mapping[str, Sequence[Values]],
+    names: Sequence[str],
+) -> None:
+    """Everything: the request, the summaries, and every value of every case."""
+    cases = {
+        method: [
+            {"case": name} | {k: _finite(v) for k, v in row.items()}
+            for name, row in zip(names, own, strict=True)
+        ]
+        for method, own in rows.items()
+    }
+    content = {"request": request, "summary": summaries, "cases": cases}
+    path.write_text(json.dumps(content, indent=1), "utf-8")
+
+
+def write_csv(path: Path, rows: Mapping[str, Sequence[Values]], names: Sequence[str]) -> None:
+    """One line per method and case."""
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["method", "case", *COLUMNS])
+        for method, own in rows.items():
+            for name, row in zip(names, own, strict=True):
+                writer.writerow([method, name, *(row[column] for column in COLUMNS)])
+
+
+def card_metrics(path: Path, model: str) -> dict[str, Any]:
+    """What an evaluation's JSON says about a model, for its card.
+
+    Raises:
+        InputError: if the file is no evaluation or does not have that model.
+    """
+    content = read_json(path)
+    summaries, request = content.get("summary"), content.get("request")
+    if not isinstance(summaries, dict) or not isinstance(request, dict):
+        raise InputError(f"{path} is no evaluation.", "Give the JSON that `evaluate` wrote.")
+    if model not in summaries:
+        raise InputError(f"{path} does not measure {model!r}.", f"It has {', '.join(summaries)}.")
+    found = {}
+    for name, value in summaries[model].items():
+        if isinstance(value, list):
+            value = " … ".join(f"{_round(name, part)}" for part in value)
+        elif isinstance(value, float):
+            value = _round(name, value)
+        found[f"{request['folder']}_{request['split']}_{name}"] = value
+    return found
+
+
+def _headings() -> list[str]:
+    first, *others = COLUMNS.values()
+    return [first, "95 %", "vs linear gain", *others]
+
+
+def _cells(summary: Mapping[str, Any]) -> list[str]:
+    low, high = summary["psnr_a_interval"]
+    cells = [f"{summary['psnr_a']:.2f}", f"{low:.1f}…{high:.1f}"]
+    if "psnr_a_gain" in summary:
+        low, high = summary["psnr_a_gain_interval"]
+        cells.append(f"{summary['psnr_a_gain']:+.2f} ({low:+.1f}…{high:+.1f})")
+    else:
+        cells.append("")
+    for name in list(COLUMNS)[1:]:
+        value = summary[name]
+        cells.append("–" if value is None else f"{value:.{_DIGITS.get(name, 3)}f}")
+    return cells
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _round(name: str, value: float) -> float:
+    return round(value, _DIGITS.get(name, 3))
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

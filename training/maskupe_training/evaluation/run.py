@@ -1,0 +1,137 @@
+"""Runs an evaluation: the same cases for every model and baseline, through the product's pipeline.
+
+Models run in :class:`maskupe.Enhancer`, on 8-bit pictures, so that what is measured is what ships.
+Global models are blended there by the areas' weight, like the baselines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+from maskupe import Enhancer
+from maskupe_training.data.images import U8, ImageCache
+from maskupe_training.data.open import SourceRecipe, open_source
+from maskupe_training.evaluation.baselines import BASELINES, blended
+from maskupe_training.evaluation.cases import Case, draw_cases, evaluation_masks
+from maskupe_training.evaluation.measure import Values, measure, summarise
+from maskupe_training.evaluation.report import (
+    markdown_table,
+    terminal_table,
+    write_csv,
+    write_json,
+)
+from maskupe_training.evaluation.sheet import contact_sheet
+from maskupe_training.masks.sampler import MaskSampler
+
+#: Whom the paired difference is taken to.
+REFERENCE = "linear gain"
+# Rows of the contact sheet, and the long edge in pixels at which cases are drawn.
+_SHEET_ROWS = 12
+_LONG_EDGE = 512
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to evaluate.
+
+    Attributes:
+        models: registry names or paths of weight files.
+        kind: ``brackets`` or ``pairs``.
+        folder: the data set, within the data root.
+        split: which part of it.
+        cases: how many cases.
+        seed: decides the case list.
+        silhouettes: folders of mask files, within the data root.
+        baselines: whether to measure the baselines; the linear gain always is.
+    """
+
+    models: tuple[str, ...]
+    kind: str = "brackets"
+    folder: str = "sice"
+    split: str = "val"
+    cases: int = 140
+    seed: int = 1
+    silhouettes: tuple[str, ...] = ()
+    baselines: bool = True
+
+
+def case_list(request: Request, data_root: Path) -> list[Case]:
+    """The cases of a request."""
+    recipe = SourceRecipe(request.kind, request.folder, request.split)
+    source = open_source(recipe, data_root, ImageCache(_LONG_EDGE))
+    masks = evaluation_masks(request.silhouettes)
+    sampler = MaskSampler(masks, data_root)
+    return list(draw_cases(source, sampler, tuple(masks.kinds), request.cases, request.seed))
+
+
+def evaluate(
+    request: Request, data_root: Path, out: Path | None = None, threads: int = 1
+) -> dict[str, dict[str, Any]]:
+    """Measures, prints the table, and writes the files; returns the summaries by method.
+
+    Args:
+        request: what to evaluate.
+        data_root: the folder that the data sets lie in.
+        out: a folder for ``evaluation.json``, ``.csv``, ``.md`` and ``sheet.jpg``.
+        threads: CPU threads of the full-size stage.
+
+    Raises:
+        InputError: for data that is missing or has no fitting case.
+        UnknownModelError, WeightsError: for a model that cannot be loaded.
+    """
+    methods = _methods(request, threads)
+    cases = case_list(request, data_root)
+    console = Console()
+    rows: dict[str, list[Values]] = {name: [] for name in methods}
+    shown = set(np.linspace(0, len(cases) - 1, min(_SHEET_ROWS, len(cases))).round().astype(int))
+    pictures: list[dict[str, U8]] = []
+    for number, case in enumerate(
+        track(cases, "evaluating", console=console, disable=not console.is_terminal)
+    ):
+        outputs = {name: run(case) for name, run in methods.items()}
+        for name, output in outputs.items():
+            rows[name].append(measure(case, output))
+        if number in shown and out is not None:
+            pictures.append(outputs)
+    summaries = {
+        name: summarise(own, rows[REFERENCE] if name != REFERENCE else None)
+        for name, own in rows.items()
+    }
+    title = f"{request.folder} {request.split}, {len(cases)} cases, seed {request.seed}"
+    console.print(terminal_table(title, summaries))
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        names = [case.name for case in cases]
+        write_json(out / "evaluation.json", asdict(request), summaries, rows, names)
+        write_csv(out / "evaluation.csv", rows, names)
+        (out / "evaluation.md").write_text(markdown_table(summaries), "utf-8")
+        contact_sheet(out / "sheet.jpg", [cases[i] for i in sorted(shown)], pictures)
+    return summaries
+
+
+def _methods(request: Request, threads: int) -> dict[str, Callable[[Case], U8]]:
+    """Every method as a function from a case to its result; all models are loaded first."""
+    methods: dict[str, Callable[[Case], U8]] = {}
+    for name, baseline in BASELINES.items():
+        if request.baselines or name == REFERENCE:
+
+            def run(case: Case, baseline: Any = baseline) -> U8:
+                return np.rint(blended(case, baseline).clip(0, 1) * 255).astype(np.uint8)
+
+            methods[name] = run
+    for model in request.models:
+        enhancer = Enhancer.load(model, threads=threads)
+
+        def enhance(case: Case, enhancer: Enhancer = enhancer) -> U8:
+            result = enhancer.enhance(case.image, case.selection, transition=case.transition)
+            return np.asarray(result, np.uint8)
+
+        methods[Path(model).stem] = enhance
+    return methods

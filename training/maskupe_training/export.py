@@ -1,0 +1,84 @@
+"""From a checkpoint to what is shipped: weight file, graph for ONNX Runtime, model card."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from maskupe.inference.export import export_onnx
+from maskupe.networks import build as networks
+from maskupe.registry import resolve
+from maskupe.weightfile import replace_file
+from maskupe_training import checkpoint
+from maskupe_training.card import model_card
+from maskupe_training.data.manifest import manifest_digest
+from maskupe_training.recipe import Recipe, command, from_tables
+
+
+def export(
+    source: Path,
+    target: Path,
+    data_root: Path | None = None,
+    metrics: dict[str, Any] | None = None,
+    credit_lines: Sequence[str] = (),
+) -> Path:
+    """Writes ``target`` (``.safetensors``) with its ``.onnx`` and ``.md`` beside it.
+
+    Args:
+        source: a checkpoint, or a run's folder, whose ``best.pt`` is then taken.
+        target: the weight file.
+        data_root: where the recipe's data lies, to name its manifest by digest; ``None`` leaves
+            the digest out.
+        metrics: what an evaluation measured; the training's own validation is added.
+        credit_lines: whom the data's licences ask to name, for the card.
+
+    Returns:
+        The path of the weight file.
+
+    Raises:
+        InputError: if the checkpoint is missing or damaged.
+        WeightsError: if a file cannot be written.
+    """
+    path = source / "best.pt" if source.is_dir() else source
+    state = checkpoint.read(path)
+    recipe = from_tables(json.loads(state["recipe"]), str(path))
+    config = resolve(recipe.model)
+    network = networks.build(config)
+    network.load_state_dict(state["network"] | state["average"])
+    network.eval()
+    val = {f"val_{name}": round(value, 3) for name, value in state["val"].items()}
+    target.parent.mkdir(parents=True, exist_ok=True)
+    metadata = {
+        "recipe": recipe.to_dict(),
+        "training_data": _training_data(recipe, data_root),
+        "licence": recipe.licence,
+        "metrics": val | {"steps": state["step"]} | (metrics or {}),
+        "commit": state["commit"],
+        "created": time.strftime("%Y-%m-%d", time.gmtime()),
+        "seed": str(recipe.seed),
+        "command": command(recipe),
+    }
+    if credit_lines:
+        metadata["credits"] = list(credit_lines)
+    networks.save(target, config, network, metadata)
+    _, loaded, header = networks.load(target)
+    export_onnx(loaded, target)
+    parameters = sum(value.numel() for value in loaded.parameters())
+    card = model_card(target, header, parameters)
+    replace_file(target.with_suffix(".md"), card.encode("utf-8"))
+    return target
+
+
+def _training_data(recipe: Recipe, data_root: Path | None) -> str:
+    """The sources by name, each with the digest of its manifest where that can be found."""
+    parts = []
+    for source in recipe.sources:
+        text = f"{source.folder} ({source.split})"
+        if data_root is not None:
+            found = manifest_digest(data_root / source.folder)
+            text += f" sha256:{found}" if found else ""
+        parts.append(text)
+    return ", ".join(parts)
