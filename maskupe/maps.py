@@ -34,7 +34,7 @@ class Guide:
     """A full-resolution guidance map with learned curves (DeepUPE; Gharbi et al. 2017, Sec. 3.4).
 
     guide = clip(mix_bias + Σ_c mix[c] · curve_c(p[c]), 0, 1), with
-    p = matrix @ [r, g, b, (A, B)] + bias and curve_c(p) = Σ_k slopes[c, k] · relu(p - shifts[c, k]).
+    p = matrix @ [r, g, b, (A, B)] + bias, curve_c(p) = Σ_k slopes[c, k] · relu(p - shifts[c, k]).
 
     Attributes:
         matrix: float32 (3, 3), or (3, 5) where the guide also sees the areas A and B as 0 or 1.
