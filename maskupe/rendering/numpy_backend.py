@@ -117,7 +117,7 @@ def _tone_curves(
 
 
 def _curve_maps(maps: CurveMaps, t: np.float32, frame: Frame, colour: Floats, first: int) -> Floats:
-    x = np.ascontiguousarray(colour.transpose(2, 0, 1))
+    x = colour.transpose(2, 0, 1).copy()
     curve = np.empty_like(x)
     for step in maps.maps:
         np.multiply(x, x, out=curve)

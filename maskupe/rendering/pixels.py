@@ -34,7 +34,8 @@ def open_strip(image: Pixels) -> Strip:
     """Takes the colours out of some rows (rows, w, 1 to 4 channels)."""
     colours = 3 if image.shape[2] >= 3 else 1
     raw = image[:, :, :colours].astype(np.float32)
-    colour = raw * np.float32(1.0 / WHITE[image.dtype])
+    with np.errstate(invalid="ignore"):  # signalling NaNs are pixels like others
+        colour = raw * np.float32(1.0 / WHITE[image.dtype])
     np.fmax(colour, np.float32(0.0), out=colour)
     np.fmin(colour, np.float32(1.0), out=colour)
     if colours == 1:
@@ -56,7 +57,8 @@ def close_strip(strip: Strip, difference: Floats, weight: Floats, out: Pixels) -
     if value.shape[2] == 1:
         difference = (difference @ LUMA)[:, :, None]
     difference *= (weight * np.float32(white))[:, :, None]
-    value += difference
+    with np.errstate(invalid="ignore"):
+        value += difference
     if image.dtype != np.float32:
         value += np.float32(0.5)
         np.clip(value, 0.0, white, out=value)
