@@ -167,16 +167,18 @@ def from_tables(tables: Mapping[str, Any], where: str) -> Recipe:
 
 
 def command(recipe: Recipe) -> str:
-    """The command that repeats a training: the shipped recipe of its model and what differs."""
-    if not (SHIPPED / f"{recipe.model}.toml").is_file():
-        return "maskupe-train fit RECIPE.toml"
-    shipped = _leaves(load(recipe.model).to_dict())
+    """The command that repeats a training: the nearest shipped recipe, and what differs from it."""
+    own = _leaves(recipe.to_dict())
+    nearest, fewest = "", dict(own)
+    for path in sorted(SHIPPED.glob("[!_]*.toml")):
+        shipped = _leaves(load(path.stem).to_dict())
+        differing = {key: value for key, value in own.items() if shipped.get(key) != value}
+        if len(differing) < len(fewest):
+            nearest, fewest = path.stem, differing
     settings = [
-        f" --set '{key}={json.dumps(value, ensure_ascii=False)}'"
-        for key, value in _leaves(recipe.to_dict()).items()
-        if shipped.get(key) != value
+        f" --set '{key}={json.dumps(value, ensure_ascii=False)}'" for key, value in fewest.items()
     ]
-    return f"maskupe-train fit {recipe.model}{''.join(settings)}"
+    return f"maskupe-train fit {nearest}{''.join(settings)}"
 
 
 def _leaves(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -70,8 +70,8 @@ def refine(initial: Plane) -> Plane:
         system,
         initial.ravel(),
         x0=initial.ravel(),
-        rtol=1e-4,
-        maxiter=500,
+        rtol=1e-3,
+        maxiter=300,
         M=diags(1.0 / system.diagonal()),  # Jacobi's preconditioner
     )
     return np.asarray(np.clip(solution.reshape(height, width), 0.0, 1.0))
