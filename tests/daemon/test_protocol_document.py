@@ -1,0 +1,110 @@
+"""``docs/protocol.md`` and the code say the same: tables, limits, codes and the byte example."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from maskupe_daemon import wire
+from maskupe_daemon.messages import ERROR_CODES, MESSAGES, OUTPUTS, parse
+from maskupe_daemon.wire import PROTOCOL, pack
+
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
+
+
+def section(heading):
+    """The text under a heading, up to the next one of any level."""
+    found = re.search(rf"^#+ {re.escape(heading)}\n(.*?)(?=^#|\Z)", DOCUMENT, re.M | re.S)
+    assert found, f"the document has no section {heading!r}"
+    return found[1]
+
+
+def rows(heading):
+    """The cells of the table in a section."""
+    lines = [line for line in section(heading).splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[2:]]
+
+
+def default_words(field):
+    if field.required:
+        return "required"
+    value = list(field.default) if isinstance(field.default, tuple) else field.default
+    return f"`{json.dumps(value)}`"
+
+
+def test_the_version_is_the_codes():
+    assert f"**Protocol {PROTOCOL}.**" in DOCUMENT
+
+
+def test_every_message_has_its_section_and_no_other():
+    headings = re.findall(r"^### `(\w+)` \((\w+) → (\w+)\)$", DOCUMENT, re.M)
+    assert [heading[0] for heading in headings] == list(MESSAGES)
+    for name, sender, receiver in headings:
+        assert sender == MESSAGES[name].sender
+        assert {sender, receiver} == {"client", "daemon"}
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_the_fields_are_the_codes(name):
+    message = MESSAGES[name]
+    receiver = "daemon" if message.sender == "client" else "client"
+    written = [row[:3] for row in rows(f"`{name}` ({message.sender} → {receiver})")]
+    coded = [[f"`{f.name}`", f.kind.words, default_words(f)] for f in message.fields]
+    assert written == coded
+
+
+def test_the_error_codes_are_the_codes():
+    assert [row[:2] for row in rows("Error codes")] == [
+        [f"`{c}`", w] for c, w in ERROR_CODES.items()
+    ]
+
+
+def test_the_limits_are_the_codes():
+    written = {row[0].strip("`"): int(row[1].replace(" ", "")) for row in rows("Fixed limits")}
+    assert written == {
+        "MAX_HEADER": wire.MAX_HEADER,
+        "MAX_PLANES": wire.MAX_PLANES,
+        "MAX_SIDE": wire.MAX_SIDE,
+        "MAX_CONTEXT": wire.MAX_CONTEXT,
+        "MAX_PLANE_BYTES": wire.MAX_PLANE_BYTES,
+        "MAX_ID": wire.MAX_ID,
+    }
+
+
+def test_the_dtypes_are_the_codes():
+    written = {row[0].strip("`"): int(row[2]) for row in rows("Planes")}
+    assert written == wire.ITEM_SIZES
+
+
+def test_the_planes_of_a_result_are_the_codes():
+    assert {row[0].strip("`") for row in rows("Planes of a result")} == set(OUTPUTS)
+
+
+def test_the_byte_example_is_right():
+    text = section("A worked example")
+    numbers = [
+        re.findall(r"^([0-9a-f]{2}(?: [0-9a-f]{2})*)(?:  |$)", b, re.M) for b in blocks(text)
+    ]
+    frames = [bytes.fromhex("".join(lines)) for lines in numbers]
+    header, plane, answer = frames
+    # Each frame: flags (1: more follow), one byte of length, the bytes themselves.
+    assert (header[0], header[1]) == (1, len(header) - 2)
+    assert (plane[0], plane[1]) == (0, len(plane) - 2)
+    fields = parse(header[2:], "client")
+    assert fields["type"] == "enhance"
+    assert fields["image"].nbytes == len(plane) - 2
+    sent = {
+        "id": fields["id"],
+        "type": "enhance",
+        "layer": list(fields["layer"]),
+        "image": fields["image"].as_map(),
+    }
+    assert pack(sent) == header[2:]
+    refusal = parse(answer[2:], "daemon")
+    assert (answer[0], answer[1]) == (0, len(answer) - 2)
+    assert (refusal["type"], refusal["id"]) == ("error", fields["id"])
+    assert refusal["code"] in ERROR_CODES
+
+
+def blocks(text):
+    return re.findall(r"```\n(.*?)```", text, re.S)
