@@ -150,9 +150,12 @@ def underexpose(
 
 def bracket(photo: U8, exposures: Sequence[float], response: Response) -> tuple[U8, ...]:
     """The photograph at several exposures in EV, noiseless, highlights clipped."""
-    light = response.light(photo)
+    light = response.light(np.arange(256, dtype=np.uint8))
     return tuple(
-        photo if ev == 0 else response.encode(light * np.float32(2.0**ev)) for ev in exposures
+        photo
+        if ev == 0
+        else np.asarray(cv2.LUT(photo, response.encode(light * np.float32(2.0**ev))))
+        for ev in exposures
     )
 
 

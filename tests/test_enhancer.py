@@ -1,0 +1,179 @@
+"""The pipeline: bits of C and alpha, regions equal to the whole, options, threads, errors."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from maskupe import Enhancer, Transition
+from maskupe.context import CONTEXT_EDGE, shrink
+from maskupe.enhancer import illumination, region_of
+from maskupe.errors import CancelledError, EmptySelectionError, InputError, UnknownModelError
+from maskupe.maps import Window
+from tests.untrained import write_weights
+
+
+@pytest.fixture(scope="module")
+def enhancer(tmp_path_factory: pytest.TempPathFactory) -> Enhancer:
+    return Enhancer.load(write_weights(tmp_path_factory.mktemp("weights")), device="cpu")
+
+
+def photo(height: int, width: int, channels: int = 3, dtype: type = np.uint8) -> np.ndarray:
+    rng = np.random.default_rng(5)
+    coarse = rng.random((5, 6, channels)).astype(np.float32) * 0.3
+    values = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    values = np.clip(values.reshape(height, width, channels), 0, 1)
+    if channels in (2, 4):
+        values[..., -1] = rng.random((height, width)) > 0.1
+    if dtype is np.float32:
+        return values.astype(np.float32)
+    return np.rint(values * np.iinfo(dtype).max).astype(dtype)
+
+
+def disc(height: int, width: int, radius: float = 0.25) -> np.ndarray:
+    y, x = np.mgrid[:height, :width]
+    return np.hypot(y - height * 0.4, x - width * 0.6) < radius * min(height, width)
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.sampled_from([np.uint8, np.uint16, np.float32]),
+    st.integers(1, 4),
+    st.integers(20, 140),
+    st.integers(20, 140),
+    st.sampled_from(["outside", "inside", "centred"]),
+    st.floats(0.0, 2.0),
+)
+def test_c_and_alpha_keep_their_bits(
+    enhancer: Enhancer, dtype: type, channels: int, h: int, w: int, side: str, strength: float
+) -> None:
+    image = photo(h, w, channels, dtype)
+    mask = disc(h, w)
+    transition = Transition(2.0, side)  # type: ignore[arg-type]
+    result = enhancer.enhance(image, mask, strength=strength, transition=transition)
+    areas = enhancer.areas(mask, transition)
+    assert result.shape == image.shape
+    assert result.dtype == image.dtype
+    assert np.array_equal(result[areas.c], image[areas.c])
+    if channels in (2, 4):
+        assert np.array_equal(result[..., -1], image[..., -1])
+        assert np.array_equal(result[image[..., -1] == 0], image[image[..., -1] == 0])
+    if strength == 0:
+        assert np.array_equal(result, image)
+
+
+def test_it_does_something_in_a_and_more_with_more_strength(enhancer: Enhancer) -> None:
+    image, mask = photo(200, 240), disc(200, 240)
+    means = [
+        float(enhancer.enhance(image, mask, strength=t)[mask].mean()) for t in (0.0, 0.5, 1.0, 1.5)
+    ]
+    assert means == sorted(means)
+    assert means[-1] > means[0] + 5
+
+
+def test_a_two_dimensional_image_is_one_of_a_single_channel(enhancer: Enhancer) -> None:
+    image, mask = photo(90, 80, 1), disc(90, 80)
+    flat = enhancer.enhance(image[..., 0], mask)
+    assert np.array_equal(flat, enhancer.enhance(image, mask)[..., 0])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_a_region_with_context_gives_what_the_whole_layer_gives(
+    enhancer: Enhancer, dtype: type
+) -> None:
+    image, mask = photo(700, 900, 3, dtype), disc(700, 900, 0.12)
+    whole = enhancer.enhance_region(image, mask, None, window=Window(0, 0, 900, 700)).image
+    rows, columns = region_of(mask, Transition())
+    assert rows.stop - rows.start < 500
+    part = enhancer.enhance_region(
+        image[rows, columns],
+        mask[rows, columns],
+        shrink(image, CONTEXT_EDGE),
+        window=Window(columns.start, rows.start, 900, 700),
+    ).image
+    one_level = 1.0 if dtype is np.uint8 else (257.0 if dtype is np.uint16 else 1 / 255)
+    difference = whole[rows, columns].astype(np.float64) - part.astype(np.float64)
+    assert np.abs(difference).max() <= one_level
+    assert np.array_equal(enhancer.enhance(image, mask)[rows, columns], part)
+
+
+def test_no_selection_lights_up_the_whole_layer(enhancer: Enhancer) -> None:
+    image = photo(120, 150)
+    everything = np.ones((120, 150), bool)
+    assert np.array_equal(enhancer.enhance(image), enhancer.enhance(image, everything))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**31), st.sampled_from(["auto", 0.0, 3.5, 20.0]))
+def test_the_region_holds_all_of_a_and_b(seed: int, width: object) -> None:
+    rng = np.random.default_rng(seed)
+    mask = np.zeros((90, 120), np.float32)
+    for _ in range(rng.integers(1, 4)):
+        y, x = rng.integers(0, 90), rng.integers(0, 120)
+        mask[y : y + rng.integers(1, 40), x : x + rng.integers(1, 40)] = 1
+    transition = Transition(width)  # type: ignore[arg-type]
+    areas = Enhancer.areas(None, mask, transition)  # type: ignore[arg-type]
+    rows, columns = region_of(mask, transition)
+    outside = np.ones(mask.shape, bool)
+    outside[rows, columns] = False
+    assert not ((areas.a | areas.b) & outside).any()
+
+
+def test_many_threads_get_the_same_answers(enhancer: Enhancer) -> None:
+    images = [photo(80 + i, 90, 3) for i in range(6)]
+    masks = [disc(80 + i, 90) for i in range(6)]
+    alone = [enhancer.enhance(image, mask) for image, mask in zip(images, masks, strict=True)]
+    with ThreadPoolExecutor(6) as pool:
+        together = list(pool.map(enhancer.enhance, images * 3, masks * 3))
+    assert all(np.array_equal(a, b) for a, b in zip(alone * 3, together, strict=True))
+
+
+def test_progress_can_cancel_and_nothing_is_changed(enhancer: Enhancer) -> None:
+    image = photo(400, 500)
+    before = image.copy()
+
+    def stop(_: float) -> None:
+        raise CancelledError("Stopped.")
+
+    with pytest.raises(CancelledError):
+        enhancer.enhance(image, disc(400, 500), progress=stop)
+    assert np.array_equal(image, before)
+
+
+def test_illumination_divides_the_input_into_the_result(enhancer: Enhancer) -> None:
+    image, mask = photo(100, 120, 3, np.float32), disc(100, 120)
+    found = enhancer.enhance_region(
+        image, mask, None, window=Window(0, 0, 120, 100), outputs=("image", "illumination")
+    )
+    assert found.illumination is not None
+    assert np.allclose(image / np.maximum(found.illumination, 1e-6), found.image, atol=1e-4)
+    assert (found.illumination[~(found.areas.a | found.areas.b)] == 1).all()
+
+
+def test_illumination_of_black_is_one() -> None:
+    black = np.zeros((2, 2, 3), np.uint8)
+    assert (illumination(black, black) == 1).all()
+
+
+def test_bad_input_is_refused_in_words(enhancer: Enhancer, tmp_path: Path) -> None:
+    image, mask = photo(60, 70), disc(60, 70)
+    with pytest.raises(InputError, match="same width and height"):
+        enhancer.enhance(image, mask[:50])
+    with pytest.raises(EmptySelectionError, match="selection is empty"):
+        enhancer.enhance(image, np.zeros((60, 70), bool))
+    with pytest.raises(InputError, match="not an image"):
+        enhancer.enhance(image[..., None], mask)
+    with pytest.raises(InputError, match="uint8, uint16 or float32"):
+        enhancer.enhance(image.astype(np.float64), mask)
+    with pytest.raises(InputError, match="strength"):
+        enhancer.enhance(image, mask, strength=float("nan"))
+    with pytest.raises(InputError, match="inside its layer"):
+        enhancer.enhance_region(image, mask, None, window=Window(50, 0, 100, 60))
+    with pytest.raises(UnknownModelError, match="default"):
+        Enhancer.load("../../etc/passwd")

@@ -1,0 +1,85 @@
+"""Highlights: a bright sky beside a lit subject stays as it was; dark surroundings do not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from maskupe.areas import Transition, make_areas
+from maskupe.context import network_input
+from maskupe.highlights import band_weight, foresee
+from maskupe.maps import ToneCurves, Window
+from maskupe.rendering import render
+
+SIZE = 256
+WINDOW = Window(0, 0, SIZE, SIZE)
+
+
+def lift(gain: float) -> ToneCurves:
+    """Tone curves that multiply dark tones by a gain and roll off towards white."""
+    levels = np.linspace(0, 1, 256, dtype=np.float32) ** 2
+    lit = gain * levels / ((gain - 1) * levels + 1)
+    table = (lit + 1 / 512) / (levels + 1 / 512)
+    return ToneCurves(
+        np.repeat(table[None], 3, 0).astype(np.float32),
+        np.ones((3, 4, 4), np.float32),
+        np.ones(3, np.float32),
+    )
+
+
+def backlit() -> tuple[np.ndarray, np.ndarray]:
+    """A dark subject in the left half before a bright sky, and its selection."""
+    image = np.full((SIZE, SIZE, 3), 0.7, np.float32)
+    rng = np.random.default_rng(3)
+    image[:, :128] = 0.05
+    image[:, :128] *= rng.uniform(0.7, 1.3, (SIZE, 128, 1))
+    mask = np.zeros((SIZE, SIZE), bool)
+    mask[:, :128] = True
+    return image, mask
+
+
+def test_a_bright_sky_in_the_band_is_left_alone() -> None:
+    image, mask = backlit()
+    areas = make_areas(mask, Transition(40.0))
+    maps = lift(8.0)
+    effect = foresee(maps, *network_input(image, areas, None, WINDOW))
+    weight = band_weight(areas, image, effect, lambda own: own)
+    plain = render(maps, image, areas, WINDOW)
+    kept = render(maps, image, areas, WINDOW, weight=weight)
+    sky = (slice(None), slice(140, 168))
+    assert (plain - image)[sky].max() > 0.1  # the halo that a weight by distance alone makes
+    assert np.abs(kept - image)[sky].max() < 0.01
+    assert np.array_equal(kept[areas.a], plain[areas.a])
+    assert (weight <= areas.weight + 1e-6).all()
+
+
+def test_dark_surroundings_take_part_in_the_transition() -> None:
+    image, mask = backlit()
+    image[:, 128:] = 0.05
+    areas = make_areas(mask, Transition(40.0))
+    effect = foresee(lift(8.0), *network_input(image, areas, None, WINDOW))
+    weight = band_weight(areas, image, effect, lambda own: own)
+    assert np.allclose(weight, areas.weight, atol=1e-5)
+
+
+def test_tones_of_the_band_keep_their_order() -> None:
+    image, mask = backlit()
+    image[:, 128:] = np.linspace(0, 1, SIZE, dtype=np.float32)[:, None, None]
+    areas = make_areas(mask, Transition(60.0))
+    maps = lift(8.0)
+    effect = foresee(maps, *network_input(image, areas, None, WINDOW))
+    weight = band_weight(areas, image, effect, lambda own: own)
+    result = render(maps, image, areas, WINDOW, weight=weight)
+    for column in (130, 150, 170):
+        assert np.diff(result[:, column, 0]).min() > -2e-3
+
+
+def test_the_log_gain_is_that_of_a() -> None:
+    image, mask = backlit()
+    areas = make_areas(mask, Transition(0.0))
+    maps = lift(6.0)
+    effect = foresee(maps, *network_input(image, areas, None, WINDOW))
+    lit = render(maps, image, areas, WINDOW)
+    delta = 4 / 255
+    expected = np.log((lit[areas.a] + delta) / (image[areas.a] + delta)).mean()
+    assert effect.log_gain == pytest.approx(float(expected), abs=0.02)
