@@ -82,6 +82,23 @@ def test_every_local_model_goes_downhill_when_an_area_is_to_be_lit(name: str) ->
     pytest.fail("no step along the gradient lowers the error")
 
 
+# The smallest network of each kind of map: CPUs without native support emulate bfloat16, slowly.
+@pytest.mark.parametrize(
+    "name", ["deepupe-mconcat", "star-dce-mnorm", "lpf-mconcat", "lut3d-mconcat", "lantern"]
+)
+def test_mixed_precision_trains_and_applies_in_single(name: str) -> None:
+    torch.manual_seed(1)
+    network = build(registry.resolve(name)).train()
+    image, areas = dark(1, 64, 64)[:1], torch.ones(1, 2, 64, 64)
+    with torch.autocast("cpu", torch.bfloat16):
+        out = network(image, areas)
+    assert out.image.dtype == torch.float32
+    out.image.square().mean().backward()
+    gradients = [p.grad for p in network.parameters() if p.grad is not None]
+    assert gradients and all(torch.all(torch.isfinite(g)) for g in gradients)
+    assert any(torch.any(g != 0) for g in gradients)
+
+
 def test_a_splatted_grid_gives_back_what_was_splatted() -> None:
     torch.manual_seed(0)
     image = nn.functional.interpolate(torch.rand(1, 3, 9, 9), (256, 256), mode="bilinear")

@@ -109,13 +109,14 @@ def _strip(graph: Any) -> None:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """The exporter warns of packages that it does not need here."""
+    before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logging.disable(logging.NOTSET)
+        logging.disable(before)
 
 
 def _refer_to_weights(graph: Any, path: Path) -> None:

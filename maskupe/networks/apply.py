@@ -57,9 +57,16 @@ def apply_maps(
             brighter) or the curve maps (larger is brighter).
         strength: t, 0 is the identity and 1 the network's proposal.
     """
-    inside = image.clamp(0.0, 1.0)
-    out, illumination = _APPLY[kind](tuple(maps), inside, areas, degree, strength)
-    return Enhanced(out + (image - inside), illumination, tuple(maps))
+    # Half precision is for the network: here it would band the picture and misplace grid cells.
+    with torch.autocast(image.device.type, enabled=False):
+        image, *precise = (_at_least_single(value) for value in (image, *maps))
+        inside = image.clamp(0.0, 1.0)
+        out, illumination = _APPLY[kind](tuple(precise), inside, areas, degree, strength)
+        return Enhanced(out + (image - inside), illumination, tuple(precise))
+
+
+def _at_least_single(values: Tensor) -> Tensor:
+    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
 
 
 def slice_grid(grid: Tensor, guide: Tensor) -> Tensor:
