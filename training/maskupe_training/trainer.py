@@ -251,9 +251,11 @@ def _batches(
 
 
 def _check_same(recipe: Recipe, stored: str, path: Path) -> None:
-    """A resumed run must go on with its own recipe; only its length may differ."""
+    """A resumed run must go on with its own recipe; only its length and texts may differ."""
     ours, theirs = recipe.to_dict(), json.loads(stored)
     for tables in (ours, theirs):
+        for text in ("about", "cuts"):
+            tables.pop(text)
         for free in ("steps", "validate_every", "workers"):
             tables["training"].pop(free)
     if ours != theirs:

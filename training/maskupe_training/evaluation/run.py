@@ -123,7 +123,8 @@ def _methods(request: Request, threads: int) -> dict[str, Callable[[Case], U8]]:
         if request.baselines or name == REFERENCE:
 
             def run(case: Case, baseline: Any = baseline) -> U8:
-                return np.rint(blended(case, baseline).clip(0, 1) * 255).astype(np.uint8)
+                levels = np.rint(blended(case, baseline).clip(0, 1) * 255)
+                return np.asarray(levels, np.uint8)
 
             methods[name] = run
     for model in request.models:

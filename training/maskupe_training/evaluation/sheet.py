@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from maskupe.areas import Areas
 from maskupe_training.data.images import U8, write_rgb
 from maskupe_training.evaluation.cases import Case
 
@@ -25,15 +26,19 @@ def contact_sheet(path: Path, cases: Sequence[Case], results: Sequence[Mapping[s
     """
     rows = []
     for case, outputs in zip(cases, results, strict=True):
-        cells = {"input": outlined(case), **outputs, "truth in A": truth_shown(case)}
+        cells = {
+            "input": outlined(case.image, case.areas),
+            **outputs,
+            "truth in A": truth_shown(case),
+        }
         rows.append(np.hstack([captioned(name, picture) for name, picture in cells.items()]))
     write_rgb(path, np.vstack(rows), quality=88)
 
 
-def outlined(case: Case) -> U8:
+def outlined(image: U8, areas: Areas) -> U8:
     """The input with the outlines of A (green) and of A ∪ B (yellow)."""
-    picture = case.image.copy()
-    for area, colour in ((case.areas.a, (0, 255, 0)), (case.areas.a | case.areas.b, (255, 220, 0))):
+    picture = image.copy()
+    for area, colour in ((areas.a, (0, 255, 0)), (areas.a | areas.b, (255, 220, 0))):
         outline, _ = cv2.findContours(area.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(picture, outline, -1, colour, 2)
     return picture

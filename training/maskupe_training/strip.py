@@ -1,0 +1,96 @@
+"""The paper's Fig. 6 for any photograph: one result after the other, more or less lit up.
+
+``degree`` is the paper's coefficient: it multiplies the illumination map (smaller is brighter) or
+the curve maps (larger is brighter). ``strength`` is the product's: an exponent of the gain, 0 for
+the identity and 1 for the model's proposal. Only the strength leaves the identity in reach; both
+are blended by the areas, so C stays as it is.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from maskupe import Enhancer
+from maskupe.areas import Areas, make_areas
+from maskupe.errors import InputError
+from maskupe.networks.build import load
+from maskupe.registry import resolve, weights_path
+from maskupe_training.data.images import U8, fit_long_edge, read_gray, read_rgb, write_rgb
+from maskupe_training.evaluation.sheet import captioned, outlined
+from maskupe_training.objective import predict
+
+WAYS = ("degree", "strength")
+# Larger photographs are scaled down: the strip shows them small.
+_LONG_EDGE = 1024
+
+
+def draw_strip(
+    photo: Path, mask: Path | None, model: str, values: str, by: str, output: Path
+) -> None:
+    """Writes a row of pictures: the input with the areas' outlines, then one result per value.
+
+    Args:
+        photo: the photograph.
+        mask: of the photograph's size, white where to light up; ``None`` for everywhere.
+        model: a registry name, or the path of a weight file.
+        values: numbers from 0 to 2, separated by commas.
+        by: ``degree`` or ``strength``.
+        output: the picture to write.
+
+    Raises:
+        InputError: for files that do not fit, values that are no numbers, or an unknown way.
+        UnknownModelError, WeightsError: for a model that cannot be loaded.
+    """
+    if by not in WAYS:
+        raise InputError(f"--by {by!r} is unknown.", f"Use {' or '.join(WAYS)}.")
+    numbers = _numbers(values)
+    image = read_rgb(photo)
+    selection = np.full(image.shape[:2], 255, np.uint8) if mask is None else read_gray(mask)
+    if selection.shape != image.shape[:2]:
+        raise InputError(f"{mask} and {photo} differ in size.", "Both must be equally large.")
+    image, selection = fit_long_edge(image, _LONG_EDGE), fit_long_edge(selection, _LONG_EDGE)
+    areas = make_areas(selection)
+    if by == "strength":
+        enhancer = Enhancer.load(model)
+        results = [
+            np.asarray(enhancer.enhance(image, selection, strength=t), np.uint8) for t in numbers
+        ]
+    else:
+        results = _by_degree(image, areas, model, numbers)
+    cells = [captioned("input", outlined(image, areas))]
+    for number, result in zip(numbers, results, strict=True):
+        cells.append(captioned(f"{by} {number:g}", result))
+    write_rgb(output, np.hstack(cells))
+
+
+def _by_degree(image: U8, areas: Areas, model: str, degrees: list[float]) -> list[U8]:
+    path = Path(model) if model.endswith(".safetensors") else weights_path(resolve(model))
+    if path is None:
+        raise InputError(f"The weights of {model!r} are not installed.", "Give a .safetensors.")
+    _, network, _ = load(path)
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255.0
+    shares = torch.from_numpy(areas.channels())[None]
+    results = []
+    with torch.no_grad():
+        maps = predict(network, pixels, shares)
+        for degree in degrees:
+            lit = network.apply(maps, pixels, shares, degree=degree).image[0].permute(1, 2, 0)
+            weight = areas.weight[..., None]
+            mixed = image + weight * (255.0 * lit.clamp(0, 1).numpy() - image)
+            results.append(np.rint(mixed).astype(np.uint8))
+    return results
+
+
+def _numbers(values: str) -> list[float]:
+    try:
+        numbers = [float(part) for part in values.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or not all(0.0 <= number <= 2.0 for number in numbers):
+        raise InputError(
+            f"--values {values!r} is not usable.", "Give numbers from 0 to 2: 1.2,1,0.8."
+        )
+    return numbers
