@@ -51,7 +51,7 @@ def photograph(megapixels: float, seed: int = 7) -> Array:
 
 
 def white_noise(megapixels: float, seed: int = 7) -> Array:
-    """Independent uniform pixels: the worst case, as every block of pixels spans the whole range."""
+    """Independent uniform pixels, the worst case: every block of pixels spans the whole range."""
     height = round(math.sqrt(megapixels * 1e6 / 1.5))
     return np.random.default_rng(seed).random((height, round(height * 1.5), 3), dtype=np.float32)
 
@@ -116,13 +116,17 @@ def example_maps(seed: int = 3) -> dict[str, Maps]:
     lut = np.stack(np.meshgrid(nodes, nodes, nodes, indexing="ij")[::-1])
     return {
         "ToneCurves": ToneCurves(
-            table=np.stack([1 + g * np.exp(-3 * place) for g in (3.0, 3.2, 3.4)]).astype(np.float32),
+            table=np.stack([1 + g * np.exp(-3 * place) for g in (3.0, 3.2, 3.4)]).astype(
+                np.float32
+            ),
             residual=uniform(0.9, 1.15, 3, 16, 16),
             ceiling=np.array([0.92, 0.93, 0.94], np.float32),
         ),
         "GainGrid": GainGrid(gain_grid),
         "AffineGrid": AffineGrid(affine, guide),
-        "CurveMaps": CurveMaps(cv2_smooth(uniform(-0.5, -0.1, 24, 256, 256)).reshape(8, 3, 256, 256)),
+        "CurveMaps": CurveMaps(
+            cv2_smooth(uniform(-0.5, -0.1, 24, 256, 256)).reshape(8, 3, 256, 256)
+        ),
         "LookUpTable": LookUpTable(np.ascontiguousarray(lut, np.float32)),
     }
 

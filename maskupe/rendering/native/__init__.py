@@ -18,6 +18,9 @@ from maskupe.rendering.strips import StripFunction
 STRIP_PIXELS = 1 << 18
 #: The kernel reads this many columns' positions beyond the last one (BLOCK of ``guide.h``).
 _COLUMN_PAD = 32
+#: Results from this size on do not stay in a cache anyway: they are written past it, which saves
+#: reading the memory that is about to be overwritten.
+_STREAM_BYTES = 16 << 20
 _DEPTHS = {np.dtype(np.uint8): 0, np.dtype(np.uint16): 1, np.dtype(np.float32): 2}
 
 
@@ -85,6 +88,7 @@ def _common(job: Job) -> tuple[NativeJob, dict[str, npt.NDArray[Any]]]:
         count=arranged.count,
         knots=arranged.knots,
         guide_inputs=arranged.inputs,
+        stream=job.out.nbytes >= _STREAM_BYTES,
         strength=job.strength,
         ceiling=arranged.ceiling,
     )

@@ -29,6 +29,7 @@ typedef struct {
     int32_t map_columns;
     int32_t count;                   /* curve steps, luma bins, table entries or nodes */
     int32_t knots, guide_inputs;
+    int32_t stream;                  /* whether `out` is too large to stay in a cache */
     float strength;
     float ceiling[3];
 } Job;
@@ -47,6 +48,8 @@ typedef struct {
  * alone would keep what should be in registers in memory. */
 typedef float Vector __attribute__((ext_vector_type(8)));
 
+typedef float Quad __attribute__((ext_vector_type(4)));
+
 INLINE Vector load_vector(const float *from) {
     Vector v;
     memcpy(&v, from, sizeof v);
@@ -60,6 +63,7 @@ typedef struct {
     _Alignas(64) float unit[COLOURS];    /* clipped to 0..1, NaN as 0 */
     _Alignas(64) float change[COLOURS];  /* enhanced - unit */
     _Alignas(64) float weight[TILE + PAD];
+    _Alignas(64) uint8_t stored[16 * TILE]; /* finished pixels on their way to memory */
 } Row;
 
 INLINE int round_up(int n) { return (n + PAD - 1) / PAD * PAD; }

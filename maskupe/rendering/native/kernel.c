@@ -59,8 +59,13 @@ static void render_tile(const Job *job, int first, int last, int x0, int n, floa
         if (!ready && job->kind == KIND_TONE) tone_tile(job, map_low, map_high, x0, n, scratch);
         if (!ready && job->kind == KIND_CURVE) curve_tile(job, map_low, map_high, x0, n, scratch);
         ready = 1;
-        load_row(job, pixels, n, row);
         const float across = job->row_part ? job->row_part[y] : 0.0f;
+        if (job->kind == KIND_TONE && job->depth == DEPTH_U8 && job->channels == 3 &&
+            state == WEIGHT_FULL && job->strength == 1.0f) {
+            tone_row8(job, pixels, n, across, scratch, row, to);
+            continue;
+        }
+        load_row(job, pixels, n, row);
         switch (job->kind) {
         case KIND_TONE: tone_row(job, pixels, n, across, scratch, row); break;
         case KIND_CURVE: curve_row(job, n, across, scratch, row); break;
@@ -91,4 +96,6 @@ EXPORT void maskupe_render(const Job *job, int32_t first, int32_t last, float *s
         }
         y = band;
     }
+    /* Streamed stores are ordered before whatever tells others that the rows are done. */
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
 }

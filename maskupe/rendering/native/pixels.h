@@ -143,15 +143,39 @@ static void store_float(const float *p, int channels, int n, const Row *row, con
     }
 }
 
-/* Writes n pixels; weight is NULL where all are one. `pixels` and `to` may be the same. */
-STAGE void store_row(const Job *job, const void *pixels, int n, const Row *row,
-                      const float *weight, void *to) {
+/* Copies to memory past the caches, whole lines of 64 bytes at a time. */
+STAGE void stream_out(uint8_t *to, const uint8_t *from, size_t bytes) {
+    size_t head = (size_t)(-(uintptr_t)to & 63);
+    if (head > bytes) head = bytes;
+    memcpy(to, from, head);
+    size_t at = head;
+    for (; at + 64 <= bytes; at += 64)
+        for (size_t l = 0; l < 64; l += 16) {
+            Quad line;
+            memcpy(&line, from + at + l, sizeof line);
+            __builtin_nontemporal_store(line, (Quad *)(to + at + l));
+        }
+    memcpy(to + at, from + at, bytes - at);
+}
+
+/* Moves n finished pixels from row->stored to where they belong. */
+INLINE void finish_row(const Job *job, const void *pixels, int n, const Row *row, void *out) {
+    const size_t bytes = (size_t)n * (size_t)(job->channels * DEPTH_BYTES[job->depth]);
+    if (job->stream && out != pixels) stream_out(out, row->stored, bytes);
+    else memcpy(out, row->stored, bytes);
+}
+
+/* Writes n pixels; weight is NULL where all are one. `pixels` and `out` may be the same. */
+STAGE void store_row(const Job *job, const void *pixels, int n, Row *row, const float *weight,
+                     void *out) {
     const float white = DEPTH_WHITE[job->depth];
+    void *to = row->stored;
     if (job->depth == DEPTH_U8)
         store_uint8_t(pixels, job->channels, n, row, weight, white, to);
     else if (job->depth == DEPTH_U16)
         store_uint16_t(pixels, job->channels, n, row, weight, white, to);
     else store_float(pixels, job->channels, n, row, weight, to);
+    finish_row(job, pixels, n, row, out);
 }
 
 #endif

@@ -7,8 +7,6 @@
 
 #include "job.h"
 
-typedef float Quad __attribute__((ext_vector_type(4)));
-
 /* r, g, b, r, g, b, ... over three vectors. */
 #define REPEAT0(q) __builtin_shufflevector(q, q, 0, 1, 2, 0, 1, 2, 0, 1)
 #define REPEAT1(q) __builtin_shufflevector(q, q, 2, 0, 1, 2, 0, 1, 2, 0)

@@ -18,7 +18,7 @@ class NativeJob(ctypes.Structure):
         *((name, _POINTER) for name in ("column_low", "column_high", "column_part")),
         *((name, _POINTER) for name in ("column_part3", "map", "table", "guide")),
         *((name, _INT) for name in ("width", "channels", "depth", "kind", "map_columns")),
-        *((name, _INT) for name in ("count", "knots", "guide_inputs")),
+        *((name, _INT) for name in ("count", "knots", "guide_inputs", "stream")),
         ("strength", _FLOAT),
         ("ceiling", _FLOAT * 3),
     ]

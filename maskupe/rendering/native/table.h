@@ -5,10 +5,8 @@
 
 #include "job.h"
 
-typedef float Entry __attribute__((ext_vector_type(4)));
-
-INLINE Entry entry_mix(const float *low, const float *high, float part) {
-    Entry a, b;
+INLINE Quad entry_mix(const float *low, const float *high, float part) {
+    Quad a, b;
     memcpy(&a, low, 16);
     memcpy(&b, high, 16);
     return a + part * (b - a);
@@ -30,13 +28,13 @@ STAGE void table_row(const Job *job, int n, Row *row) {
         const float *e = job->table + low[3 * i] * red + low[3 * i + 1] * green +
                          low[3 * i + 2] * blue;
         const float r = part[3 * i], g = part[3 * i + 1], b = part[3 * i + 2];
-        Entry near = entry_mix(e, e + red, r), far = entry_mix(e + green, e + green + red, r);
-        Entry front = near + g * (far - near);
+        Quad near = entry_mix(e, e + red, r), far = entry_mix(e + green, e + green + red, r);
+        Quad front = near + g * (far - near);
         e += blue;
         near = entry_mix(e, e + red, r);
         far = entry_mix(e + green, e + green + red, r);
-        Entry back = near + g * (far - near);
-        Entry value = front + b * (back - front);
+        Quad back = near + g * (far - near);
+        Quad value = front + b * (back - front);
         for (int c = 0; c < 3; c++)
             row->change[3 * i + c] = job->strength * (value[c] - row->unit[3 * i + c]);
     }

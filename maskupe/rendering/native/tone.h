@@ -9,12 +9,14 @@
 #include "power.h"
 #include "smooth.h"
 
-#define TONE_SCRATCH (2 * COLOURS)
+/* base and step of the residual, then the ceiling, all r, g, b interleaved. */
+#define TONE_SCRATCH (3 * COLOURS)
 
 STAGE void tone_tile(const Job *job, int map_low, int map_high, int x0, int n, float *scratch) {
     const int64_t row = 3 * (int64_t)job->map_columns;
     spread_band(job, job->map + map_low * row, job->map + map_high * row, x0, n, 1.0f, scratch,
                 scratch + COLOURS);
+    for (int i = 0; i < COLOURS; i++) scratch[2 * COLOURS + i] = job->ceiling[i % 3];
 }
 
 /* I * G^t of 8-bit pixels but for the residual: one look-up per value. */
@@ -51,35 +53,55 @@ STAGE void tone_look_up(const Job *job, const float *unit, int n, float *restric
     for (int i = 0; i < 3 * n; i++) gain[i] = pairs[2 * i] + part[i] * pairs[2 * i + 1];
 }
 
+/* min(I G, max(I, ceiling)) - I, from I G or G. */
+INLINE float tone_change(float lifted, float unit, float ceiling) {
+    return at_most(lifted, at_least(unit, ceiling)) - unit;
+}
+
 STAGE void tone_row(const Job *job, const void *pixels, int n, float across, const float *scratch,
-                     Row *row) {
-    const float *base = scratch, *step = scratch + COLOURS;
+                    Row *row) {
+    const float *base = scratch, *step = scratch + COLOURS, *ceiling = scratch + 2 * COLOURS;
     const float t = job->strength;
     float *restrict value = row->change;
     const float *unit = row->unit;
-    float ceiling[24];
-    for (int l = 0; l < 24; l++) ceiling[l] = job->ceiling[l % 3];
-    const int whole = round_up(n);
+    const int end = 3 * round_up(n);
     if (job->depth == DEPTH_U8) {
         tone_look_up8(job, pixels, n, value);
-        for (int i = 3 * n; i < 3 * whole; i++) value[i] = 0.0f;
+        for (int i = 3 * n; i < end; i++) value[i] = 0.0f;
         if (t == 1.0f)
-            for (int i = 0; i < 3 * whole; i++) value[i] *= base[i] + across * step[i];
+            for (int i = 0; i < end; i++)
+                value[i] = tone_change(value[i] * (base[i] + across * step[i]), unit[i], ceiling[i]);
         else
-            for (int i = 0; i < 3 * whole; i++)
-                value[i] *= power(base[i] + across * step[i], t);
-    } else {
-        tone_look_up(job, unit, whole, value);
-        if (t == 1.0f)
-            for (int i = 0; i < 3 * whole; i++)
-                value[i] *= unit[i] * (base[i] + across * step[i]);
-        else
-            for (int i = 0; i < 3 * whole; i++)
-                value[i] = unit[i] * power(value[i] * (base[i] + across * step[i]), t);
+            for (int i = 0; i < end; i++)
+                value[i] = tone_change(value[i] * power(base[i] + across * step[i], t), unit[i],
+                                       ceiling[i]);
+        return;
     }
-    for (int i = 0; i < 3 * whole; i += 24)
-        for (int l = 0; l < 24; l++)
-            value[i + l] = at_most(value[i + l], at_least(unit[i + l], ceiling[l])) - unit[i + l];
+    tone_look_up(job, unit, round_up(n), value);
+    if (t == 1.0f)
+        for (int i = 0; i < end; i++)
+            value[i] = tone_change(value[i] * unit[i] * (base[i] + across * step[i]), unit[i],
+                                   ceiling[i]);
+    else
+        for (int i = 0; i < end; i++)
+            value[i] = tone_change(unit[i] * power(value[i] * (base[i] + across * step[i]), t),
+                                   unit[i], ceiling[i]);
+}
+
+/* The commonest case in one step: 8-bit RGB at full weight and strength. Nothing is left of the
+ * input but the cap, so it needs neither the conversion to floats nor the blend. */
+STAGE void tone_row8(const Job *job, const uint8_t *pixels, int n, float across,
+                     const float *scratch, Row *row, uint8_t *out) {
+    const float *base = scratch, *step = scratch + COLOURS, *ceiling = scratch + 2 * COLOURS;
+    const float *value = row->change;
+    uint8_t *restrict to = row->stored;
+    tone_look_up8(job, pixels, n, row->change);
+    for (int i = 0; i < 3 * n; i++) {
+        float cap = at_least((float)pixels[i], 255.0f * ceiling[i]);
+        float lifted = 255.0f * value[i] * (base[i] + across * step[i]);
+        to[i] = encode_uint8_t(at_most(lifted, cap));
+    }
+    finish_row(job, pixels, n, row, out);
 }
 
 #endif
