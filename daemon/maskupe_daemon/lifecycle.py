@@ -83,6 +83,7 @@ def run(options: Options, library: Library | None = None) -> None:
     secure_directory(directory)
     with _logging(directory, options.verbose), _only_one(directory):
         _check_device(options.device)
+        memory.settle_allocator()
         _serve(directory, options, library or Maskupe())
 
 

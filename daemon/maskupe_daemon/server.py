@@ -157,7 +157,9 @@ class Server:
             self._rested = False
             return
         idle = time.monotonic() - self._desk.last_work
-        if not self._rested and idle >= _REST:
+        if self._outbox.waiting_bytes():
+            self._rested = False
+        elif not self._rested and idle >= _REST:
             memory.give_back()
             self._rested = True
         if self._idle_unload and idle >= self._idle_unload and self._models.unload():
