@@ -33,6 +33,8 @@ METADATA_KEYS = (
     "network",
     "conditioning",
     "config",
+    "parameters",
+    "multiply_adds",
     "recipe",
     "training_data",
     "licence",

@@ -23,6 +23,8 @@ from maskupe.networks.build import build, load, save
 
 Example = tuple[np.ndarray, np.ndarray]
 
+MODELS = ["star-dce", "star-dce-mnorm", "deepupe-mconcat"]
+
 ABOUT = {"recipe": "test", "metrics": {"psnr_a": 1.0}}
 
 
@@ -54,7 +56,7 @@ def stored(folder: Path, name: str) -> Path:
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Models of both kinds and all conditionings, each with a graph."""
     folder = tmp_path_factory.mktemp("weights")
-    for name in ("star-dce", "star-dce-mnorm", "deepupe-mconcat", "deepupe-mnorm"):
+    for name in MODELS:
         path = stored(folder, name)
         export_onnx(load(path)[1], path)
     return folder
@@ -73,9 +75,6 @@ def example(seed: int = 0) -> Example:
     areas[0, 40:150, 60:200] = 1.0
     areas[1, 150:180, 60:200] = 0.5
     return context, areas
-
-
-MODELS = ["star-dce", "star-dce-mnorm", "deepupe-mconcat", "deepupe-mnorm"]
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -186,7 +185,7 @@ def test_a_damaged_graph_or_weight_file(folder: Path, monkeypatch: pytest.Monkey
 
 def test_names_come_from_the_registry(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "WEIGHTS_FOLDER", folder)
-    assert load_predictor("deepupe-mnorm").name == "deepupe-mnorm"
+    assert load_predictor("star-dce-mnorm").name == "star-dce-mnorm"
     with pytest.raises(UnknownModelError, match="no model"):
         load_predictor("../weights/star-dce")
     with pytest.raises(WeightsError, match=r"No weights.*deepupe-mconcat"):

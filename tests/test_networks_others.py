@@ -161,7 +161,7 @@ def test_lpf_shapes_lie_where_their_numbers_say() -> None:
 
 
 def test_complexity_counts_by_hand() -> None:
-    count = complexity(registry.resolve("deepupe"))
+    count = complexity(build(registry.resolve("deepupe")))
     assert count.parameters == 998_816
     splat_macs = 128**2 * 216 + 64**2 * 1152 + 32**2 * 4608 + 16**2 * 18432
     wide = 64 * 64 * 9

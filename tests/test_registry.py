@@ -211,6 +211,9 @@ def test_a_network_survives_its_file(tmp_path: Path) -> None:
     assert loaded_config.as_dict() == config.as_dict()
     assert loaded_config.licence == "any use"
     assert header.metadata["seed"] == "3"
+    assert int(header.metadata["parameters"]) == sum(p.numel() for p in network.parameters())
+    assert int(header.metadata["multiply_adds"]) > 10_000_000
+    assert set(header.metadata) <= set(weightfile.METADATA_KEYS)
     image, areas = torch.rand(1, 3, 32, 32), torch.ones(1, 2, 32, 32)
     assert torch.equal(loaded(image, areas).image, network(image, areas).image)
 

@@ -16,6 +16,7 @@ from maskupe import weightfile
 from maskupe.conditioning import mconcat, mnorm
 from maskupe.errors import WeightsError
 from maskupe.networks.base import GlobalNetwork, LocalNetwork
+from maskupe.networks.complexity import complexity
 from maskupe.registry import NETWORKS, ModelConfig
 
 Network = GlobalNetwork | LocalNetwork
@@ -43,7 +44,10 @@ def build(config: ModelConfig) -> Network:
 def save(
     path: Path | str, config: ModelConfig, network: Network, metadata: Mapping[str, Any]
 ) -> None:
-    """Writes a network's weights; network, conditioning and config are added to the metadata.
+    """Writes a network's weights.
+
+    Network, conditioning, config, parameters and multiply_adds are added to the metadata, the
+    licence too where it is missing.
 
     Raises:
         WeightsError: if the file cannot be written.
@@ -52,10 +56,13 @@ def save(
         name: value.detach().cpu().contiguous().numpy()
         for name, value in network.state_dict().items()
     }
+    size = complexity(network)
     described = {
         "network": config.network,
         "conditioning": config.conditioning,
         "config": config.as_dict(),
+        "parameters": str(size.parameters),
+        "multiply_adds": str(size.multiply_adds),
     }
     weightfile.write(path, arrays, {"licence": config.licence, **metadata, **described})
 

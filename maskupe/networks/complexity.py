@@ -1,4 +1,4 @@
-"""How large a model is and how much it computes, for ``maskupe models``."""
+"""How large a network is and how much it computes, for ``maskupe models``."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from maskupe.context import NETWORK_SIZE
-from maskupe.networks.base import LocalNetwork
-from maskupe.networks.build import build
-from maskupe.registry import ModelConfig
+from maskupe.networks.base import GlobalNetwork, LocalNetwork
 
 
 @dataclass(frozen=True)
 class Complexity:
-    """The size of a model.
+    """The size of a network.
 
     Attributes:
         parameters: trainable parameters.
@@ -27,16 +25,19 @@ class Complexity:
     multiply_adds: int
 
 
-def complexity(config: ModelConfig) -> Complexity:
-    """Counts by building the network and running it once."""
-    network = build(config).eval()
-    context = torch.zeros(1, 3, NETWORK_SIZE, NETWORK_SIZE)
-    areas = torch.zeros(1, 2, NETWORK_SIZE, NETWORK_SIZE)
+def complexity(network: GlobalNetwork | LocalNetwork) -> Complexity:
+    """Counts by running the network once, in evaluation mode."""
+    device = next(network.parameters()).device
+    context = torch.zeros(1, 3, NETWORK_SIZE, NETWORK_SIZE, device=device)
+    areas = torch.zeros(1, 2, NETWORK_SIZE, NETWORK_SIZE, device=device)
     counter = FlopCounterMode(display=False)
+    was_training = network.training
+    network.eval()
     with torch.no_grad(), counter:
         if isinstance(network, LocalNetwork):
             network.predict(context, areas)
         else:
             network.predict(context)
+    network.train(was_training)
     parameters = sum(parameter.numel() for parameter in network.parameters())
     return Complexity(parameters, int(counter.get_total_flops()) // 2)
