@@ -75,13 +75,13 @@ class Transition:
             )
 
     def reach(self, bounding_pixels: int, short_side: int) -> int:
-        """How far B can reach beyond the selection's bounding box, in whole pixels.
+        """How far beyond the selection's bounding box a region must reach, in whole pixels.
 
         A bound that needs no look at the selection itself: the automatic width grows with the
         selected area, which the bounding box bounds.
         """
         if self.side == "inside":
-            return 0
+            return 1  # the distance to the edge needs to see what lies beyond it
         if isinstance(self.width, str):
             return math.ceil(auto_width(bounding_pixels, short_side)) + 1
         return math.ceil(self.width) + 1

@@ -56,7 +56,7 @@ def auto_width(selected_pixels: int, short_side: int) -> float:
 
 
 def reach(width: float | str, side: str, bounds: Box, short_side: int) -> int:
-    """How far the transition can reach beyond the selection's bounds, in whole pixels.
+    """How far beyond the selection's bounds the region must reach, in whole pixels.
 
     Args:
         width: the transition's width in pixels, or ``"auto"``.
@@ -65,7 +65,7 @@ def reach(width: float | str, side: str, bounds: Box, short_side: int) -> int:
         short_side: the layer's short side in pixels.
     """
     if side == "inside":
-        return 0
+        return 1  # the distance to the edge needs to see what lies beyond it
     if width == AUTO:
         return math.ceil(auto_width(bounds.width * bounds.height, short_side)) + 1
     return math.ceil(float(width)) + 1

@@ -113,15 +113,15 @@ def _copy(source: Gegl.Buffer, target: Gegl.Buffer, box: Box) -> None:
 
 
 def _all_writable(image: Gimp.Image, drawable: Gimp.Drawable) -> bool:
-    """Whether nothing protects a channel: merging respects that, writing directly would not."""
-    if isinstance(drawable, Gimp.Layer) and drawable.get_lock_alpha():
-        return False
+    """Whether no colour channel is switched off: merging respects that, writing does not.
+
+    Alpha need not be asked for, whether locked or switched off: it comes back as it was.
+    """
     if isinstance(drawable, Gimp.Channel):
         return True
     kinds = Gimp.ChannelType
     colours = (kinds.GRAY,) if drawable.is_gray() else (kinds.RED, kinds.GREEN, kinds.BLUE)
-    wanted = (*colours, kinds.ALPHA) if drawable.has_alpha() else colours
-    return all(image.get_component_active(kind) for kind in wanted)
+    return all(image.get_component_active(kind) for kind in colours)
 
 
 def _select_again(image: Gimp.Image, items: list[Gimp.Item]) -> None:
