@@ -13,15 +13,20 @@ The curve is a camera's, not a free form. With a response y^g = a·E / (E + a - 
     y^g = a·k·w / ((k - 1)·w + a),
 
 so three numbers, (k, g, a), describe the change of exposure, and no curve they give can fold
-tones over. A start value for k is *computed*: the one that brings the mean of A's histogram to
-the middle gray of well-exposed pictures. The network says by how much to deviate from it, adds
-small free corrections per channel at knots in log light, and a low-resolution residual where the
-light inside A is uneven. What lies outside A and B is not its business: the renderer leaves C
+tones over. A fourth, the toe, is light that is added before: a few levels of 8 bits at most. Near
+black there is more noise than picture, and k times the noise is all that a curve through zero
+would show; a toe trades it for a little haze, and the more so the larger k is.
+
+A start value for k is *computed*: the one that brings the mean of A's histogram to the middle
+gray of well-exposed pictures. The network says by how much to deviate from it, adds small free
+corrections per channel at knots in log light, and a low-resolution residual where the light
+inside A is uneven. What lies outside A and B is not its business: the renderer leaves C
 alone by construction, and the transition follows from the areas.
 """
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import torch
@@ -45,7 +50,11 @@ _SIDE = 128
 _EXPONENT, _EXPONENT_SPAN = 1.2, 0.7
 _SHOULDER, _SHOULDER_SPAN = 0.12, 1.5
 _BISECTIONS = 14
-_EXPOSURE_RANGE = (-1.0, 9.0)
+_EXPOSURE_RANGE = (-1.0, 4.5)
+# The toe in levels of 8 bits: what the network may add, and what each EV beyond the free ones adds.
+_TOE = 4.0
+_TOE_FREE = 3.0
+_TOE_PER_EV = 0.4
 
 
 def log_light(values: Tensor) -> Tensor:
@@ -79,7 +88,7 @@ class Lantern(LocalNetwork):
         self.describe = nn.Sequential(
             nn.Linear(described, _HIDDEN), nn.ReLU(), nn.Linear(_HIDDEN, _HIDDEN), nn.ReLU()
         )
-        self.response = nn.Linear(_HIDDEN, 2)
+        self.response = nn.Linear(_HIDDEN, 3)
         outputs = 1 + 3 + _KNOTS + 3 * _KNOTS
         self.curves = nn.Sequential(nn.Linear(_HIDDEN + 3, 64), nn.ReLU(), nn.Linear(64, outputs))
         self.spread = nn.Linear(_HIDDEN, top)
@@ -128,25 +137,29 @@ class Lantern(LocalNetwork):
 
     def _table(self, known: Tensor, histogram: Tensor) -> Tensor:
         """The gain of I + offset at the table's levels, (N, 3, 1024)."""
-        response = torch.tanh(self.response(known))
+        raw = self.response(known)
+        response = torch.tanh(raw[:, :2])
         exponent = _EXPONENT * torch.exp(_EXPONENT_SPAN * response[:, :1])
         shoulder = 1.0 + _SHOULDER * torch.exp(_SHOULDER_SPAN * response[:, 1:])
-        start = self._start(histogram.mean(1), exponent.detach(), shoulder.detach())
+        toe = _TOE * torch.sigmoid(raw[:, 2:] - 3.0)  # it starts at a fifth of a level
+        start = self._start(histogram.mean(1), exponent.detach(), shoulder.detach(), toe.detach())
+        toe = toe + _TOE_PER_EV * F.relu(start / math.log(2.0) - _TOE_FREE)
+        start = self._start(histogram.mean(1), exponent.detach(), shoulder.detach(), toe.detach())
         said = self.curves(torch.cat([known, start, exponent, shoulder], dim=1))
         exposure = start + said[:, :1] + 0.5 * said[:, 1:4]
         common, own = said[:, 4 : 4 + _KNOTS], said[:, 4 + _KNOTS :].unflatten(1, (3, _KNOTS))
         knots = 0.3 * (common[:, None] + own)
         corrections = _at_levels(knots, log_light(self.levels))
-        power = self.levels.clamp(min=1e-4) ** exponent
-        lit = expose(power[:, None], exposure[:, :, None], shoulder[:, None])
+        power = _with_toe(self.levels, toe[..., None]).clamp(min=1e-4) ** exponent[:, None]
+        lit = expose(power, exposure[:, :, None], shoulder[:, None])
         lit = lit.clamp(min=1e-6) ** (1.0 / exponent[:, None])
         offset = maps.TONE_OFFSET
         gain: Tensor = (lit + offset) / (self.levels + offset) * corrections.exp()
         return gain
 
-    def _start(self, histogram: Tensor, exponent: Tensor, shoulder: Tensor) -> Tensor:
+    def _start(self, histogram: Tensor, exponent: Tensor, shoulder: Tensor, toe: Tensor) -> Tensor:
         """The log exposure that brings the histogram's mean to middle gray, (N, 1), bisected."""
-        power = self.bins**exponent
+        power = _with_toe(self.bins, toe) ** exponent
         low = torch.full_like(exponent, _EXPOSURE_RANGE[0])
         high = torch.full_like(exponent, _EXPOSURE_RANGE[1])
         for _ in range(_BISECTIONS):
@@ -155,6 +168,12 @@ class Lantern(LocalNetwork):
             bright = (lit * histogram).sum(1, keepdim=True) > MIDDLE_GRAY
             low, high = torch.where(bright, low, middle), torch.where(bright, middle, high)
         return 0.5 * (low + high)
+
+
+def _with_toe(values: Tensor, toe: Tensor) -> Tensor:
+    """Values lifted by a toe in levels of 8 bits; white stays white."""
+    lift = toe / 255.0
+    return lift + (1.0 - lift) * values
 
 
 def _histogram(light: Tensor, share: Tensor) -> Tensor:

@@ -145,7 +145,7 @@ def fit(recipe: Recipe, run: Run) -> Path:
             optimizer.step()
             optimizer.zero_grad()
             step += 1
-            update_average(average, network, recipe.training.ema)
+            update_average(average, network, warmed(recipe.training.ema, step))
             terms = {
                 name: cast(Tensor, fabric.all_reduce(value.detach()))
                 for name, value in terms.items()
@@ -176,6 +176,11 @@ def learning_rate(how: OptimizerRecipe, step: int, steps: int) -> float:
         return how.rate * warm
     done = min(1.0, step / steps)
     return how.rate * warm * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * done)))
+
+
+def warmed(decay: float, step: int) -> float:
+    """The running average's decay at a step: short at first, so that it forgets the start."""
+    return min(decay, (1.0 + step) / (10.0 + step))
 
 
 @torch.no_grad()
