@@ -22,6 +22,7 @@ import numpy.typing as npt
 from maskupe.areas import Areas, smoothstep
 from maskupe.context import colour_channels, scale_of
 from maskupe.maps import Maps, Window
+from maskupe.metrics import GAIN_DELTA
 from maskupe.rendering import render
 
 Float = npt.NDArray[np.float32]
@@ -34,8 +35,6 @@ _KNEE = 0.8
 _FADE = 0.1
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _ENTRIES = 256
-#: δ of the gain log((Ŷ + δ) / (I + δ)): four levels of 8 bits, below which noise would rule.
-GAIN_DELTA = np.float32(4.0 / 255.0)
 # How much a cell of B, A and C tells of what the model does to the band's tones.
 _CELL_WEIGHTS = (1.0, 0.3, 1e-3)
 
@@ -67,7 +66,8 @@ def foresee(maps: Maps, context: Float, shares: Float) -> Effect:
     marked = Areas(shares[0] >= 0.5, shares[1] >= 0.5, everything.astype(np.float32), 0.0)
     lit = render(maps, context, marked, Window(0, 0, size, size), threads=1)
     inside = shares[0] >= min(0.5, float(shares[0].max()))
-    gain = np.log((lit[inside] + GAIN_DELTA) / (context[inside] + GAIN_DELTA))
+    delta = np.float32(GAIN_DELTA)
+    gain = np.log((lit[inside] + delta) / (context[inside] + delta))
     allowed = _allowed(context @ _LUMA, lit @ _LUMA, shares, inside)
     return Effect(float(gain.mean()), allowed)
 

@@ -15,6 +15,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from maskupe.errors import InputError
+from maskupe.metrics import GAIN_DELTA
 from maskupe.networks.apply import Enhanced
 
 Base = Literal["deepupe", "l1", "l1-cosine", "mse", "psnr"]
@@ -25,8 +26,6 @@ _SENSITIVITY = 1.2
 _EPSILON = 1e-4
 # Added before the logarithm of the input, as in DeepUPE's released graph: black is not -inf.
 _LOG_GUARD = 1e-4
-# δ of the gain log((Ŷ + δ) / (I + δ)): four levels of 8 bits, below which noise would rule.
-GAIN_DELTA = 4.0 / 255.0
 # Added to the mean squared error before its logarithm: an error of about two and a half levels.
 _PSNR_GUARD = 1e-4
 # DeepUPE's weights of reconstruction, smoothness and colour, and its λ inside the smoothness.

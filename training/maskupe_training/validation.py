@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from maskupe.losses import GAIN_DELTA
+from maskupe.metrics import GAIN_DELTA
 from maskupe.networks.build import Network
 from maskupe_training.data.images import ImageCache
 from maskupe_training.data.open import open_source
