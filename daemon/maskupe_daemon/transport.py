@@ -21,7 +21,7 @@ from maskupe_daemon.access import AccessError, secure_directory
 LONGEST_SOCKET_PATH = 107 if sys.platform == "linux" else 103
 #: Seconds between heartbeats to silent peers, and until one that answers none is dropped. The
 #: latter is long because a frame of a gigabyte on a slow line is silence to libzmq.
-_HEARTBEAT, _HEARTBEAT_TIMEOUT = 5, 60
+HEARTBEAT, HEARTBEAT_TIMEOUT = 5, 60
 
 Context = zmq.Context[zmq.Socket[bytes]]
 
@@ -126,8 +126,9 @@ def _router(context: Context, max_plane: int) -> zmq.Socket[bytes]:
     socket.router_mandatory = True
     socket.maxmsgsize = max_plane
     socket.handshake_ivl = 5000
-    socket.heartbeat_ivl = _HEARTBEAT * 1000
-    socket.heartbeat_timeout = _HEARTBEAT_TIMEOUT * 1000
+    socket.heartbeat_ivl = HEARTBEAT * 1000
+    socket.heartbeat_timeout = HEARTBEAT_TIMEOUT * 1000
+    socket.backlog = 1024
     socket.rcvhwm = 4  # messages are large; more wait in the client
     socket.sndhwm = 256
     socket.linger = 0

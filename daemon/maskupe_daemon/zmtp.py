@@ -279,13 +279,20 @@ def _open(endpoint: str, timeout: float) -> socket.socket:
         if not hasattr(socket, "AF_UNIX"):
             raise ClientError("This Python cannot use the daemon's socket file.")
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            sock.settimeout(timeout)
-            sock.connect(str(Path(address)))
-        except BaseException:
-            sock.close()
-            raise
-        return sock
+        sock.settimeout(timeout)
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                sock.connect(str(Path(address)))
+                return sock
+            except BlockingIOError:  # many others are connecting: the line is full for now
+                if time.monotonic() > deadline:
+                    sock.close()
+                    raise TimeoutError from None
+                time.sleep(0.01)
+            except BaseException:
+                sock.close()
+                raise
     if scheme == "tcp":
         host, _, port = address.rpartition(":")
         sock = socket.create_connection((host.strip("[]"), int(port)), timeout)

@@ -8,7 +8,9 @@ import time
 from pathlib import Path
 
 import numpy as np
+import zmq
 from maskupe_daemon.client import Client, EnhanceRequest, PlaneSpec
+from maskupe_daemon.connection import read_connection
 from maskupe_daemon.failures import ClientError
 
 from maskupe.areas import Transition
@@ -69,6 +71,7 @@ class RunningDaemon:
 
     @property
     def stderr(self):
+        """What it wrote. A job's line is there once its outcome shows in the status."""
         return self.stderr_path.read_text(errors="replace")
 
     @property
@@ -140,3 +143,22 @@ def assert_right(answer, image, selection, request):
 def as_array(plane, like):
     """A plane of an answer as an array of the shape and dtype of another."""
     return np.frombuffer(plane, like.dtype).reshape(like.shape)
+
+
+def dealer_to(daemon, **options):
+    """A plain pyzmq DEALER, for what our own client would never do."""
+    context = zmq.Context()
+    dealer = context.socket(zmq.DEALER)
+    dealer.linger = 0
+    for name, value in options.items():
+        setattr(dealer, name, value)
+    dealer.connect(read_connection(daemon.home).endpoint)
+    return context, dealer
+
+
+def serves(daemon, shape=(40, 60, 3)):
+    image, selection = region(np.random.default_rng(0), shape)
+    request, planes = request_for(image, selection)
+    with daemon.connect() as client:
+        _, answer = client.enhance(request, planes)
+    assert_right(answer, image, selection, request)

@@ -3,8 +3,9 @@
 Everything but the network and the renderer is the real thing: sockets, queue, worker, areas. Run
 as ``python -m tests.daemon.stand_in run ...`` with the arguments of ``maskupe-daemon``.
 
-Three environment variables make a machine what a test needs: ``MASKUPE_TEST_TOTAL_BYTES`` and
-``MASKUPE_TEST_FREE_BYTES`` of memory, and ``MASKUPE_TEST_CLOCK=jumps`` for a mad wall clock.
+Environment variables make a machine what a test needs: ``MASKUPE_TEST_TOTAL_BYTES`` and
+``MASKUPE_TEST_FREE_BYTES`` of memory, ``MASKUPE_TEST_CLOCK=jumps`` for a mad wall clock, and
+``MASKUPE_TEST_HEARTBEAT=SECONDS`` for less patience with silent clients.
 
 The models: ``quick``; ``slow-N`` takes N strips of 50 ms; ``gpu`` runs out of memory on every
 device but the CPU; ``hungry`` raises MemoryError; ``broken`` raises; ``damaged`` has no weights.
@@ -18,7 +19,7 @@ from contextlib import ExitStack
 from unittest.mock import patch
 
 import numpy as np
-from maskupe_daemon import cli, lifecycle, memory
+from maskupe_daemon import cli, lifecycle, memory, transport
 
 from maskupe.areas import make_areas
 from maskupe.enhancer import RegionResult, illumination
@@ -109,6 +110,10 @@ def main():
             value = os.environ.get(f"MASKUPE_TEST_{name.upper()}")
             if value:
                 stack.enter_context(patch.object(memory, name, lambda value=value: int(value)))
+        if os.environ.get("MASKUPE_TEST_HEARTBEAT"):
+            beat = int(os.environ["MASKUPE_TEST_HEARTBEAT"])
+            stack.enter_context(patch.object(transport, "HEARTBEAT", beat))
+            stack.enter_context(patch.object(transport, "HEARTBEAT_TIMEOUT", 2 * beat))
         if os.environ.get("MASKUPE_TEST_CLOCK") == "jumps":
             stack.enter_context(patch.object(time, "time", mad_clock))
         return cli.main()

@@ -4,13 +4,12 @@ import json
 import os
 import socket
 import stat
-import subprocess
-import sys
 import threading
 
 import numpy as np
 import pytest
 import zmq
+from maskupe_daemon.cli import main
 from maskupe_daemon.client import Client
 from maskupe_daemon.connection import Connection, read_connection
 from maskupe_daemon.failures import (
@@ -24,7 +23,7 @@ from maskupe_daemon.remote import RemoteClient
 from maskupe_daemon.wire import pack
 
 from maskupe.errors import InputError
-from tests.daemon.running import ROOT, assert_right, region, request_for
+from tests.daemon.running import assert_right, region, request_for
 
 # A ZMTP 1.0 DEALER: a length and flags for its empty identity, then two frames. And a ZMTP 2.0 one.
 ZMTP1 = b"\x01\x00" + b"\x02\x01x" + b"\x03\x00hi"
@@ -252,14 +251,6 @@ def test_an_eavesdropper_reads_nothing(start, home, tmp_path):
     port = int(daemon.status()["endpoints"][1].rsplit(":", 1)[1])
     heard = []
 
-    def pump(source, target):
-        try:
-            while data := source.recv(65536):
-                heard.append(data)
-                target.sendall(data)
-        except OSError:
-            pass
-
     with socket.socket() as tap:
         tap.bind(("127.0.0.1", 0))
         tap.listen()
@@ -267,9 +258,9 @@ def test_an_eavesdropper_reads_nothing(start, home, tmp_path):
         def serve():
             near, _ = tap.accept()
             far = socket.create_connection(("127.0.0.1", port))
-            back = threading.Thread(target=pump, args=(far, near), daemon=True)
+            back = threading.Thread(target=pump, args=(far, near, heard), daemon=True)
             back.start()
-            pump(near, far)
+            pump(near, far, heard)
 
         threading.Thread(target=serve, daemon=True).start()
         image, selection = region(np.random.default_rng(4))
@@ -293,32 +284,65 @@ def test_nobody_there_and_no_key_file(tmp_path, home):
         RemoteClient.connect_to("tcp://127.0.0.1:9", tmp_path / "nothing.key")
 
 
-def test_keys_on_the_command_line(home, tmp_path):
+def test_keys_on_the_command_line(home, tmp_path, capsys):
     def keys(*arguments):
-        return subprocess.run(
-            [sys.executable, "-m", "maskupe_daemon", "keys", *arguments],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-        )
+        return main(["keys", *arguments])
 
     path = tmp_path / "desk.key"
-    made = keys("create", "desk", str(path))
-    assert made.returncode == 0, made.stderr
+    assert keys("create", "desk", str(path)) == 0
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     stored = json.loads(path.read_text())
-    listed = keys("list").stdout
+    capsys.readouterr()
+    keys("list")
+    listed = capsys.readouterr().out
     assert stored["public"] in listed
     assert stored["server"] in listed
     assert stored["secret"] not in listed
-    assert keys("create", "desk", str(tmp_path / "again.key")).returncode == 2
-    assert keys("create", "../desk", str(tmp_path / "again.key")).returncode == 2
-    assert keys("allow", "lap", "not-a-key").returncode == 2
-    assert keys("revoke", "desk").returncode == 0
-    assert stored["public"] not in keys("list").stdout
-    assert keys("revoke", "desk").returncode == 2
+    assert keys("create", "desk", str(tmp_path / "again.key")) == 2
+    assert keys("create", "../desk", str(tmp_path / "again.key")) == 2
+    assert keys("allow", "lap", "not-a-key") == 2
+    assert keys("allow", "lap", zmq.curve_keypair()[0].decode()) == 0
+    assert keys("revoke", "desk") == 0
+    capsys.readouterr()
+    keys("list")
+    assert stored["public"] not in capsys.readouterr().out
+    assert keys("revoke", "desk") == 2
     for name in (".", "keys"):
         assert stat.S_IMODE((home / name).stat().st_mode) == 0o700
+
+
+def test_a_forwarded_socket_serves_as_well(start, home, tmp_path):
+    """What ``ssh -L`` does: another path leads to the same daemon."""
+    start()
+    with socket.socket(socket.AF_UNIX) as gate:
+        gate.bind(str(home / "near.sock"))
+        gate.listen()
+
+        def forward():
+            near, _ = gate.accept()
+            far = socket.socket(socket.AF_UNIX)
+            far.connect(str(home / "daemon.sock"))
+            threading.Thread(target=pump, args=(far, near), daemon=True).start()
+            pump(near, far)
+
+        threading.Thread(target=forward, daemon=True).start()
+        altered(home, endpoint=f"ipc://{home}/near.sock")
+        with Client.connect() as client:
+            image, selection = region(np.random.default_rng(5))
+            request, planes = request_for(image, selection)
+            _, answer = client.enhance(request, planes)
+    assert_right(answer, image, selection, request)
+
+
+def pump(source, target, heard=None):
+    """Copies bytes from one socket to another, and into ``heard``."""
+    try:
+        while data := source.recv(65536):
+            if heard is not None:
+                heard.append(data)
+            target.sendall(data)
+    except OSError:
+        pass
 
 
 def test_a_key_that_cannot_be_written_is_not_allowed(home, tmp_path):
