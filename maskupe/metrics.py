@@ -141,8 +141,8 @@ class TransitionQuality:
         roughness: the 95th percentile over B of |Δg| relative to ḡ, with Δ the 4-neighbour
             Laplacian: kinks, edges and ripples. A percentile, since the mean cannot tell one hard
             edge from a smooth ramp.
-        step: the steepest difference of neighbouring values of p relative to that of the ideal
-            ramp: 1 for a linear ramp, 1.5 for a smoothstep, the number of steps for a hard edge.
+        step: the steepest slope of p between neighbouring values, relative to the ideal ramp's:
+            1 for a linear ramp, 1.5 for a smoothstep, the number of steps for a hard edge.
         violations: how far p rises on its way from A to C, all rises added, relative to ḡ.
         seam: the larger of the jumps across the contours A/B and B/C, each the difference of
             the means of g over the pixels that touch the contour on either side, relative to ḡ.
@@ -174,13 +174,13 @@ def transition_quality(output: Image, image: Image, areas: Areas) -> TransitionQ
     level = float(gain[areas.a].mean())
     if level < _LEAST_GAIN:
         return TransitionQuality(math.nan, math.nan, math.nan, math.nan, halo, clipped)
-    profile = _profile(gain, areas)
+    way, profile = _profile(gain, areas)
     steps = np.diff(profile)
     laplacian = cv2.Laplacian(gain, cv2.CV_64F, borderType=cv2.BORDER_REPLICATE)
     jumps = [_jump(gain, areas.a, areas.b), _jump(gain, areas.b, areas.c)]
     return TransitionQuality(
         roughness=float(np.percentile(np.abs(laplacian[areas.b]), 95)) / level,
-        step=float(np.abs(steps).max()) * (len(profile) - 1) / level,
+        step=float(np.abs(steps / np.diff(way)).max()) / level if steps.size else 0.0,
         violations=float(np.clip(steps, 0.0, None).sum()) / level,
         seam=max(jumps) / level,
         halo=halo,
@@ -188,21 +188,25 @@ def transition_quality(output: Image, image: Image, areas: Areas) -> TransitionQ
     )
 
 
-def _profile(gain: npt.NDArray[np.float64], areas: Areas) -> npt.NDArray[np.float64]:
-    """p: mean g on A's rim, then over the steps of the way through B, then on C's rim (if any)."""
+def _profile(
+    gain: npt.NDArray[np.float64], areas: Areas
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """The way from A (0) to C (1) and p on it: A's rim, the steps through B, C's rim (if any)."""
     weight = areas.weight[areas.b].astype(np.float64)
     # The inverse of the smoothstep 3x² - 2x³ that made the weight: 0 at A, 1 at C.
     way = 0.5 - np.sin(np.arcsin(np.clip(2.0 * weight - 1.0, -1.0, 1.0)) / 3.0)
     steps = int(np.clip(round(areas.width), 2, _MAX_STEPS))
-    index = np.minimum((way * steps).astype(int), steps - 1)
+    index = np.clip((way * steps).astype(int), 0, steps - 1)
     count = np.bincount(index, minlength=steps)
-    total = np.bincount(index, weights=gain[areas.b], minlength=steps)
     filled = count > 0
-    values = list(total[filled] / count[filled])
+    at = list(np.bincount(index, way, steps)[filled] / count[filled])
+    values = list(np.bincount(index, gain[areas.b], steps)[filled] / count[filled])
     inner, outer = _rim(areas.a, areas.b), _rim(areas.c, areas.b)
-    before = [float(gain[inner].mean())] if inner.any() else []
-    behind = [float(gain[outer].mean())] if outer.any() else []
-    return np.asarray(before + values + behind)
+    if inner.any():
+        at, values = [0.0, *at], [float(gain[inner].mean()), *values]
+    if outer.any():
+        at, values = [*at, 1.0], [*values, float(gain[outer].mean())]
+    return np.asarray(at), np.asarray(values)
 
 
 def _jump(gain: npt.NDArray[np.float64], one: Mask, other: Mask) -> float:

@@ -52,8 +52,8 @@ def read(path: Path) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise InputError(
-            f"The checkpoint {path} cannot be read: {error}.",
-            "Remove it and continue from best.pt, or start again.",
+            f"The checkpoint {path} is damaged, or is no checkpoint.",
+            "Put best.pt in its place and use --resume, or start again.",
         ) from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise InputError(f"{path} is not a checkpoint of this version.", "Start a new run.")

@@ -53,10 +53,12 @@ def _read(path: Path, flags: int) -> npt.NDArray[Any]:
 
 
 def write_rgb(path: Path, image: U8, quality: int = 95) -> None:
-    """Writes uint8 (H, W, 3) RGB; the suffix decides the format."""
+    """Writes uint8 (H, W, 3) RGB; the suffix decides the format, ``quality`` is a JPEG's."""
     path.parent.mkdir(parents=True, exist_ok=True)
     bgr = np.ascontiguousarray(image[..., ::-1])
-    if not cv2.imwrite(str(path), bgr, [cv2.IMWRITE_JPEG_QUALITY, quality]):
+    jpeg = path.suffix.lower() in (".jpg", ".jpeg")
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if jpeg else []
+    if not cv2.imwrite(str(path), bgr, options):
         raise InputError(f"{path} could not be written.", "Check the folder and the free space.")
 
 

@@ -16,17 +16,22 @@ from maskupe_training.data.sources import read_json
 from maskupe_training.evaluation.measure import COLUMNS, Values
 
 _DIGITS = {"psnr_a": 2, "psnr_a_levelled": 2, "halo": 1, "largest_c": 0, "step": 2}
+# Columns about A, which come first: PSNR, its interval, the difference, levelled, two SSIMs.
+_OF_A = 6
 
 
-def terminal_table(title: str, summaries: Mapping[str, Mapping[str, Any]]) -> Table:
-    """The summaries as a table for rich."""
-    table = Table(title=title)
-    table.add_column("method")
-    for heading in _headings():
-        table.add_column(heading, justify="right")
-    for name, summary in summaries.items():
-        table.add_row(name, *_cells(summary))
-    return table
+def terminal_tables(title: str, summaries: Mapping[str, Mapping[str, Any]]) -> list[Table]:
+    """The summaries as two tables for rich, narrow enough for a terminal: A, then B and C."""
+    tables = []
+    for name, columns in (("A", slice(0, _OF_A)), ("B and C", slice(_OF_A, None))):
+        table = Table(title=f"{title}: {name}")
+        table.add_column("method", no_wrap=True)
+        for heading in _headings()[columns]:
+            table.add_column(heading, justify="right", no_wrap=True)
+        for method, summary in summaries.items():
+            table.add_row(method, *_cells(summary)[columns])
+        tables.append(table)
+    return tables
 
 
 def markdown_table(summaries: Mapping[str, Mapping[str, Any]]) -> str:

@@ -23,7 +23,7 @@ from maskupe_training.evaluation.cases import Case, draw_cases, evaluation_masks
 from maskupe_training.evaluation.measure import Values, measure, summarise
 from maskupe_training.evaluation.report import (
     markdown_table,
-    terminal_table,
+    terminal_tables,
     write_csv,
     write_json,
 )
@@ -35,6 +35,7 @@ REFERENCE = "linear gain"
 # Rows of the contact sheet, and the long edge in pixels at which cases are drawn.
 _SHEET_ROWS = 12
 _LONG_EDGE = 512
+_PRINTED_WIDTH = 120
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,8 @@ def evaluate(
     methods = _methods(request, threads)
     cases = case_list(request, data_root)
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=_PRINTED_WIDTH)  # rich would cut the tables to 80 columns
     rows: dict[str, list[Values]] = {name: [] for name in methods}
     shown = set(np.linspace(0, len(cases) - 1, min(_SHEET_ROWS, len(cases))).round().astype(int))
     pictures: list[dict[str, U8]] = []
@@ -105,7 +108,8 @@ def evaluate(
         for name, own in rows.items()
     }
     title = f"{request.folder} {request.split}, {len(cases)} cases, seed {request.seed}"
-    console.print(terminal_table(title, summaries))
+    for table in terminal_tables(title, summaries):
+        console.print(table)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         names = [case.name for case in cases]

@@ -83,7 +83,7 @@ def _read(path: Path) -> U8:
             # The profile's name is text within it, in one or two bytes per letter.
             if b"prophoto" in profile.replace(b"\0", b"").lower():
                 return prophoto_to_srgb(file.asarray())
-    except (tifffile.TiffFileError, ValueError, OSError) as error:
+    except (tifffile.TiffFileError, ValueError, IndexError, OSError) as error:
         raise InputError(
             f"{path} cannot be read as a TIFF file.", "Download the file again."
         ) from error

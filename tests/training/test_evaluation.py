@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import csv
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from maskupe_training.ablation import variants
+from maskupe_training.cli import main
+from maskupe_training.data.images import luma, read_rgb, write_rgb
+from maskupe_training.evaluation.baselines import BASELINES, blended
+from maskupe_training.evaluation.cases import Case
+from maskupe_training.evaluation.colour import decode_srgb, encode_srgb
+from maskupe_training.evaluation.lime import lime, refine
+from maskupe_training.evaluation.measure import COLUMNS, interval, measure
+from maskupe_training.evaluation.report import card_metrics
+from maskupe_training.recipe import load
+
+from maskupe.areas import Transition, make_areas
+from maskupe.errors import InputError
+from maskupe.networks.build import build, save
+from maskupe.registry import resolve
+from tests.training.conftest import scene
+
+
+def case(exposure: float = -3.0) -> Case:
+    """A photograph, darkened in linear light, with a disc in the middle as the selection."""
+    truth = scene(3, 80)
+    dark = encode_srgb(decode_srgb(truth / np.float32(255)) * np.float32(2.0**exposure))
+    image = np.rint(dark * 255).astype(np.uint8)
+    y, x = np.mgrid[:80, :80]
+    selection = (np.hypot(x - 40, y - 40) < 22).astype(np.float32)
+    areas = make_areas(selection)
+    return Case("c", "disc", image, truth, selection, Transition(), areas)
+
+
+def score(name: str, one: Case) -> float:
+    output = np.rint(blended(one, BASELINES[name]).clip(0, 1) * 255).astype(np.uint8)
+    return measure(one, output)["psnr_a"]
+
+
+def test_srgb_s_transfer_function_is_its_inverse_s_inverse() -> None:
+    levels = np.linspace(0, 1, 256, dtype=np.float32)
+    np.testing.assert_allclose(encode_srgb(decode_srgb(levels)), levels, atol=1e-5)
+    assert decode_srgb(np.float32([0.5]))[0] == pytest.approx(0.21404, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["auto gamma", "linear gain"])
+def test_automatic_baselines_reach_their_level_in_a(name: str) -> None:
+    one = case()
+    output = blended(one, BASELINES[name])
+    assert 255 * luma(output)[one.areas.a].mean() == pytest.approx(115, abs=2)
+
+
+def test_baselines_are_ordered_as_they_must_be() -> None:
+    one = case()
+    scores = {name: score(name, one) for name in BASELINES}
+    assert scores["oracle gamma"] >= scores["auto gamma"] - 0.05
+    assert scores["oracle gain"] >= scores["linear gain"] - 0.05
+    # The picture was darkened by a gain, so the oracle gain undoes it, up to 8 bits.
+    assert scores["oracle gain"] > 30
+    assert all(scores[name] > scores["input"] for name in BASELINES if name != "input")
+
+
+def test_baselines_leave_c_alone() -> None:
+    one = case()
+    for name, baseline in BASELINES.items():
+        output = np.rint(blended(one, baseline).clip(0, 1) * 255).astype(np.uint8)
+        np.testing.assert_array_equal(output[one.areas.c], one.image[one.areas.c], err_msg=name)
+
+
+def test_lime_lights_up_and_smooths_texture_but_not_edges() -> None:
+    rng = np.random.default_rng(0)
+    initial = np.where(np.arange(60)[None] < 30, 0.2, 0.7) + rng.normal(0, 0.03, (60, 60))
+    initial = np.clip(initial, 0, 1)
+    refined = refine(initial)
+    left, right = refined[5:-5, 5:25], refined[5:-5, 35:55]
+    assert left.std() < 0.5 * initial[5:-5, 5:25].std()
+    assert right.mean() - left.mean() == pytest.approx(0.45, abs=0.05)
+    assert abs(refined[30, 31] - refined[30, 28]) > 0.3
+    dark = scene(1).astype(np.float32) / 1000
+    assert lime(dark).mean() > 1.5 * dark.mean()
+    assert lime(np.zeros((8, 8, 3), np.float32)).max() == 0.0
+
+
+def test_lime_s_refinement_solves_its_equation() -> None:
+    # α large against nothing to smooth: a constant map is its own solution.
+    np.testing.assert_allclose(refine(np.full((12, 9), 0.4)), 0.4, atol=1e-6)
+
+
+def test_intervals_cover_the_mean_and_narrow_with_more_cases() -> None:
+    rng = np.random.default_rng(0)
+    few, many = rng.normal(20, 3, 20), rng.normal(20, 3, 500)
+    for values in (few, many):
+        low, high = interval(values)
+        assert low < values.mean() < high
+        half = 1.96 * values.std() / math.sqrt(len(values))
+        assert high - low == pytest.approx(2 * half, rel=0.2)
+    assert interval(np.array([3.0])) == (3.0, 3.0)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    config = resolve("deepupe-mconcat")
+    save(path, config, build(config), {"recipe": {}})
+    return path
+
+
+def test_the_command_measures_a_weight_file(
+    weights: Path, data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    arguments = ["evaluate", str(weights), "--data", str(data_root), "--folder", "brackets"]
+    status = main([*arguments, "--cases", "3", "--out", str(out), "--no-baselines"])
+    assert status == 0
+    content = json.loads((out / "evaluation.json").read_text())
+    assert set(content["summary"]) == {"linear gain", "tiny"}
+    assert content["summary"]["tiny"]["n"] == 3
+    assert content["summary"]["tiny"]["largest_c"] == 0.0
+    with (out / "evaluation.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == 6 and set(COLUMNS) < set(rows[0])
+    mean = np.mean([float(row["psnr_a"]) for row in rows if row["method"] == "tiny"])
+    assert content["summary"]["tiny"]["psnr_a"] == pytest.approx(mean)
+    # input, linear gain, tiny, truth
+    assert read_rgb(out / "sheet.jpg").shape == (3 * 274, 4 * 258, 3)
+    assert card_metrics(out / "evaluation.json", "tiny")["brackets_val_psnr_a"] == round(mean, 2)
+    with pytest.raises(InputError, match="does not measure 'other'"):
+        card_metrics(out / "evaluation.json", "other")
+    assert "linear gain" in (out / "evaluation.md").read_text()
+    printed = capsys.readouterr().out
+    assert "tiny" in printed and f"{mean:.2f}" in printed and "PSNR A" in printed
+
+
+def test_the_strip_shows_every_degree(weights: Path, tmp_path: Path) -> None:
+    photo, mask = tmp_path / "photo.png", tmp_path / "mask.png"
+    write_rgb(photo, scene(4, 64) // 5)
+    selected = np.zeros((64, 64, 3), np.uint8)
+    selected[16:48, 16:48] = 255
+    write_rgb(mask, selected)
+    arguments = ["strip", str(photo), "--model", str(weights), "--mask", str(mask)]
+    out = tmp_path / "strip.png"
+    assert main([*arguments, "--values", "1.2,1,0.8", "-o", str(out)]) == 0
+    strip = read_rgb(out)
+    assert strip.shape == (274, 4 * 258, 3)
+    # A smaller degree of an illumination map is brighter, inside A; C stays the same.
+    cells = [strip[18:, 258 * i : 258 * i + 256] for i in (1, 2, 3)]
+    inside = [cell[100:156, 100:156].mean() for cell in cells]
+    assert inside[0] < inside[1] < inside[2]
+    assert np.array_equal(cells[0][:20, :20], cells[2][:20, :20])
+    assert main([*arguments, "--by", "strength", "--values", "0,1", "-o", str(out)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["evaluate", "nosuch", "--cases", "2"], "There is no model 'nosuch'"),
+        (["evaluate", "--folder", "nowhere"], "There is no data folder"),
+        (["fit", "star-dce", "--set", "x=1"], "no key 'x'"),
+        (["fit", "star-dce"], "There is no data folder"),
+        (["strip", "none.png", "-o", "x.png"], "There is no file none.png"),
+        (["export", "none", "-o", "x.safetensors"], "There is no checkpoint none"),
+        (["prepare", "uieb", "none", "out"], "none has no folder with the raw pictures"),
+        (["fit"], "Missing argument"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_2(
+    arguments: list[str],
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MASKUPE_DATA", str(tmp_path))
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert len(error.strip().splitlines()) == 1
+
+
+def test_only_networks_with_an_illumination_smooth_it() -> None:
+    assert "smooth-illumination" in variants(load("deepupe-mconcat"))
+    assert variants(load("star-dce-mconcat")) == [
+        "without-smoothness",
+        "smooth-image",
+        "smooth-gain",
+    ]

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from maskupe_training.data.images import ImageCache, luma, write_rgb
+from maskupe_training.data.open import SourceRecipe, open_source
+from maskupe_training.data.samples import Augmentation, SampleSet, augment
+from maskupe_training.data.sources import BracketSource, PairSource
+from maskupe_training.data.truth import TARGET_LUMA, local_truth
+from maskupe_training.evaluation.cases import DARK_LUMA, draw_cases
+from maskupe_training.masks.sampler import MaskRecipe, MaskSampler
+
+from maskupe.errors import InputError
+
+
+def sample_set(root: Path, seed: int = 0, kind: str = "brackets") -> SampleSet:
+    source = open_source(SourceRecipe(kind, kind, "train"), root, ImageCache(60))
+    masks = MaskSampler(MaskRecipe(kinds={"blob": 1.0, "dark_region": 1.0}), root)
+    return SampleSet([(source, 1.0)], masks, Augmentation(size=32), seed, 100)
+
+
+def flat(level: int) -> np.ndarray:
+    return np.full((8, 8, 3), level, np.uint8)
+
+
+def test_local_truth_is_the_frame_best_exposed_inside_a() -> None:
+    a = np.zeros((8, 8), bool)
+    a[:4] = True
+    frames = [flat(40), flat(100), flat(190)]
+    # Outside of A the middle frame is far off: that must not matter.
+    frames[1][4:] = 255
+    assert local_truth(flat(10), frames, a) is frames[1]
+    assert abs(luma(frames[1])[a].mean() - TARGET_LUMA) < abs(190 - TARGET_LUMA)
+
+
+def test_an_input_that_is_bright_enough_is_its_own_truth() -> None:
+    a = np.ones((8, 8), bool)
+    image = flat(150)
+    assert local_truth(image, [flat(110), flat(240)], a) is image
+
+
+def test_a_sample_is_a_function_of_seed_and_number(data_root: Path) -> None:
+    one, two = sample_set(data_root), sample_set(data_root)
+    for index in (3, 0, 57, 3):
+        first, second = one[index], two[index]
+        for key in ("image", "areas", "target"):
+            np.testing.assert_array_equal(first[key], second[key])
+    assert not np.array_equal(one[1]["image"], one[2]["image"])
+    other = sample_set(data_root, seed=1)
+    assert not np.array_equal(one[1]["image"], other[1]["image"])
+
+
+def test_the_target_is_the_truth_in_a_and_the_input_in_c(data_root: Path) -> None:
+    samples = sample_set(data_root)
+    for index in range(10):
+        sample = samples.sample(index)
+        assert sample.image.shape == (3, 32, 32) and sample.areas.shape == (2, 32, 32)
+        assert set(np.unique(sample.areas)) <= {0.0, 1.0}
+        outside = sample.areas.sum(0) == 0
+        np.testing.assert_array_equal(sample.target[:, outside], sample.image[:, outside])
+        inside = sample.areas[0] > 0
+        brighter = sample.target[:, inside].mean() - sample.image[:, inside].mean()
+        assert brighter > 0 or np.array_equal(sample.target, sample.image)
+
+
+def test_augmentation_moves_input_and_candidates_together(data_root: Path) -> None:
+    source = open_source(SourceRecipe("pairs", "pairs", "val"), data_root, ImageCache(60))
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        exposure = augment(rng, source.nth(0, rng), Augmentation(size=40, crop=0.6, turn=True))
+        assert exposure.image.shape == (40, 40, 3)
+        # The input is a quarter of the target, pixel by pixel, whatever the crop.
+        difference = exposure.candidates[0] / 4.0 - exposure.image
+        assert np.abs(difference).max() < 2.5
+
+
+def test_case_lists_are_prefixes_of_longer_ones(data_root: Path) -> None:
+    source = open_source(SourceRecipe("brackets", "brackets", "val"), data_root, ImageCache(60))
+    masks = MaskSampler(MaskRecipe(kinds={"blob": 1.0}), data_root)
+    long = list(draw_cases(source, masks, ("blob", "ellipse"), 6, seed=5))
+    short = list(draw_cases(source, masks, ("blob", "ellipse"), 3, seed=5))
+    for one, two in zip(short, long, strict=False):
+        assert one.name == two.name
+        np.testing.assert_array_equal(one.selection, two.selection)
+        np.testing.assert_array_equal(one.truth, two.truth)
+    for case in long:
+        inside = luma(case.image)[case.areas.a].mean()
+        assert inside <= DARK_LUMA
+        assert luma(case.truth)[case.areas.a].mean() > inside
+
+
+def test_only_licensed_photographs_are_used(data_root: Path) -> None:
+    recipe = SourceRecipe("photos", "photos", "train", licences=("CC0", "CC-BY"))
+    assert len(open_source(recipe, data_root, ImageCache(60))) == 2
+    with pytest.raises(InputError, match="No photograph"):
+        open_source(SourceRecipe("photos", "photos", licences=("MIT",)), data_root, ImageCache(60))
+
+
+def test_frames_and_pairs_of_different_sizes_are_named(data_root: Path, tmp_path: Path) -> None:
+    shutil.copytree(data_root / "brackets", tmp_path / "brackets")
+    shutil.copytree(data_root / "pairs", tmp_path / "pairs")
+    small = np.zeros((20, 20, 3), np.uint8)
+    for number in range(4):
+        write_rgb(tmp_path / "brackets" / "bracket" / f"s{number}_3.png", small)
+    write_rgb(tmp_path / "pairs" / "target" / "p0.png", small)
+    rng = np.random.default_rng(0)
+    with pytest.raises(InputError, match=r"s0_3\.png of scene s0 differ in size"):
+        BracketSource(tmp_path / "brackets", "train", ImageCache(60)).nth(0, rng)
+    with pytest.raises(InputError, match=r"p0\.png is 48×48 and .*p0\.png is 20×20"):
+        PairSource(tmp_path / "pairs", "val", ImageCache(60)).nth(0, rng)
+
+
+def test_what_is_missing_is_said(data_root: Path, tmp_path: Path) -> None:
+    cache = ImageCache(60)
+    with pytest.raises(InputError, match=r"There is no data folder .*MASKUPE_DATA"):
+        open_source(SourceRecipe("pairs", "nowhere"), tmp_path, cache)
+    (tmp_path / "empty" / "input").mkdir(parents=True)
+    with pytest.raises(InputError, match="has no pictures"):
+        open_source(SourceRecipe("pairs", "empty"), tmp_path, cache)
+    with pytest.raises(InputError, match="no split 'test'"):
+        open_source(SourceRecipe("brackets", "brackets", "test"), data_root, cache)
+    with pytest.raises(InputError, match=r"index\.json"):
+        open_source(SourceRecipe("brackets", "empty"), tmp_path, cache)
+    shutil.copytree(data_root / "brackets", tmp_path / "brackets")
+    index = tmp_path / "brackets" / "index.json"
+    index.write_text(json.dumps({"s0": json.loads(index.read_text())["s0"]}))
+    with pytest.raises(InputError, match="does not describe the scene s1"):
+        open_source(SourceRecipe("brackets", "brackets"), tmp_path, cache)
+    index.write_text("{")
+    with pytest.raises(InputError, match="not valid JSON"):
+        open_source(SourceRecipe("brackets", "brackets"), tmp_path, cache)
+
+
+def test_a_damaged_picture_is_named(data_root: Path, tmp_path: Path) -> None:
+    shutil.copytree(data_root / "pairs", tmp_path / "pairs")
+    (tmp_path / "pairs" / "input" / "p1.png").write_bytes(b"no picture")
+    source = PairSource(tmp_path / "pairs", "val", ImageCache(60))
+    with pytest.raises(InputError, match=r"p1\.png cannot be read"):
+        source.nth(1, np.random.default_rng(0))
+
+
+def test_the_cache_keeps_to_its_limit(data_root: Path) -> None:
+    cache = ImageCache(48, limit_bytes=3 * 48 * 48 * 3)
+    paths = sorted((data_root / "brackets" / "bracket").iterdir())[:6]
+    first = [cache.get(path) for path in paths]
+    assert cache._used <= 3 * 48 * 48 * 3
+    np.testing.assert_array_equal(cache.get(paths[0]), first[0])

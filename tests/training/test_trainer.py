@@ -1,0 +1,203 @@
+"""The trainer as people run it: killed, resumed, in two processes, on a full disk."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+from maskupe_training import checkpoint
+from maskupe_training.export import export
+from maskupe_training.recipe import OptimizerRecipe
+from maskupe_training.recipe import load as load_recipe
+from maskupe_training.trainer import Run, fit, learning_rate, update_average
+
+from maskupe.errors import InputError, MaskUPEError
+from maskupe.networks.build import build, load
+from maskupe.registry import resolve
+
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+
+
+def log_lines(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def finished(data_root: Path, recipe_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training of six steps that nothing interrupted."""
+    out = tmp_path_factory.mktemp("finished") / "run"
+    fit(load_recipe(str(recipe_path)), Run(data_root, out, accelerator="cpu"))
+    return out
+
+
+def assert_same_bits(one: Path, two: Path) -> None:
+    first, second = checkpoint.read(one), checkpoint.read(two)
+    assert first["step"] == second["step"]
+    for part in ("network", "average"):
+        assert first[part].keys() == second[part].keys() and first[part]
+        for name, value in first[part].items():
+            assert torch.equal(value, second[part][name]), (part, name)
+    for number, moments in first["optimizer"]["state"].items():
+        for name, value in moments.items():
+            assert torch.equal(value, second["optimizer"]["state"][number][name])
+
+
+@pytest.mark.slow
+def test_a_killed_training_resumes_to_the_same_bits(
+    finished: Path, data_root: Path, recipe_path: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "maskupe_training", "fit", str(recipe_path)]
+    command += ["--data", str(data_root), "--out", str(out), "--accelerator", "cpu"]
+    process = subprocess.Popen(command, env=ENVIRONMENT, start_new_session=True)
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline and process.poll() is None:
+        if (out / "last.pt").exists() and checkpoint.read(out / "last.pt")["step"] >= 2:
+            break
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert checkpoint.read(out / "last.pt")["step"] >= 2
+    fit(load_recipe(str(recipe_path)), Run(data_root, out, resume=True, accelerator="cpu"))
+    assert_same_bits(out / "last.pt", finished / "last.pt")
+    keys = ("step", "val_psnr_a", "loss")
+    ours, theirs = log_lines(out), log_lines(finished)
+    assert [[line[k] for k in keys] for line in ours] == [
+        [line[k] for k in keys] for line in theirs
+    ]
+
+
+@pytest.mark.slow
+def test_two_processes_have_the_losses_of_one(
+    data_root: Path, recipe_path: Path, tmp_path: Path
+) -> None:
+    settings = ["training.validate_every=1", "training.steps=2", "training.ema=0.0"]
+    fit(
+        load_recipe(str(recipe_path), settings), Run(data_root, tmp_path / "one", accelerator="cpu")
+    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command += ["-m", "maskupe_training", "fit", str(recipe_path), "--data", str(data_root)]
+    command += ["--out", str(tmp_path / "two"), "--accelerator", "cpu"]
+    command += [part for setting in settings for part in ("--set", setting)]
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=110)
+    assert done.returncode == 0, done.stderr
+    one, two = log_lines(tmp_path / "one"), log_lines(tmp_path / "two")
+    assert len(one) == len(two) == 3
+    for single, double in zip(one[1:], two[1:], strict=True):
+        assert double["loss"] == pytest.approx(single["loss"], rel=1e-4)
+        assert double["val_psnr_a"] == pytest.approx(single["val_psnr_a"], abs=1e-3)
+
+
+def test_training_improves_psnr_in_a(finished: Path) -> None:
+    lines = log_lines(finished)
+    assert [line["step"] for line in lines] == [0, 2, 4, 6]
+    assert lines[-1]["val_psnr_a"] > lines[0]["val_psnr_a"]
+    assert (finished / "recipe.json").is_file()
+    assert list((finished / "tensorboard").iterdir())
+
+
+def test_a_run_is_not_overwritten_nor_resumed_with_another_recipe(
+    finished: Path, data_root: Path, recipe_path: Path
+) -> None:
+    with pytest.raises(InputError, match="holds a training"):
+        fit(load_recipe(str(recipe_path)), Run(data_root, finished, accelerator="cpu"))
+    other = load_recipe(str(recipe_path), ["loss.beta=0.5"])
+    with pytest.raises(InputError, match="another recipe: loss differ"):
+        fit(other, Run(data_root, finished, resume=True, accelerator="cpu"))
+
+
+def test_resuming_what_is_not_there_or_damaged_is_said(
+    data_root: Path, recipe_path: Path, tmp_path: Path
+) -> None:
+    run = Run(data_root, tmp_path, resume=True, accelerator="cpu")
+    with pytest.raises(InputError, match="no checkpoint"):
+        fit(load_recipe(str(recipe_path)), run)
+    (tmp_path / "last.pt").write_bytes(b"damaged")
+    with pytest.raises(InputError, match=r"last\.pt is damaged.*best\.pt"):
+        fit(load_recipe(str(recipe_path)), run)
+
+
+@contextmanager
+def disk_of(size: int) -> Iterator[None]:
+    """No file may grow beyond a size: the system refuses, as a full disk does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_the_last_good_checkpoint_survives_a_full_disk(tmp_path: Path) -> None:
+    path = tmp_path / "last.pt"
+    checkpoint.save(path, {"step": 1, "weights": torch.ones(10)})
+    with (
+        disk_of(50_000),
+        pytest.raises(MaskUPEError, match=r"last\.pt could not be written.*is kept.*--resume"),
+    ):
+        checkpoint.save(path, {"step": 2, "weights": torch.ones(100_000)})
+    assert checkpoint.read(path)["step"] == 1
+    assert [entry.name for entry in tmp_path.iterdir()] == ["last.pt"]
+
+
+def test_a_checkpoint_cannot_carry_code(tmp_path: Path) -> None:
+    path = tmp_path / "last.pt"
+    torch.save({"format": 1, "step": Path("x")}, path)
+    with pytest.raises(InputError, match="is damaged"):
+        checkpoint.read(path)
+
+
+def test_the_export_has_the_average_weights_and_says_what_it_is(
+    finished: Path, data_root: Path, tmp_path: Path
+) -> None:
+    path = export(finished / "last.pt", tmp_path / "small.safetensors", data_root, {"x": 1.5})
+    config, network, header = load(path)
+    state = checkpoint.read(finished / "last.pt")
+    assert config.name == "deepupe-mconcat"
+    for name, value in network.named_parameters():
+        assert torch.equal(value, state["average"][name])
+    assert header.metadata["licence"] == "research use, non-commercial"
+    assert header.json("recipe") == load_recipe_tables(state)
+    assert header.json("metrics")["steps"] == 6 and header.json("metrics")["x"] == 1.5
+    assert "sha256:" in header.metadata["training_data"]
+    assert path.with_suffix(".onnx").is_file()
+    card = path.with_suffix(".md").read_text()
+    assert "research use, non-commercial" in card and "maskupe-train fit" in card
+
+
+def load_recipe_tables(state: dict[str, str]) -> object:
+    return json.loads(state["recipe"])
+
+
+def test_learning_rates_warm_up_and_fall() -> None:
+    how = OptimizerRecipe(rate=1.0, warmup=10, schedule="cosine")
+    rates = [learning_rate(how, step, 100) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) == pytest.approx(rates[9], rel=0.05)
+    assert all(a > b for a, b in itertools.pairwise(rates[10:]))
+    assert 0.01 < rates[-1] < 0.02
+    assert learning_rate(OptimizerRecipe(rate=0.5), 70, 100) == 0.5
+
+
+def test_the_running_average_follows_the_weights() -> None:
+    network = build(resolve("deepupe"))
+    average: dict[str, torch.Tensor] = {}
+    update_average(average, network, 0.5)
+    before = {name: value.clone() for name, value in average.items()}
+    with torch.no_grad():
+        for value in network.parameters():
+            value.add_(1.0)
+    update_average(average, network, 0.5)
+    for name, value in average.items():
+        torch.testing.assert_close(value, before[name] + 0.5)
