@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import time
 from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
 
 from tests.gimp.finding import Gimp, NoGimpError
 
@@ -82,14 +87,17 @@ class Desktop:
         """Gives a window the keyboard."""
         self.run("xdotool", "windowactivate", "--sync", window)
 
-    def screenshot(self, name: str, folder: Path | None = None) -> Path:
-        """A picture of the whole display as PNG."""
+    def screenshot(self, name: str, window: str = "root") -> npt.NDArray[np.uint8]:
+        """A picture of a window, or of the whole display, as (H, W, 3); also kept as PNG."""
         path = self.work / f"{name}.png"
-        self.run("import", "-window", "root", str(path))
-        if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, folder / path.name)
-        return path
+        self.run("import", "-window", window, str(path))
+        kept = os.environ.get("MASKUPE_SCREENSHOTS")
+        if kept:
+            Path(kept).mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, Path(kept) / f"gimp-{self.gimp.version}-{name}.png")
+        picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        assert picture is not None, f"no screenshot {name}"
+        return np.asarray(picture, np.uint8)
 
     def close(self) -> None:
         """Ends the display and everything on it."""

@@ -118,6 +118,16 @@ class Session:
         self._log.close()
 
 
+def settle(gimp: Gimp, work: Path) -> None:
+    """Writes settings that keep GIMP's welcome window and its check for updates away."""
+    asked = gimp.command(["gimp-console", "--version"], work, {"HOME": str(work / "home")})
+    told = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+    version = next(word for word in told.split() if word.startswith("3."))
+    # Without its own version there GIMP takes itself for newly installed.
+    settings = (f'(config-version "{version}")', "(check-updates no)", "(show-welcome-dialog no)")
+    (work / "profile" / "gimprc").write_text("\n".join(settings) + "\n", "utf-8")
+
+
 def prepare(work: Path) -> Path:
     """Makes the folders that a session needs; returns the profile's plug-in folder."""
     for name in ("home", "profile", "state"):
