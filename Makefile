@@ -44,7 +44,7 @@ bench: $(DEV_STAMP) ## measure; the table goes to docs/benchmarks.md
 	$(BIN)/python -m tests.bench
 
 soak: $(DEV_STAMP) ## let the daemon work for minutes and watch its memory
-	$(BIN)/python -m tests.bench.soak
+	$(BIN)/python -m tests.daemon.soak
 
 clean: ## remove what was built, not the weights and not your runs
 	rm -rf $(VENV) build dist out .pytest_cache .hypothesis .ruff_cache .mypy_cache
