@@ -31,20 +31,20 @@ def _fail(where: str, words: str) -> WireError:
 class Text:
     """A string of bounded length that matches a pattern as a whole."""
 
-    def __init__(self, longest: int, pattern: str = "", *, lowest: int = 0) -> None:
+    def __init__(self, longest: int, pattern: str = "", *, shortest: int = 0) -> None:
         self.longest = longest
-        self.lowest = lowest
+        self.shortest = shortest
         self.pattern = pattern
 
     @property
     def words(self) -> str:
         """What is allowed, for a person."""
-        size = f"{self.lowest} to {self.longest}" if self.lowest else f"at most {self.longest}"
+        size = f"{self.shortest} to {self.longest}" if self.shortest else f"at most {self.longest}"
         return f"text of {size} characters" + (f" `{self.pattern}`" if self.pattern else "")
 
     def check(self, value: Any, where: str) -> str:
         """The string."""
-        if not isinstance(value, str) or not self.lowest <= len(value) <= self.longest:
+        if not isinstance(value, str) or not self.shortest <= len(value) <= self.longest:
             raise _fail(where, self.words)
         if self.pattern and not re.fullmatch(self.pattern, value):
             raise _fail(where, self.words)

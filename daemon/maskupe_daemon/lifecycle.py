@@ -169,8 +169,12 @@ def _only_one(directory: Path) -> Iterator[None]:
             "Another MaskUPE daemon is running already.",
             "Ask it with 'maskupe-daemon status', or stop it with 'maskupe-daemon stop'.",
         ) from None
-    except OSError as error:
-        raise AccessError(f"The lock in {directory} cannot be taken: {error.strerror}.") from error
+    except (OSError, NotImplementedError) as error:  # the latter: a file system without locks
+        reason = getattr(error, "strerror", None) or "it has no locks"
+        raise AccessError(
+            f"The lock in {directory} cannot be taken: {reason}.",
+            "Set MASKUPE_STATE_DIR to a directory on a local disk.",
+        ) from error
     try:
         yield
     finally:

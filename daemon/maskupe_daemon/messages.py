@@ -59,8 +59,8 @@ class Message:
     fields: tuple[Field, ...]
 
 
-_IDENTIFIER = Text(MAX_ID, r"[A-Za-z0-9_-]+", lowest=1)
-_NAME = Text(64, r"[a-z0-9][a-z0-9._-]*", lowest=1)
+_IDENTIFIER = Text(MAX_ID, r"[A-Za-z0-9_-]+", shortest=1)
+_NAME = Text(64, r"[a-z0-9][a-z0-9._-]*", shortest=1)
 _SENTENCE = Text(2000)
 _COUNT = Whole(0, 2**53)
 _SIDES = Choice("outside", "inside", "centred")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from .client import Client
-from .failures import ClientError, NotRunningError
+from .failures import ClientError, NotAnsweringError, NotRunningError
 
 #: What a host program may have set for its own libraries and Python, harmful to ours.
 _FOREIGN = ("LD_LIBRARY_PATH", "LD_PRELOAD", "PYTHONHOME", "PYTHONPATH", "DYLD_LIBRARY_PATH")
@@ -61,7 +61,7 @@ def ensure_running(
         status = process.poll()
         try:
             return Client.connect(directory=directory, name=name)
-        except NotRunningError as error:
+        except (NotRunningError, NotAnsweringError) as error:
             if status not in (None, 0, _ALREADY_RUNNING):
                 raise NotRunningError(f"it ended with status {status}; see its log") from error
             last = error

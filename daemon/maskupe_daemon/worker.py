@@ -72,13 +72,11 @@ class Worker:
         self._models = models
         self._done = done
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self.job: Job | None = None
         self._thread = threading.Thread(target=self._loop, name="maskupe-worker", daemon=True)
         self._thread.start()
 
     def start(self, job: Job) -> None:
         """Gives the idle worker its next job."""
-        self.job = job
         self._jobs.put(job)
 
     def close(self, timeout: float) -> None:
