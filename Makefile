@@ -40,7 +40,7 @@ format: $(DEV_STAMP) ## put the sources into shape
 gimp: $(DEV_STAMP) ## the tests in a real GIMP 3, which must be there
 	MASKUPE_REQUIRE_GIMP=1 $(BIN)/python -m pytest tests/gimp
 
-bench: $(DEV_STAMP) ## measure; the table goes to docs/benchmarks.md
+bench: $(DEV_STAMP) ## measure: a table of ratios to a copy of memory
 	$(BIN)/python -m tests.bench
 
 soak: $(DEV_STAMP) ## let the daemon work for minutes and watch its memory

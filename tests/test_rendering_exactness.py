@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maskupe.errors import InputError
-from maskupe.maps import ToneCurves, Window
+from maskupe.maps import TONE_OFFSET, ToneCurves, Window
 from maskupe.rendering import native, render
 from tests.rendering_cases import (
     DTYPES,
@@ -121,7 +121,9 @@ def test_values_outside_the_range_survive(backend):
     values = np.array([-0.5, 1.7, 1e30, np.inf, -np.inf, np.nan, 0.25], np.float32)
     image = np.repeat(values[None, :, None], 3, axis=2)
     got = render(maps, image, everything(1, 7), Window(0, 0, 7, 1), backend=backend)
-    wanted = np.array([-0.5, 1.7, 1e30, np.inf, -np.inf, np.nan, 0.5], np.float32)
+    # What the map makes of 0 is added to what lies below it: 2 (0 + o) - o = o.
+    o = TONE_OFFSET
+    wanted = np.array([o - 0.5, 1.7, 1e30, np.inf, -np.inf, np.nan, 0.5 + o], np.float32)
     np.testing.assert_allclose(got[0, :, 0], wanted, rtol=1e-6)
 
 

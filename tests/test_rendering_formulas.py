@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from maskupe.maps import AffineGrid, CurveMaps, GainGrid, Maps, ToneCurves, Window
+from maskupe.maps import TONE_OFFSET, AffineGrid, CurveMaps, GainGrid, Maps, ToneCurves, Window
 from maskupe.rendering import render
 from tests.rendering_cases import FAST, KINDS, everything, random_image, random_maps
 
@@ -74,11 +74,12 @@ def literal(maps: Maps, colour: list[float], x: float, y: float, t: float) -> li
         for c, v in enumerate(colour):
             entries = maps.table.shape[1]
             gain = sum(
-                share * float(maps.table[c, k])
+                share * float(maps.table[c, k]) ** t
                 for k, share in linear(entries, math.sqrt(v) * (entries - 1))
             )
-            gain *= bilinear(maps.residual[c], x, y)
-            result.append(min(v * gain**t, max(v, float(maps.ceiling[c]))))
+            gain *= bilinear(maps.residual[c] ** t, x, y)
+            lifted = min((v + TONE_OFFSET) * gain - TONE_OFFSET, max(v, float(maps.ceiling[c])))
+            result.append(min(max(lifted, 0.0), 1.0))
         return result
     nodes = maps.table.shape[-1]
     r, g, b = (linear(nodes, v * (nodes - 1)) for v in colour)
@@ -138,6 +139,8 @@ def test_golden_numbers(backend):
     image = np.array([[[0.1, 0.3, 0.4], [0.8, 0.0, 1.2]]], np.float32)
     areas, window = everything(1, 2), Window(0, 0, 2, 1)
     full = render(maps, image, areas, window, backend=backend)
-    assert full[0] == pytest.approx(np.array([[0.2, 0.6, 0.7], [0.8, 0.0, 1.2]]), abs=1e-6)
+    # 2 (I + 1/512) - 1/512 = 2 I + 1/512, so that black is lifted too.
+    o = 1 / 512
+    assert full[0] == pytest.approx(np.array([[0.2 + o, 0.6 + o, 0.7], [0.8, o, 1.2]]), abs=1e-6)
     half = render(maps, image, areas, window, strength=0.5, backend=backend)
-    assert half[0, 0] == pytest.approx(np.array([0.141421, 0.424264, 0.565685]), abs=1e-6)
+    assert half[0, 0] == pytest.approx(np.array([0.142230, 0.425073, 0.566495]), abs=1e-6)

@@ -113,6 +113,10 @@ def make_job(
     if not (math.isfinite(strength) and strength >= 0):
         raise InputError(f"The strength {strength} is not a number from 0 upwards.")
     check_maps(maps)
+    if isinstance(maps, ToneCurves) and strength not in (0, 1):
+        # The power acts on the map's few entries, so no backend has to take it per pixel.
+        t = np.float32(strength)
+        maps = ToneCurves(maps.table**t, maps.residual**t, maps.ceiling)
     shape = (height, width, -1)
     return Job(
         maps,

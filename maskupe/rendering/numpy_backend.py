@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from maskupe.maps import (
     ILLUMINATION_FLOOR,
+    TONE_OFFSET,
     AffineGrid,
     CurveMaps,
     GainGrid,
@@ -58,7 +59,7 @@ def difference_of(maps: Maps, strength: float, frame: Frame) -> Difference:
     """The function that applies one kind of map at one strength."""
     t = np.float32(strength)
     if isinstance(maps, ToneCurves):
-        return lambda colour, first, _: _tone_curves(maps, t, frame, colour, first)
+        return lambda colour, first, _: _tone_curves(maps, frame, colour, first)
     if isinstance(maps, CurveMaps):
         return lambda colour, first, _: _curve_maps(maps, t, frame, colour, first)
     if isinstance(maps, GainGrid):
@@ -91,9 +92,7 @@ def upsample(planes: Floats, frame: Frame, first: int, count: int) -> Floats:
     return result
 
 
-def _tone_curves(
-    maps: ToneCurves, t: np.float32, frame: Frame, colour: Floats, first: int
-) -> Floats:
+def _tone_curves(maps: ToneCurves, frame: Frame, colour: Floats, first: int) -> Floats:
     residual = upsample(maps.residual, frame, first, colour.shape[0])
     last = maps.table.shape[1] - 1
     place = np.sqrt(colour)
@@ -107,11 +106,11 @@ def _tone_curves(
         gain *= place[:, :, c]
         gain += np.take(maps.table[c], low[:, :, c])
         gain *= residual[c]
-        if t != 1:
-            cv2.pow(gain, float(t), gain)
         own = colour[:, :, c]
-        gain *= own
+        gain *= own + np.float32(TONE_OFFSET)
+        gain -= np.float32(TONE_OFFSET)
         np.minimum(gain, np.maximum(own, maps.ceiling[c]), out=gain)
+        np.clip(gain, 0, 1, out=gain)
         np.subtract(gain, own, out=result[:, :, c])
     return result
 

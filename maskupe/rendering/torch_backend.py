@@ -16,6 +16,7 @@ from torch import Tensor
 
 from maskupe.maps import (
     ILLUMINATION_FLOOR,
+    TONE_OFFSET,
     AffineGrid,
     CurveMaps,
     GainGrid,
@@ -82,7 +83,8 @@ def enhance(
         residual = sample(parts.residual, frame, first, count)
         gain = torch.stack([_curve(parts.table[c], colour[c].sqrt()) for c in range(3)]) * residual
         ceiling = torch.maximum(colour, parts.ceiling[:, None, None])
-        return torch.minimum(colour * gain**t, ceiling)
+        lifted = (colour + TONE_OFFSET) * gain - TONE_OFFSET
+        return torch.minimum(lifted, ceiling).clamp(0, 1)
     if isinstance(maps, CurveMaps):
         x = colour
         for step in parts.maps:

@@ -74,7 +74,7 @@ def prepare(job: Job) -> tuple[StripFunction, int]:
 
 def _common(job: Job) -> tuple[NativeJob, dict[str, npt.NDArray[Any]]]:
     """What all strips of a job share, and the arrays that it points into, by field."""
-    arranged = arrange(job.maps, job.strength, job.image.dtype)
+    arranged = arrange(job.maps, job.image.dtype)
     kept: dict[str, npt.NDArray[Any]] = {
         "map": arranged.map,
         "table": arranged.table,

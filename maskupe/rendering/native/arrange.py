@@ -11,7 +11,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from maskupe.maps import AffineGrid, CurveMaps, GainGrid, Guide, LookUpTable, Maps, ToneCurves
+from maskupe.maps import (
+    TONE_OFFSET,
+    AffineGrid,
+    CurveMaps,
+    GainGrid,
+    Guide,
+    LookUpTable,
+    Maps,
+    ToneCurves,
+)
 
 Floats = npt.NDArray[np.float32]
 
@@ -46,10 +55,10 @@ class Arranged:
     ceiling: tuple[float, ...] = (1.0, 1.0, 1.0)
 
 
-def arrange(maps: Maps, strength: float, dtype: np.dtype[Any]) -> Arranged:
+def arrange(maps: Maps, dtype: np.dtype[Any]) -> Arranged:
     """Arranges any kind of map for pixels of ``dtype``."""
     if isinstance(maps, ToneCurves):
-        return _tone_curves(maps, strength, dtype)
+        return _tone_curves(maps, dtype)
     if isinstance(maps, CurveMaps):
         planes = _padded(maps.maps.transpose(2, 0, 3, 1))
         return Arranged(CURVE, maps.maps.shape[0], planes, _rows_columns(maps.maps))
@@ -81,7 +90,7 @@ def _rows_columns(planes: Floats) -> tuple[int, int]:
     return planes.shape[-2], planes.shape[-1]
 
 
-def _tone_curves(maps: ToneCurves, strength: float, dtype: np.dtype[Any]) -> Arranged:
+def _tone_curves(maps: ToneCurves, dtype: np.dtype[Any]) -> Arranged:
     gain = maps.table
     if gain.shape[1] == 1:
         gain = np.repeat(gain, 2, axis=1)
@@ -92,7 +101,7 @@ def _tone_curves(maps: ToneCurves, strength: float, dtype: np.dtype[Any]) -> Arr
         low = np.minimum(place.astype(np.int32), entries - 2)
         part = place - low
         values = gain[:, low] + part * (gain[:, low + 1] - gain[:, low])
-        table = np.ascontiguousarray(colour * values ** np.float32(strength))
+        table = (colour + np.float32(TONE_OFFSET)) * values
     else:
         table = np.stack([gain, np.diff(gain, axis=1, append=gain[:, -1:])], axis=2)
     return Arranged(
@@ -101,7 +110,7 @@ def _tone_curves(maps: ToneCurves, strength: float, dtype: np.dtype[Any]) -> Arr
         _padded(maps.residual.transpose(1, 2, 0)),
         _rows_columns(maps.residual),
         table=np.ascontiguousarray(table, np.float32),
-        ceiling=tuple(float(value) for value in maps.ceiling),
+        ceiling=tuple(min(float(value), 1.0) for value in maps.ceiling),
     )
 
 

@@ -71,7 +71,7 @@ static void render_tile(const Job *job, int first, int last, int x0, int n, floa
         ready = 1;
         const float across = job->row_part ? job->row_part[y] : 0.0f;
         if (job->kind == KIND_TONE && job->depth == DEPTH_U8 && job->channels == 3 &&
-            state == WEIGHT_FULL && job->strength == 1.0f) {
+            state == WEIGHT_FULL) {
             tone_row8(job, pixels, n, across, scratch, row, to);
             continue;
         }

@@ -1,16 +1,18 @@
-/* ToneCurves. map: (map rows, map columns, 3) residual. table: for 8 bits (3, 256), the colour
- * times its gain^t; otherwise (3, count, 2), the gain at each entry and the step to the next. */
+/* ToneCurves, the strength already in table and map. map: (map rows, map columns, 3) residual.
+ * table: for 8 bits (3, 256), the colour and TONE_OFFSET times its gain; otherwise (3, count, 2),
+ * the gain at each entry and the step to the next. The ceiling is at most 1. */
 #ifndef MASKUPE_TONE_H
 #define MASKUPE_TONE_H
 
 #include <math.h>
 
 #include "pixels.h"
-#include "power.h"
 #include "smooth.h"
 
 /* base and step of the residual, then the ceiling, all r, g, b interleaved. */
 #define TONE_SCRATCH (3 * COLOURS)
+/* maskupe.maps.TONE_OFFSET */
+#define TONE_OFFSET (1.0f / 512.0f)
 
 STAGE void tone_tile(const Job *job, int map_low, int map_high, int x0, int n, float *scratch) {
     const int64_t row = 3 * (int64_t)job->map_columns;
@@ -19,7 +21,7 @@ STAGE void tone_tile(const Job *job, int map_low, int map_high, int x0, int n, f
     for (int i = 0; i < COLOURS; i++) scratch[2 * COLOURS + i] = job->ceiling[i % 3];
 }
 
-/* I * G^t of 8-bit pixels but for the residual: one look-up per value. */
+/* (I + o) * G of 8-bit pixels but for the residual: one look-up per value. */
 STAGE void tone_look_up8(const Job *job, const uint8_t *p, int n, float *restrict to) {
     const float *red = job->table, *green = red + 256, *blue = green + 256;
     const int step = job->channels, colour = step >= 3;
@@ -53,42 +55,31 @@ STAGE void tone_look_up(const Job *job, const float *unit, int n, float *restric
     for (int i = 0; i < 3 * n; i++) gain[i] = pairs[2 * i] + part[i] * pairs[2 * i + 1];
 }
 
-/* min(I G, max(I, ceiling)) - I, from I G or G. */
+/* min((I + o) G - o, max(I, ceiling)) - I, from (I + o) G. */
 INLINE float tone_change(float lifted, float unit, float ceiling) {
-    return at_most(lifted, at_least(unit, ceiling)) - unit;
+    return at_most(at_least(lifted - TONE_OFFSET, 0.0f), at_least(unit, ceiling)) - unit;
 }
 
 STAGE void tone_row(const Job *job, const void *pixels, int n, float across, const float *scratch,
                     Row *row) {
     const float *base = scratch, *step = scratch + COLOURS, *ceiling = scratch + 2 * COLOURS;
-    const float t = job->strength;
     float *restrict value = row->change;
     const float *unit = row->unit;
     const int end = 3 * round_up(n);
     if (job->depth == DEPTH_U8) {
         tone_look_up8(job, pixels, n, value);
         for (int i = 3 * n; i < end; i++) value[i] = 0.0f;
-        if (t == 1.0f)
-            for (int i = 0; i < end; i++)
-                value[i] = tone_change(value[i] * (base[i] + across * step[i]), unit[i], ceiling[i]);
-        else
-            for (int i = 0; i < end; i++)
-                value[i] = tone_change(value[i] * power(base[i] + across * step[i], t), unit[i],
-                                       ceiling[i]);
+        for (int i = 0; i < end; i++)
+            value[i] = tone_change(value[i] * (base[i] + across * step[i]), unit[i], ceiling[i]);
         return;
     }
     tone_look_up(job, unit, round_up(n), value);
-    if (t == 1.0f)
-        for (int i = 0; i < end; i++)
-            value[i] = tone_change(value[i] * unit[i] * (base[i] + across * step[i]), unit[i],
-                                   ceiling[i]);
-    else
-        for (int i = 0; i < end; i++)
-            value[i] = tone_change(unit[i] * power(value[i] * (base[i] + across * step[i]), t),
-                                   unit[i], ceiling[i]);
+    for (int i = 0; i < end; i++)
+        value[i] = tone_change(value[i] * (unit[i] + TONE_OFFSET) * (base[i] + across * step[i]),
+                               unit[i], ceiling[i]);
 }
 
-/* The commonest case in one step: 8-bit RGB at full weight and strength. Nothing is left of the
+/* The commonest case in one step: 8-bit RGB at full weight. Nothing is left of the
  * input but the cap, so it needs neither the conversion to floats nor the blend. */
 STAGE void tone_row8(const Job *job, const uint8_t *pixels, int n, float across,
                      const float *scratch, Row *row, uint8_t *out) {
@@ -98,7 +89,7 @@ STAGE void tone_row8(const Job *job, const uint8_t *pixels, int n, float across,
     tone_look_up8(job, pixels, n, row->change);
     for (int i = 0; i < 3 * n; i++) {
         float cap = at_least((float)pixels[i], 255.0f * ceiling[i]);
-        float lifted = 255.0f * value[i] * (base[i] + across * step[i]);
+        float lifted = 255.0f * (value[i] * (base[i] + across * step[i]) - TONE_OFFSET);
         to[i] = encode_uint8_t(at_most(lifted, cap));
     }
     finish_row(job, pixels, n, row, out);
