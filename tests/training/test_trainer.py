@@ -158,6 +158,7 @@ def test_a_checkpoint_cannot_carry_code(tmp_path: Path) -> None:
         checkpoint.read(path)
 
 
+@pytest.mark.slow
 def test_the_export_has_the_average_weights_and_says_what_it_is(
     finished: Path, data_root: Path, tmp_path: Path
 ) -> None:

@@ -35,7 +35,7 @@ from maskupe_training.data.open import open_source
 from maskupe_training.data.samples import SampleSet
 from maskupe_training.masks.sampler import MaskSampler
 from maskupe_training.objective import Objective
-from maskupe_training.recipe import OptimizerRecipe, Recipe
+from maskupe_training.recipe import OptimizerRecipe, Recipe, from_tables
 from maskupe_training.telemetry import Telemetry
 from maskupe_training.validation import Validator
 
@@ -257,7 +257,8 @@ def _batches(
 
 def _check_same(recipe: Recipe, stored: str, path: Path) -> None:
     """A resumed run must go on with its own recipe; only its length and texts may differ."""
-    ours, theirs = recipe.to_dict(), json.loads(stored)
+    # Through the recipe and back: keys that are newer than the checkpoint take their defaults.
+    ours, theirs = recipe.to_dict(), from_tables(json.loads(stored), str(path)).to_dict()
     for tables in (ours, theirs):
         for text in ("about", "cuts"):
             tables.pop(text)
