@@ -14,10 +14,9 @@ import hmac
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
 from .connection import Connection, read_connection
 from .failures import (
@@ -30,6 +29,7 @@ from .failures import (
     RefusedError,
 )
 from .messages import check_sizes, parse
+from .request import EnhanceRequest, Progress
 from .wire import MAX_HEADER, PROTOCOL, PlaneSpec, WireError, new_id, pack
 from .zmtp import Bands, Buffer, Channel, frame_size
 
@@ -43,6 +43,7 @@ BUNDLED = (
     "failures.py",
     "kinds.py",
     "messages.py",
+    "request.py",
     "starter.py",
     "wire.py",
     "zmtp.py",
@@ -55,73 +56,7 @@ SILENCE = 10.0
 _MAX_GROWTH = 32
 
 
-class Progress(NamedTuple):
-    """How far a job is.
-
-    Attributes:
-        stage: ``"sending"``, ``"queued"``, ``"running"``, in this order.
-        fraction: of the running stage, 0…1.
-        position: how many jobs are ahead while queued.
-    """
-
-    stage: str
-    fraction: float
-    position: int
-
-
 ProgressCall = Callable[[Progress], None]
-
-
-@dataclass(frozen=True)
-class EnhanceRequest:
-    """One job; ``docs/protocol.md`` explains the fields of ``enhance``.
-
-    Attributes:
-        image: the region's plane, (h, w, c).
-        layer: (height, width) of the whole layer.
-        origin: (row, column) of the region in the layer.
-        selection: the selection's plane, (h, w), or None for everything.
-        context: the plane of the whole layer, scaled down, (ch, cw, c), or None where the region
-            is the whole layer.
-        model: a model's name.
-        strength: 0…2, 1 is the model's proposal.
-        width: of the transition in pixels, or ``"auto"``.
-        side: ``"outside"``, ``"inside"`` or ``"centred"``.
-        outputs: what to answer with: ``"image"``, ``"weight"``, ``"illumination"``, ``"areas"``.
-        replaces: id of an older job of the same client that is not wanted any more.
-        id: identifies the job; keep it when repeating a request.
-    """
-
-    image: PlaneSpec
-    layer: tuple[int, int]
-    origin: tuple[int, int] = (0, 0)
-    selection: PlaneSpec | None = None
-    context: PlaneSpec | None = None
-    model: str = "default"
-    strength: float = 1.0
-    width: float | str = "auto"
-    side: str = "outside"
-    outputs: Sequence[str] = ("image",)
-    replaces: str | None = None
-    id: str = field(default_factory=new_id)
-
-    def header(self) -> dict[str, Any]:
-        """The request's header."""
-        return {
-            "type": "enhance",
-            "id": self.id,
-            "model": self.model,
-            "strength": self.strength,
-            "width": self.width,
-            "side": self.side,
-            "layer": list(self.layer),
-            "origin": list(self.origin),
-            "image": self.image.as_map(),
-            "selection": self.selection.as_map() if self.selection else None,
-            "context": self.context.as_map() if self.context else None,
-            "outputs": list(self.outputs),
-            "replaces": self.replaces,
-        }
 
 
 class Client:
@@ -348,6 +283,21 @@ class Client:
         return self._channel
 
     def _reconnect(self) -> None:
+        deadline = time.monotonic() + self._timeout
+        while True:
+            try:
+                self._connect_once()
+                return
+            except ConnectionLostError:
+                # A daemon that ends may still let clients in; a moment later it is gone.
+                if time.monotonic() > deadline:
+                    raise RefusedError(
+                        "What listens in the daemon's place closes every connection.",
+                        "Restart the daemon.",
+                    ) from None
+                time.sleep(0.05)
+
+    def _connect_once(self) -> None:
         self.close()
         connection = read_connection(self._directory)
         try:

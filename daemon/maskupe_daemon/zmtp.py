@@ -65,17 +65,13 @@ class Channel:
 
         Raises:
             OSError: if nothing listens there.
+            ConnectionLostError: if the peer closes the connection, as one that is ending does.
             RefusedError: if the peer turns the client away or is not a ROUTER.
             NotAnsweringError: if the handshake takes longer than ``timeout`` seconds.
         """
         channel = cls(_open(endpoint, timeout), timeout)
         try:
             channel._shake_hands(token)
-        except ConnectionLostError:
-            channel.close()
-            raise RefusedError(
-                "What listens in the daemon's place closed the connection.", "Restart the daemon."
-            ) from None
         except BaseException:
             channel.close()
             raise

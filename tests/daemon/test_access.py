@@ -1,5 +1,6 @@
 """Who gets in, by every door: the owner's socket, the token on loopback, keys from afar."""
 
+import contextlib
 import json
 import os
 import socket
@@ -154,6 +155,37 @@ def test_every_failure_to_connect_has_its_own_sentence(start, home):
     (home / "connection.json").chmod(0o666)
     failing(RefusedError)
     assert len(sentences) == 8
+
+
+def test_something_that_closes_every_connection_is_told_apart(home):
+    """And a daemon in its last moments, which does so once, counts as not running."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(home / "daemon.sock"))
+        listener.listen()
+        Connection(f"ipc://{home}/daemon.sock", "NULL", "", "s" * 64, "server", 1, "1").write(home)
+
+        def close_all():
+            with contextlib.suppress(OSError):
+                while True:
+                    listener.accept()[0].close()
+
+        threading.Thread(target=close_all, daemon=True).start()
+        with pytest.raises(RefusedError, match="closes every connection"):
+            Client.connect(0.5)
+        listener.shutdown(socket.SHUT_RDWR)
+    (home / "daemon.sock").unlink()
+    with socket.socket(socket.AF_UNIX) as dying:
+        dying.bind(str(home / "daemon.sock"))
+        dying.listen()
+
+        def die():
+            last, _ = dying.accept()
+            dying.close()
+            last.close()
+
+        threading.Thread(target=die).start()
+        with pytest.raises(NotRunningError):
+            Client.connect(20)
 
 
 def test_an_impostor_is_noticed(home):

@@ -1,0 +1,73 @@
+"""The files that go into GIMP: nothing but the standard library and pure-Python msgpack."""
+
+import ast
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import maskupe_daemon
+import msgpack
+import numpy as np
+from maskupe_daemon.client import BUNDLED
+
+from tests.daemon.running import expected, region, request_for
+
+FOLDER = Path(maskupe_daemon.__file__).parent
+MSGPACK = ("__init__.py", "exceptions.py", "ext.py", "fallback.py")
+
+USE = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import msgpack
+from maskupe_daemon.starter import ensure_running
+from maskupe_daemon.client import Client, EnhanceRequest, PlaneSpec
+assert msgpack.Packer.__module__ == "msgpack.fallback"
+assert not {"numpy", "zmq"} & set(sys.modules)
+image = bytes.fromhex(sys.argv[2])
+with Client.connect(20, name="bundle") as client:
+    request = EnhanceRequest(PlaneSpec((6, 7, 3), "u8"), (6, 7))
+    print(client.enhance(request, [image])[1]["image"].hex())
+"""
+
+
+def test_bundled_files_import_only_each_other_and_the_standard_library():
+    for name in BUNDLED:
+        for node in ast.walk(ast.parse((FOLDER / name).read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                modules = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                modules = [node.module]
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 1
+                assert f"{node.module}.py" in BUNDLED, f"{name} needs {node.module}.py"
+                continue
+            else:
+                continue
+            for module in modules:
+                top = module.split(".")[0]
+                assert top in sys.stdlib_module_names or top == "msgpack", f"{name}: {module}"
+
+
+def test_the_bundle_works_without_any_installed_package(daemon, tmp_path):
+    for package, source, names in (
+        ("maskupe_daemon", FOLDER, BUNDLED),
+        ("msgpack", Path(msgpack.__file__).parent, MSGPACK),
+    ):
+        (tmp_path / package).mkdir()
+        for name in names:
+            shutil.copy(source / name, tmp_path / package)
+    image, _ = region(np.random.default_rng(0), (6, 7, 3))
+    # -I and -S: neither our environment nor any site-packages.
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", USE, str(tmp_path), image.tobytes().hex()],
+        env={**os.environ, "MASKUPE_STATE_DIR": str(daemon.home)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    result = np.frombuffer(bytes.fromhex(done.stdout.strip()), np.uint8).reshape(image.shape)
+    request, _ = request_for(image)
+    difference = result.astype(int) - expected(image, None, request)
+    assert np.abs(difference).max() <= 1
