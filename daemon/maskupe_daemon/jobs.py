@@ -15,10 +15,17 @@ _IDENTITY_FIELDS = ("model", "strength", "width", "side", "layer", "origin", "ou
 
 
 class Route(NamedTuple):
-    """Where an answer goes: the listening socket's number and the client's routing id."""
+    """Where an answer goes.
+
+    Attributes:
+        listener: number of the listening socket.
+        identity: the client's routing id there.
+        descriptor: of the connection's file in this process, -1 if unknown.
+    """
 
     listener: int
     identity: bytes
+    descriptor: int = -1
 
 
 @dataclass(eq=False)

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import os
+import socket
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import zmq
@@ -10,6 +16,23 @@ import zmq
 from maskupe_daemon.jobs import Route
 from maskupe_daemon.transport import Listener
 from maskupe_daemon.wire import WireError, pack
+
+log = logging.getLogger("maskupe_daemon.outbox")
+
+#: A client that has not taken a result after this many seconds, and the time that the slowest
+#: line (bytes a second) would need for it, is disconnected.
+PATIENCE = 60.0
+SLOWEST = 1e6
+
+
+@dataclass(frozen=True)
+class _Unread:
+    """A plane that its client has not taken yet; ``deadline`` by the monotonic clock."""
+
+    route: Route
+    nbytes: int
+    tracker: zmq.MessageTracker
+    deadline: float
 
 
 class GoneError(Exception):
@@ -19,13 +42,14 @@ class GoneError(Exception):
 class Outbox:
     """Sends answers and counts the bytes that each client has not taken yet.
 
-    libzmq keeps an unsent plane until the client reads it or is disconnected; heartbeats see to
-    the latter. Until then its bytes count, so that a slow reader cannot pile up results.
+    libzmq keeps an unsent plane until the client reads it or is disconnected. Until then its bytes
+    count, so that a slow reader cannot pile up results. One that takes nothing at all is
+    disconnected here: libzmq's heartbeats cannot see it, since they queue behind the plane.
     """
 
     def __init__(self, listeners: Sequence[Listener]) -> None:
         self._listeners = listeners
-        self._pending: list[tuple[Route, int, zmq.MessageTracker]] = []
+        self._pending: list[_Unread] = []
 
     def send(self, route: Route, header: dict[str, Any], planes: Sequence[Any] = ()) -> None:
         """Sends one message at once.
@@ -33,7 +57,7 @@ class Outbox:
         Raises:
             GoneError: if the client is gone, or does not read what it was sent before.
         """
-        socket = self._listeners[route.listener].socket
+        router = self._listeners[route.listener].socket
         try:
             data = pack(header)
         except WireError:
@@ -47,22 +71,42 @@ class Outbox:
             )
             planes = ()
         try:
-            socket.send(route.identity, zmq.SNDMORE | zmq.NOBLOCK)
+            router.send(route.identity, zmq.SNDMORE | zmq.NOBLOCK)
         except zmq.ZMQError as error:
             if error.errno in (zmq.EAGAIN, zmq.EHOSTUNREACH):
                 raise GoneError from error
             raise
         # The route decided whether the message can go; its other frames follow without fail.
-        socket.send(data, zmq.SNDMORE if planes else 0)
+        router.send(data, zmq.SNDMORE if planes else 0)
         for number, plane in enumerate(planes, 1):
             flags = zmq.SNDMORE if number < len(planes) else 0
-            tracker = socket.send(plane, flags, copy=False, track=True)
-            self._pending.append((route, plane.nbytes, tracker))
+            tracker = router.send(plane, flags, copy=False, track=True)
+            deadline = time.monotonic() + PATIENCE + plane.nbytes / SLOWEST
+            self._pending.append(_Unread(route, plane.nbytes, tracker, deadline))
 
     def tidy(self) -> None:
-        """Forgets what has been taken."""
-        self._pending = [entry for entry in self._pending if not entry[2].done]
+        """Forgets what has been taken, and disconnects those who let their time pass."""
+        self._pending = [unread for unread in self._pending if not unread.tracker.done]
+        now = time.monotonic()
+        for route in {unread.route for unread in self._pending if now > unread.deadline}:
+            log.warning("a client does not take its result; its connection is closed")
+            _disconnect(route.descriptor)
+            self._pending = [
+                replace(unread, deadline=now + PATIENCE) if unread.route == route else unread
+                for unread in self._pending
+            ]
 
     def waiting_bytes(self, route: Route | None = None) -> int:
         """Bytes of planes not taken yet, by one client or by all."""
-        return sum(n for owner, n, _ in self._pending if route is None or owner == route)
+        return sum(u.nbytes for u in self._pending if route is None or u.route == route)
+
+
+def _disconnect(descriptor: int) -> None:
+    """Shuts a connection of libzmq's down, which has no call for that; it then tidies up itself.
+
+    The caller knows that libzmq still has bytes for it, so the descriptor is still its own.
+    """
+    if descriptor < 0:
+        return
+    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as connection:
+        connection.shutdown(socket.SHUT_RDWR)

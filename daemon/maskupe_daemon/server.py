@@ -185,7 +185,7 @@ class Server:
                 identity, *frames = listener.socket.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 return
-            route = Route(number, identity.bytes)
+            route = Route(number, identity.bytes, _descriptor(frames))
             try:
                 self._handle(route, frames)
             except WireError as error:
@@ -268,3 +268,11 @@ class Server:
             }
         self.stop()
         return {"type": "ok", "found": True}
+
+
+def _descriptor(frames: list[zmq.Frame]) -> int:
+    """The file descriptor of the connection a message came by, as libzmq notes it; -1 if not."""
+    try:
+        return int(frames[0].get("__fd"))
+    except (IndexError, ValueError, TypeError, zmq.ZMQError):
+        return -1

@@ -19,7 +19,7 @@ from contextlib import ExitStack
 from unittest.mock import patch
 
 import numpy as np
-from maskupe_daemon import cli, lifecycle, memory, transport
+from maskupe_daemon import cli, lifecycle, memory, outbox, transport
 
 from maskupe.areas import make_areas
 from maskupe.enhancer import RegionResult, illumination
@@ -114,6 +114,8 @@ def main():
             beat = int(os.environ["MASKUPE_TEST_HEARTBEAT"])
             stack.enter_context(patch.object(transport, "HEARTBEAT", beat))
             stack.enter_context(patch.object(transport, "HEARTBEAT_TIMEOUT", 2 * beat))
+            stack.enter_context(patch.object(outbox, "PATIENCE", 2 * beat))
+            stack.enter_context(patch.object(outbox, "SLOWEST", 1e8))
         if os.environ.get("MASKUPE_TEST_CLOCK") == "jumps":
             stack.enter_context(patch.object(time, "time", mad_clock))
         return cli.main()

@@ -80,6 +80,7 @@ def test_a_client_that_hangs_is_dropped_in_the_end(start, stage):
             assert hurried.status()["unread_bytes"] > 0
         hurried.await_status(running=0, queued=0, unread_bytes=0, timeout=9)
         assert hurried.status()["served"] == (1 if stage == "receiving" else 0)
+        assert ("does not take its result" in hurried.log) == (stage == "receiving")
         serves(hurried)
     finally:
         process.kill()
