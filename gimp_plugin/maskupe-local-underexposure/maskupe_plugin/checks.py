@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from gi.repository import Gimp
 
-from maskupe_plugin.encoding import is_srgb
-from maskupe_plugin.outputs import ILLUMINATION, THIS_LAYER
+from maskupe_plugin.outputs import THIS_LAYER
 from maskupe_plugin.region import Box
 from maskupe_plugin.words import _
 
@@ -47,11 +46,6 @@ def the_drawable(drawables: list[Gimp.Drawable], output: str) -> Gimp.Drawable:
         raise RefusalError(
             _("From a channel or a layer mask no new layer can be made."),
             _("Set the output to “This layer”."),
-        )
-    if output == ILLUMINATION and not is_srgb(drawable.get_image()):
-        raise RefusalError(
-            _("An illumination layer needs an image in sRGB, and this one has another profile."),
-            _("Choose another output, or convert it: Image > Color Management."),
         )
     return drawable
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gi.repository import Gimp
 
-from maskupe_plugin.encoding import Encoding
+from maskupe_plugin.encoding import Encoding, float_encoding, mask_encoding
 from maskupe_plugin.job import Answer, Job
 from maskupe_plugin.outputs import ILLUMINATION, MASKED_LAYER, THIS_LAYER
 from maskupe_plugin.pixels import Report, write_bands
@@ -73,16 +73,17 @@ def _add_mask(layer: Gimp.Layer, areas: bytes) -> None:
     """A mask that shows where the effect reaches; the transition is in the pixels already."""
     mask = layer.create_mask(Gimp.AddMaskType.WHITE)
     layer.add_mask(mask)
-    encoding = Encoding("Y", False, "u8", False)
-    _fill(mask, encoding, memoryview(areas.translate(_AS_MASK)), lambda _part: None)
+    _fill(mask, mask_encoding(mask), memoryview(areas.translate(_AS_MASK)), lambda _part: None)
 
 
 def _add_illumination(job: Job, illumination: memoryview, report: Report) -> None:
     """A layer by which GIMP divides: the layer below, divided by it, is the result."""
-    gray = job.encoding.colour == "Y'"
+    gray = job.drawable.is_gray()
     kind = Gimp.ImageType.GRAY_IMAGE if gray else Gimp.ImageType.RGB_IMAGE
     layer = _add_layer(job, _("Light of {name}"), kind)
     layer.set_mode(Gimp.LayerMode.DIVIDE)
-    # The daemon divided the encoded values, and so has GIMP to.
-    layer.set_blend_space(Gimp.LayerColorSpace.RGB_NON_LINEAR)
-    _fill(layer, Encoding(job.encoding.colour, False, "f32", False), illumination, report)
+    # The daemon divided the encoded values, and so has GIMP to, with the same curve.
+    spaces = Gimp.LayerColorSpace
+    own_curve = "'" in job.encoding.colour
+    layer.set_blend_space(spaces.RGB_NON_LINEAR if own_curve else spaces.RGB_PERCEPTUAL)
+    _fill(layer, float_encoding(job.drawable), illumination, report)

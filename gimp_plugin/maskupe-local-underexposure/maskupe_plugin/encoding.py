@@ -1,15 +1,18 @@
 """In which form a drawable's pixels travel, chosen so that nothing is lost on the way.
 
-A babl format named without a space means sRGB, and GIMP converts from the image's profile and
-back. At 8 and 16 bits that clips the colours of wider profiles (errors of over 100 levels were
-measured), as float it does not: so only sRGB layers travel as integers.
+A babl format named without a space means sRGB: GIMP would convert from the image's profile and
+back, clipping wide colours and moving others by up to half a percent. So pixels are read and
+written in the image's own space, by the full name that babl gives such a format.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gi.repository import Gimp
+import gi
+
+gi.require_version("Babl", "0.1")
+from gi.repository import Babl, Gimp  # noqa: E402
 
 _BABL = {"u8": "u8", "u16": "u16", "f32": "float"}
 _BYTES = {"u8": 1, "u16": 2, "f32": 4}
@@ -20,53 +23,66 @@ class Encoding:
     """How pixels are read, sent and written.
 
     Attributes:
-        colour: babl's name of the colour channels: ``R'G'B'``, ``Y'``, or ``Y`` for a mask.
+        colour: babl's name of the colour channels: ``R'G'B'`` with the profile's own curve,
+            ``R~G~B~`` with sRGB's, ``Y'`` and ``Y~`` likewise for gray, ``Y`` for a mask.
         alpha: whether an alpha channel travels with them.
         dtype: ``u8``, ``u16`` or ``f32``, as the daemon names them.
-        native: whether this is how GIMP stores the pixels, so that nothing is ever converted.
+        native: whether this is just how GIMP stores the pixels, as integers, so that unchanged
+            ones keep their bits on the way.
+        format: the babl format of the region, in the image's own space.
     """
 
     colour: str
     alpha: bool
     dtype: str
     native: bool
-
-    @property
-    def format(self) -> str:
-        """The babl format of the region."""
-        return f"{self.colour}{'A' if self.alpha else ''} {_BABL[self.dtype]}"
+    format: str
 
     @property
     def channels(self) -> int:
-        """Channels per pixel of the region, alpha included."""
+        """Channels per pixel, alpha included."""
         return (3 if self.colour.startswith("R") else 1) + int(self.alpha)
 
     @property
     def pixel_bytes(self) -> int:
-        """Bytes per pixel of the region."""
+        """Bytes per pixel."""
         return self.channels * _BYTES[self.dtype]
 
-    def context(self) -> Encoding:
-        """How the context travels: colours only, as float, for it is an average."""
-        return Encoding(self.colour, False, "f32", False)
 
-
-def encoding_of(image: Gimp.Image, drawable: Gimp.Drawable) -> Encoding:
+def encoding_of(drawable: Gimp.Drawable) -> Encoding:
     """The encoding in which this drawable's pixels travel."""
+    stored = Babl.format_get_encoding(drawable.get_format())
+    model, depth = stored.rsplit(" ", 1)
     alpha = drawable.has_alpha()
-    if isinstance(drawable, Gimp.Channel):  # layer masks are channels too
-        dtype = _depth(image.get_precision())
-        # A mask's numbers are linear and taken as they are, whatever the image's profile.
-        return Encoding("Y", alpha, dtype, dtype != "f32")
-    colour = "Y'" if drawable.is_gray() else "R'G'B'"
-    dtype = _depth(image.get_precision())
-    exact = dtype != "f32" and not _is_linear(image.get_precision()) and is_srgb(image)
-    return Encoding(colour, alpha, dtype if exact else "f32", exact)
+    colour = _colour(drawable, model)
+    for dtype in ("u8", "u16"):
+        if depth == dtype and model == f"{colour}{'A' if alpha else ''}":
+            return _encoding(drawable, colour, alpha, dtype, True)
+    return _encoding(drawable, colour, alpha, "f32", False)
+
+
+def float_encoding(drawable: Gimp.Drawable) -> Encoding:
+    """The same colours without alpha, as float: for what the daemon computes about the pixels."""
+    return _encoding(drawable, encoding_of(drawable).colour, False, "f32", False)
+
+
+def mask_encoding(mask: Gimp.Drawable) -> Encoding:
+    """Bytes of a mask, 0…255."""
+    return _encoding(mask, "Y", False, "u8", False)
+
+
+def context_format(encoding: Encoding) -> tuple[int, str]:
+    """Channels and babl format of the context: sRGB, for the network to look at."""
+    if encoding.colour.startswith("R"):
+        return 3, "R'G'B' float"
+    return 1, "Y float" if encoding.colour == "Y" else "Y' float"
 
 
 def selection_dtype(image: Gimp.Image) -> str:
     """How the selection travels: as bytes where GIMP holds it so, else as float."""
-    return "u8" if _depth(image.get_precision()) == "u8" else "f32"
+    p = Gimp.Precision
+    as_bytes = image.get_precision() in (p.U8_LINEAR, p.U8_NON_LINEAR, p.U8_PERCEPTUAL)
+    return "u8" if as_bytes else "f32"
 
 
 def selection_format(dtype: str) -> str:
@@ -74,24 +90,22 @@ def selection_format(dtype: str) -> str:
     return f"Y {_BABL[dtype]}"
 
 
-def _depth(precision: Gimp.Precision) -> str:
-    p = Gimp.Precision
-    if precision in (p.U8_LINEAR, p.U8_NON_LINEAR, p.U8_PERCEPTUAL):
-        return "u8"
-    if precision in (p.U16_LINEAR, p.U16_NON_LINEAR, p.U16_PERCEPTUAL):
-        return "u16"
-    return "f32"
+def _colour(drawable: Gimp.Drawable, model: str) -> str:
+    """The name of display-encoded colours, with the curve that GIMP stores them with if it does."""
+    gray = drawable.is_gray() or isinstance(drawable, Gimp.Channel)
+    for stored in ("Y'", "Y~") if gray else ("R'G'B'", "R~G~B~"):
+        if model.startswith(stored):
+            return stored
+    # A mask's numbers are linear and taken as they are.
+    if isinstance(drawable, Gimp.Channel):
+        return "Y"
+    # Linear layers take sRGB's curve: babl computes that one exactly, others only nearly.
+    return "Y~" if gray else "R~G~B~"
 
 
-def _is_linear(precision: Gimp.Precision) -> bool:
-    p = Gimp.Precision
-    return precision in (p.U8_LINEAR, p.U16_LINEAR)
-
-
-def is_srgb(image: Gimp.Image) -> bool:
-    """Whether the image's numbers are sRGB's, so that babl converts nothing."""
-    profile = image.get_color_profile()
-    if profile is None:
-        return True
-    known = Gimp.ColorProfile.new_rgb_srgb(), Gimp.ColorProfile.new_d65_gray_srgb_trc()
-    return any(profile.is_equal(other) for other in known)
+def _encoding(
+    drawable: Gimp.Drawable, colour: str, alpha: bool, dtype: str, native: bool
+) -> Encoding:
+    name = f"{colour}{'A' if alpha else ''} {_BABL[dtype]}"
+    spaced = Babl.get_name(Babl.format_with_space(name, drawable.get_format()))
+    return Encoding(colour, alpha, dtype, native, spaced)

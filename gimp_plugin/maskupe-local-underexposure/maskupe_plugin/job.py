@@ -75,7 +75,7 @@ def plan(image: Gimp.Image, drawables: list[Gimp.Drawable], settings: Settings) 
     else:
         margin = reach(settings.width, settings.side, bounds, min(width, height))
         box = padded(bounds, margin, width, height)
-    return Job(image, drawable, settings, box, bounds is not None, encoding_of(image, drawable))
+    return Job(image, drawable, settings, box, bounds is not None, encoding_of(drawable))
 
 
 def send(
@@ -100,8 +100,8 @@ def send(
         selection = PlaneSpec((box.height, box.width), dtype)
         planes.append(pixels.read_selection(job.image, box.moved(offset_x, offset_y), dtype))
     if box != job.layer:
-        width, height, data = pixels.read_context(job.drawable, encoding, CONTEXT_EDGE)
-        context = PlaneSpec((height, width, encoding.context().channels), "f32")
+        shape, data = pixels.read_context(job.drawable, encoding, CONTEXT_EDGE)
+        context = PlaneSpec(shape, "f32")
         planes.append(data)
     request = EnhanceRequest(
         image=PlaneSpec((box.height, box.width, encoding.channels), encoding.dtype),

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 from gi.repository import Gegl, Gimp
 
-from maskupe_plugin.encoding import Encoding, selection_format
+from maskupe_plugin.encoding import Encoding, context_format, selection_format
 from maskupe_plugin.region import Box, context_size
 
 _BAND = 256
@@ -48,13 +48,14 @@ def read_selection(image: Gimp.Image, box: Box, dtype: str) -> bytes:
 
 def read_context(
     drawable: Gimp.Drawable, encoding: Encoding, long_edge: int
-) -> tuple[int, int, bytes]:
-    """The whole drawable scaled down: its width, its height and its pixels."""
+) -> tuple[tuple[int, int, int], bytes]:
+    """The whole drawable scaled down: height, width and channels, and the pixels as float."""
     width, height, scale = context_size(drawable.get_width(), drawable.get_height(), long_edge)
     # With a scale the rectangle is counted in scaled pixels.
     box = Gegl.Rectangle.new(0, 0, width, height)
-    data = drawable.get_buffer().get(box, scale, encoding.context().format, Gegl.AbyssPolicy.CLAMP)
-    return width, height, data
+    channels, babl = context_format(encoding)
+    data = drawable.get_buffer().get(box, scale, babl, Gegl.AbyssPolicy.CLAMP)
+    return (height, width, channels), data
 
 
 def write_bands(

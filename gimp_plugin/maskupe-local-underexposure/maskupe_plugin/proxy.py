@@ -93,6 +93,5 @@ def read_proxy(job: Job, view: Box) -> Proxy:
         selection = mask.get(place, scale, "Y u8", Gegl.AbyssPolicy.NONE)
     context = None
     if box != layer:
-        width, height, data = pixels.read_context(job.drawable, job.encoding, CONTEXT_EDGE)
-        context = ((height, width, job.encoding.context().channels), data)
+        context = pixels.read_context(job.drawable, job.encoding, CONTEXT_EDGE)
     return Proxy(view, scale, box, (layer.height, layer.width), before, selection, context)

@@ -89,18 +89,17 @@ def replace_region(
         shadow = drawable.get_shadow_buffer()
         if touched is None and merged == box:
             write_bands(shadow, box, encoding, pixels, report)
-            drawable.merge_shadow(True)
         else:
             _copy(drawable.get_buffer(), shadow, merged)
             if touched is None:
                 write_bands(shadow, box, encoding, pixels, report)
             else:
                 write_touched(shadow, box, encoding, pixels, touched, report)
-            drawable.merge_shadow(True)
-            if _all_writable(image, drawable):
-                # Merging rounds floats once more, even those that were merely copied. The undo
-                # step is made: now the shadow's exact bits can go straight into the layer.
-                _copy(shadow, drawable.get_buffer(), merged)
+        drawable.merge_shadow(True)
+        if not _merges_exactly(image, encoding) and _all_writable(image, drawable):
+            # Merging went through linear light, which moved even pixels that were merely copied.
+            # The undo step is made: now the shadow's bits can go straight into the layer.
+            _copy(shadow, drawable.get_buffer(), merged)
     drawable.update(box.x, box.y, box.width, box.height)
     Gimp.displays_flush()
 
@@ -110,6 +109,11 @@ def _copy(source: Gegl.Buffer, target: Gegl.Buffer, box: Box) -> None:
     place = rectangle(box)
     source.copy(place, Gegl.AbyssPolicy.NONE, target, place)
     target.flush()
+
+
+def _merges_exactly(image: Gimp.Image, encoding: Encoding) -> bool:
+    """Whether GIMP's merging gives back every bit: integers with sRGB's curve, as measured."""
+    return encoding.native and image.get_color_profile() is None
 
 
 def _all_writable(image: Gimp.Image, drawable: Gimp.Drawable) -> bool:
