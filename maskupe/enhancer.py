@@ -86,7 +86,7 @@ class Enhancer:
         Args:
             model: a name of ``maskupe models``, or the path of a weight file.
             device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-            threads: how many threads the full-size stage may use; all cores if None.
+            threads: how many threads a job may use; all cores if None.
 
         Raises:
             UnknownModelError: for a name that is not in the registry.
@@ -94,7 +94,7 @@ class Enhancer:
         """
         from maskupe.inference import load_predictor
 
-        return cls(load_predictor(model, device=device), threads=threads)
+        return cls(load_predictor(model, device=device, threads=threads), threads=threads)
 
     @property
     def name(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib.util import find_spec
 from typing import Any
 
 from maskupe import registry, weightfile
@@ -12,7 +13,7 @@ from maskupe.errors import WeightsError
 
 def show_models(as_json: bool) -> None:
     """Prints the models to stdout, as a table for people or as JSON for programs."""
-    entries = [describe(name) for name in registry.MODELS]
+    entries = [describe(name, count=as_json) for name in registry.MODELS]
     if as_json:
         sys.stdout.write(json.dumps(entries, indent=1, ensure_ascii=False) + "\n")
         return
@@ -29,14 +30,15 @@ def show_models(as_json: bool) -> None:
     Console().print(table)
 
 
-def describe(name: str) -> dict[str, Any]:
+def describe(name: str, count: bool = True) -> dict[str, Any]:
     """One model as JSON-ready values; what its weight file says wins over the registry.
 
     Returns:
         ``name``, ``default``, ``installed``, ``network``, ``conditioning``,
         ``learned_transition``, ``licence``, ``description``, ``training_data`` and ``metrics``
-        (the last two as the weight file has them; empty where none is installed). A weight file
-        that cannot be read adds ``problem``.
+        (these two as the weight file has them; empty where none is installed), ``parameters`` and
+        ``multiply_adds`` of one prediction (from the weight file, or counted where PyTorch is
+        installed, else None). A weight file that cannot be read adds ``problem``.
     """
     config = registry.MODELS[name]
     path = registry.weights_path(config)
@@ -51,18 +53,35 @@ def describe(name: str) -> dict[str, Any]:
         "description": config.description,
         "training_data": "",
         "metrics": {},
+        "parameters": None,
+        "multiply_adds": None,
     }
     if path is None:
-        return entry
+        return entry | _count(config) if count else entry
     try:
         header = weightfile.read_header(path)
         entry["training_data"] = header.metadata.get("training_data", "")
         entry["licence"] = header.metadata.get("licence") or config.licence
         entry["metrics"] = header.json("metrics") or {}
+        for size in ("parameters", "multiply_adds"):
+            entry[size] = header.json(size) if size in header.metadata else None
+        if count and entry["parameters"] is None:
+            entry |= _count(config)
     except WeightsError as error:
         entry["installed"] = False
         entry["problem"] = str(error)
     return entry
+
+
+def _count(config: registry.ModelConfig) -> dict[str, int]:
+    """Counts what a model that is not installed would have; nothing where there is no PyTorch."""
+    if find_spec("torch") is None:
+        return {}
+    from maskupe.networks.build import build
+    from maskupe.networks.complexity import complexity
+
+    found = complexity(build(config))
+    return {"parameters": found.parameters, "multiply_adds": found.multiply_adds}
 
 
 def _short(metrics: Any) -> str:

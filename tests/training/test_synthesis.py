@@ -1,0 +1,88 @@
+"""Synthesised underexposure: the camera's response, the light that is taken away, the bracket."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from maskupe_training.data.synthesis import (
+    Response,
+    SynthesisRecipe,
+    bracket,
+    draw_response,
+    underexpose,
+)
+
+from maskupe.errors import InputError
+
+LEVELS = np.arange(256, dtype=np.uint8)
+
+
+@given(st.floats(0.5, 2.5), st.floats(0.005, 2.0))
+def test_a_response_is_undone_by_its_inverse(exponent: float, shoulder: float) -> None:
+    response = Response(exponent, 1.0 + shoulder)
+    light = response.light(LEVELS)
+    assert light[0] == 0
+    assert light[-1] == pytest.approx(1.0, abs=1e-5)
+    assert (np.diff(light) > 0).all()
+    assert np.abs(response.encode(light).astype(int) - LEVELS).max() <= 1
+
+
+def test_the_response_is_the_formula() -> None:
+    response = Response(1.2, 1.1)
+    light = np.array([0.02, 0.1, 0.5, 1.0], np.float32)
+    golden = (1.1 * light / (light + 0.1)) ** (1 / 1.2)
+    assert response.encode(light).tolist() == np.rint(golden * 255).astype(int).tolist()
+    assert float(response.encode(np.float32(response.middle_gray))) == pytest.approx(127.5, abs=0.6)
+
+
+def test_a_bracket_holds_the_photograph_itself_and_gets_brighter() -> None:
+    photo = np.stack([LEVELS] * 3, axis=-1)[None]
+    frames = bracket(photo, [-2.0, 0.0, 1.0], Response(1.2, 1.1))
+    assert frames[1] is photo
+    means = [float(frame.mean()) for frame in frames]
+    assert means == sorted(means)
+    twice = Response(1.2, 1.1)
+    assert np.array_equal(frames[2], twice.encode(twice.light(photo) * 2))
+
+
+def test_without_noise_and_cast_a_known_exposure_is_exact() -> None:
+    recipe = SynthesisRecipe(
+        exposure=(-2.0, -2.0),
+        local=0.0,
+        read_noise=(0.0, 0.0),
+        full_well=(1e12, 1e12),
+        colour_cast=0.0,
+    )
+    response = Response(1.1, 1.05)
+    photo = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    dark = underexpose(np.random.default_rng(1), photo, recipe, response)
+    expected = response.encode(response.light(photo) / 4)
+    assert np.abs(dark.astype(int) - expected.astype(int)).max() <= 1
+
+
+def test_published_pictures_are_underexposed_less() -> None:
+    recipe = SynthesisRecipe(exposure=(-5.0, -4.0), published_exposure=(-0.5, 0.0), local=0.0)
+    photo = np.full((40, 40, 3), 140, np.uint8)
+    response = draw_response(np.random.default_rng(2), recipe)
+    dark = underexpose(np.random.default_rng(3), photo, recipe, response)
+    mild = underexpose(np.random.default_rng(3), photo, recipe, response, published=True)
+    assert dark.mean() < 60 < 110 < mild.mean()
+
+
+def test_noise_is_stronger_with_less_light() -> None:
+    photo = np.full((200, 200, 3), 128, np.uint8)
+    response = Response(1.2, 1.1)
+
+    def relative_noise(exposure: float) -> float:
+        recipe = SynthesisRecipe(exposure=(exposure, exposure), local=0.0, colour_cast=0.0)
+        light = response.light(underexpose(np.random.default_rng(4), photo, recipe, response))
+        return float(light.std() / light.mean())
+
+    assert relative_noise(-4.0) > 1.5 * relative_noise(-1.0)
+
+
+def test_a_range_the_wrong_way_round_is_refused_in_words() -> None:
+    with pytest.raises(InputError, match=r"synthesis\.shoulder"):
+        SynthesisRecipe(shoulder=(0.2, 0.1))
