@@ -20,6 +20,7 @@ from pathlib import Path
 
 from maskupe_daemon.client import Client, EnhanceRequest, PlaneSpec
 from maskupe_daemon.failures import ClientError, NotRunningError
+from maskupe_daemon.starter import ensure_running
 
 from maskupe import __version__
 from maskupe_gimp import bundle
@@ -101,7 +102,7 @@ def _version(folder: Path) -> Iterator[Finding]:
         what = f"the program that starts the daemon is gone: {' '.join(command)}"
         yield Finding(False, what, f"{_INSTALL}.")
         return
-    yield Finding(True, f"it is complete, of version {version}, and starts the daemon by itself")
+    yield Finding(True, f"it is complete and of version {version}")
 
 
 def _search_path(gimprc: Path) -> list[str]:
@@ -166,30 +167,35 @@ def _menu(place: Place) -> Iterator[Finding]:
 
 
 def _daemon() -> Iterator[Finding]:
+    """The daemon, started as GIMP would start it, and stopped again if it was not running."""
     try:
         client = Client.connect(name="doctor")
+        started = False
     except NotRunningError:
-        command = " ".join(bundle.daemon_command())
-        yield Finding(
-            False,
-            "the daemon is not running (GIMP would start it)",
-            f"To check further, start it with maskupe-daemon, or: {command}",
-        )
-        return
+        try:
+            client = ensure_running(bundle.daemon_command(), name="doctor")
+            started = True
+        except ClientError as error:
+            yield Finding(False, error.message, error.hint)
+            return
     except ClientError as error:
         yield Finding(False, error.message, error.hint)
         return
     with client:
-        version = client.welcome["version"]
-        if version != __version__:
-            what = f"the daemon is of version {version}, this program of {__version__}"
-            yield Finding(False, what, "Run: maskupe-daemon stop, and start it again.")
-            return
-        models = ", ".join(client.welcome["models"])
-        yield Finding(
-            True, f"the daemon {version} answers, with {client.welcome['device']}: {models}"
-        )
-        yield _test_job(client)
+        yield from _speak(client)
+        if started:
+            client.shutdown()
+
+
+def _speak(client: Client) -> Iterator[Finding]:
+    version = client.welcome["version"]
+    if version != __version__:
+        what = f"the daemon is of version {version}, this program of {__version__}"
+        yield Finding(False, what, "Run: maskupe-daemon stop, and start it again.")
+        return
+    models = ", ".join(client.welcome["models"])
+    yield Finding(True, f"the daemon {version} answers, on {client.welcome['device']}: {models}")
+    yield _test_job(client)
 
 
 def _test_job(client: Client) -> Finding:
