@@ -5,7 +5,8 @@ as ``python -m tests.daemon.stand_in run ...`` with the arguments of ``maskupe-d
 
 Environment variables make a machine what a test needs: ``MASKUPE_TEST_TOTAL_BYTES`` and
 ``MASKUPE_TEST_FREE_BYTES`` of memory, ``MASKUPE_TEST_CLOCK=jumps`` for a mad wall clock, and
-``MASKUPE_TEST_HEARTBEAT=SECONDS`` for less patience with silent clients.
+``MASKUPE_TEST_HEARTBEAT`` and ``MASKUPE_TEST_PATIENCE=SECONDS`` for less time until silent
+clients, and those that do not take their result, are dropped.
 
 The models: ``quick``; ``slow-N`` takes N strips of 50 ms; ``gpu`` runs out of memory on every
 device but the CPU; ``hungry`` raises MemoryError; ``broken`` raises; ``damaged`` has no weights.
@@ -114,7 +115,9 @@ def main():
             beat = int(os.environ["MASKUPE_TEST_HEARTBEAT"])
             stack.enter_context(patch.object(transport, "HEARTBEAT", beat))
             stack.enter_context(patch.object(transport, "HEARTBEAT_TIMEOUT", 2 * beat))
-            stack.enter_context(patch.object(outbox, "PATIENCE", 2 * beat))
+        if os.environ.get("MASKUPE_TEST_PATIENCE"):
+            patience = float(os.environ["MASKUPE_TEST_PATIENCE"])
+            stack.enter_context(patch.object(outbox, "PATIENCE", patience))
             stack.enter_context(patch.object(outbox, "SLOWEST", 1e8))
         if os.environ.get("MASKUPE_TEST_CLOCK") == "jumps":
             stack.enter_context(patch.object(time, "time", mad_clock))

@@ -68,10 +68,10 @@ def test_a_header_without_its_planes(daemon):
     context.destroy(linger=0)
 
 
-@pytest.mark.parametrize("stage", ["waiting", "receiving"])
-def test_a_client_that_hangs_is_dropped_in_the_end(start, stage):
-    """It is there but answers no heartbeat; what it was owed is freed, its job ends."""
-    hurried = start(env={"MASKUPE_TEST_HEARTBEAT": "1"})
+@pytest.mark.parametrize(("stage", "limit"), [("waiting", "HEARTBEAT"), ("receiving", "PATIENCE")])
+def test_a_client_that_hangs_is_dropped_in_the_end(start, stage, limit):
+    """It is there but does nothing; what it was owed is freed, its job ends."""
+    hurried = start(env={f"MASKUPE_TEST_{limit}": "1"})
     process = victim(hurried, stage)
     process.send_signal(signal.SIGSTOP)
     try:
