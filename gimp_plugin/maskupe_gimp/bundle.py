@@ -77,6 +77,8 @@ def copy_to(plug_ins: Path) -> Path:
 
 def build(folder: Path) -> None:
     """Writes the self-contained plug-in into a new folder."""
+    from maskupe_gimp import catalogue
+
     ignored = shutil.ignore_patterns("__pycache__", "*.pyc", "*.po", "*.pot", _VENDORED, LAUNCHER)
     shutil.copytree(source(), folder, ignore=ignored)
     vendored = folder / _VENDORED
@@ -84,6 +86,7 @@ def build(folder: Path) -> None:
     for module in client_modules():
         shutil.copyfile(module, vendored / "maskupe_daemon" / module.name)
     _copy_msgpack(vendored / "msgpack")
+    catalogue.write_catalogues(folder)
     launcher = {"command": daemon_command(), "version": __version__, "models": models()}
     (folder / LAUNCHER).write_text(json.dumps(launcher, indent=1) + "\n", "utf-8")
     script = folder / f"{NAME}.py"

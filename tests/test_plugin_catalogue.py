@@ -1,0 +1,54 @@
+"""The plug-in's texts: template and translation are complete, and gettext reads what we compile."""
+
+from __future__ import annotations
+
+import gettext
+import io
+import re
+from pathlib import Path
+
+import pytest
+from maskupe_gimp import bundle, catalogue
+
+# GIMP's own buttons in the dialog, by their mnemonics in English: Help, Reset, Cancel, OK, Save.
+TAKEN = set("hrcos")
+FIELD = re.compile(r"\{[^}]*\}")
+
+
+def test_the_template_holds_every_text() -> None:
+    written = catalogue.template_file().read_text("utf-8")
+    assert written == catalogue.template(), "run: python -m maskupe_gimp.catalogue"
+
+
+def test_there_is_a_translation() -> None:
+    assert "de" in catalogue.translations()
+
+
+@pytest.mark.parametrize("language", catalogue.translations())
+def test_translations_are_complete_and_keep_the_fields(language: str) -> None:
+    entries = catalogue.read(catalogue.translations()[language])
+    assert set(entries) == set(catalogue.texts())
+    for text, translation in entries.items():
+        assert translation, text
+        assert sorted(FIELD.findall(translation)) == sorted(FIELD.findall(text)), text
+
+
+@pytest.mark.parametrize("language", ["", *catalogue.translations()])
+def test_every_mnemonic_of_the_dialog_is_its_own(language: str) -> None:
+    known = catalogue.read(catalogue.translations()[language]) if language else {}
+    shown = [known.get(text, text) for text in catalogue.texts() if "…" not in text]
+    letters = [match[1].lower() for match in (re.search("_(.)", text) for text in shown) if match]
+    assert len(letters) == 10
+    assert len(set(letters)) == len(letters)
+    if not language:
+        assert not set(letters) & TAKEN
+
+
+def test_gettext_reads_the_compiled_catalogue(tmp_path: Path) -> None:
+    entries = catalogue.read(catalogue.translations()["de"])
+    compiled = gettext.GNUTranslations(io.BytesIO(catalogue.compiled(entries)))
+    for text, translation in entries.items():
+        assert compiled.gettext(text) == translation
+    bundle.build(tmp_path / "plug-in")
+    installed = gettext.translation(bundle.NAME, tmp_path / "plug-in" / "locale", ["de"])
+    assert installed.gettext("This layer") == "Diese Ebene"
