@@ -49,12 +49,25 @@ def read_selection(image: Gimp.Image, box: Box, dtype: str) -> bytes:
 def read_context(
     drawable: Gimp.Drawable, encoding: Encoding, long_edge: int
 ) -> tuple[tuple[int, int, int], bytes]:
-    """The whole drawable scaled down: height, width and channels, and the pixels as float."""
-    width, height, scale = context_size(drawable.get_width(), drawable.get_height(), long_edge)
-    # With a scale the rectangle is counted in scaled pixels.
-    box = Gegl.Rectangle.new(0, 0, width, height)
+    """The whole drawable scaled down: height, width and channels, and the pixels as float.
+
+    GEGL averages in linear light, but the command line (and training) averages the encoded
+    numbers. So GEGL only makes it four times as large as wanted, and the rest is done on a
+    buffer that holds encoded numbers and calls them linear.
+    """
+    full_width, full_height = drawable.get_width(), drawable.get_height()
+    width, height, _scale = context_size(full_width, full_height, long_edge)
+    middle_width, middle_height, scale = context_size(full_width, full_height, 4 * long_edge)
     channels, babl = context_format(encoding)
-    data = drawable.get_buffer().get(box, scale, babl, Gegl.AbyssPolicy.CLAMP)
+    linear = "RGB float" if channels == 3 else "Y float"
+    middle = Gegl.Buffer.new(linear, 0, 0, middle_width, middle_height)
+    source = drawable.get_buffer()
+    for band in bands(Box(0, 0, middle_width, middle_height)):
+        # With a scale the rectangle is counted in scaled pixels.
+        data = source.get(rectangle(band), scale, babl, Gegl.AbyssPolicy.CLAMP)
+        middle.set(rectangle(band), linear, data)
+    box = Gegl.Rectangle.new(0, 0, width, height)
+    data = middle.get(box, width / middle_width, linear, Gegl.AbyssPolicy.CLAMP)
     return (height, width, channels), data
 
 
