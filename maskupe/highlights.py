@@ -32,7 +32,7 @@ HIGHLIGHT_QUANTILE = 0.90
 #: Up to this share of that luma a tone is lifted as the model wants; above, the curve bends.
 _KNEE = 0.8
 #: The restriction is complete where the blend weight has fallen by this much below one.
-_FADE = 0.1
+_FADE = 0.03
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _ENTRIES = 256
 # How much a cell of B, A and C tells of what the model does to the band's tones.

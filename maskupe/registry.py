@@ -191,7 +191,7 @@ MODELS: Mapping[str, ModelConfig] = {
 }
 
 #: What ``default`` stands for.
-DEFAULT = "star-dce-mconcat"
+DEFAULT = "lantern"
 
 
 def resolve(name: str) -> ModelConfig:

@@ -117,6 +117,7 @@ def test_stopping_in_the_middle_leaves_no_half_files(folder):
         assert path.stat().st_size > 100
 
 
+@pytest.mark.timeout(300)
 def test_a_ray_cluster_gives_the_same_bytes(folder, monkeypatch):
     # Ray looks for what to send to its workers in the working directory.
     monkeypatch.chdir(folder)

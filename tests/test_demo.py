@@ -10,12 +10,20 @@ import numpy as np
 import psutil
 import pytest
 import tifffile
-from maskupe_daemon import demo
 
 from maskupe.areas import make_areas
 from maskupe.cli import main as maskupe_main
 from maskupe.files import read_photo
+from maskupe_daemon import demo
 from tests import photographs as ph
+
+
+def command_of(process: psutil.Process) -> str:
+    """The command line of a child, or nothing if it has ended and only waits to be reaped."""
+    try:
+        return " ".join(process.cmdline())
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return ""
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +35,7 @@ def nothing_stays(tmp_path, monkeypatch):
     daemons = [
         process
         for process in psutil.Process().children(recursive=True)
-        if "maskupe_daemon" in " ".join(process.cmdline())
+        if "maskupe_daemon" in command_of(process)
     ]
     # Its connection file goes first; Python needs a moment more to end.
     _, alive = psutil.wait_procs(daemons, timeout=15)

@@ -55,7 +55,7 @@ def test_a_bright_sky_in_the_band_is_left_alone() -> None:
 
 def test_dark_surroundings_take_part_in_the_transition() -> None:
     image, mask = backlit()
-    image[:, 128:] = 0.05
+    image[:, 128:] = 0.03
     areas = make_areas(mask, Transition(40.0))
     effect = foresee(lift(8.0), *network_input(image, areas, None, WINDOW))
     weight = band_weight(areas, image, effect, lambda own: own)

@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from maskupe_gimp import bundle
 
 from maskupe import __version__
+from maskupe_gimp import bundle
 
 
 @pytest.fixture(scope="module")

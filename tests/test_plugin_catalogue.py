@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from maskupe_gimp import bundle, catalogue
 
 # GIMP's own buttons in the dialog, by their mnemonics in English: Help, Reset, Cancel, OK, Save.

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from maskupe_gimp import bundle, cli
 from maskupe_gimp.doctor import Finding, examine
 from maskupe_gimp.places import Place

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from maskupe_gimp import bundle
 
 sys.path.insert(0, str(bundle.source()))

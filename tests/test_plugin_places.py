@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from maskupe_gimp.places import find_places
 
 NO_PROGRAMS = {"PATH": ""}

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from maskupe_gimp import bundle
 
 from maskupe import areas
 from maskupe.areas import Transition
 from maskupe.context import CONTEXT_EDGE, shrink
 from maskupe.enhancer import region_of
+from maskupe_gimp import bundle
 
 sys.path.insert(0, str(bundle.source()))
 from maskupe_plugin import region

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import zmq
+
+from maskupe.areas import Transition
 from maskupe_daemon.client import Client, EnhanceRequest, PlaneSpec
 from maskupe_daemon.connection import read_connection
 from maskupe_daemon.failures import ClientError
-
-from maskupe.areas import Transition
 from tests.daemon.stand_in import enhanced
 
 ROOT = Path(__file__).parents[2]

@@ -16,11 +16,11 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+
 from maskupe_daemon.client import Client
 from maskupe_daemon.connection import read_connection
 from maskupe_daemon.failures import AnswerError
 from maskupe_daemon.wire import pack
-
 from tests.daemon.running import ROOT, RunningDaemon, assert_right, region, request_for
 from tests.daemon.test_access import GARBAGE, poke
 

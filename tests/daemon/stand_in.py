@@ -20,11 +20,11 @@ from contextlib import ExitStack
 from unittest.mock import patch
 
 import numpy as np
-from maskupe_daemon import cli, lifecycle, memory, outbox, transport
 
 from maskupe.areas import make_areas
 from maskupe.enhancer import RegionResult, illumination
 from maskupe.errors import UnknownModelError, WeightsError
+from maskupe_daemon import cli, lifecycle, memory, outbox, transport
 
 STRIP = 0.05
 NAMES = ("quick", "slow-4", "slow-20", "slow-200", "gpu", "hungry", "broken", "damaged")

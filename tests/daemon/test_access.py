@@ -10,6 +10,8 @@ import threading
 import numpy as np
 import pytest
 import zmq
+
+from maskupe.errors import InputError
 from maskupe_daemon.cli import main
 from maskupe_daemon.client import Client
 from maskupe_daemon.connection import Connection, read_connection
@@ -22,8 +24,6 @@ from maskupe_daemon.failures import (
 from maskupe_daemon.keys import KeyRing
 from maskupe_daemon.remote import RemoteClient
 from maskupe_daemon.wire import pack
-
-from maskupe.errors import InputError
 from tests.daemon.running import assert_right, region, request_for
 
 # A ZMTP 1.0 DEALER: a length and flags for its empty identity, then two frames. And a ZMTP 2.0 one.

@@ -7,11 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import maskupe_daemon
 import msgpack
 import numpy as np
-from maskupe_daemon.client import BUNDLED
 
+import maskupe_daemon
+from maskupe_daemon.client import BUNDLED
 from tests.daemon.running import expected, region, request_for
 
 FOLDER = Path(maskupe_daemon.__file__).parent

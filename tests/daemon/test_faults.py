@@ -13,12 +13,12 @@ from pathlib import Path
 import msgpack
 import numpy as np
 import pytest
+
 from maskupe_daemon.client import Client
 from maskupe_daemon.connection import read_connection
 from maskupe_daemon.failures import AnswerError, NotAnsweringError
 from maskupe_daemon.messages import parse
 from maskupe_daemon.wire import new_id, pack
-
 from tests.daemon.running import (
     ROOT,
     assert_right,

@@ -4,6 +4,7 @@ from itertools import chain
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from maskupe_daemon.jobs import FairQueue, Job, Route
 from maskupe_daemon.wire import PlaneSpec
 

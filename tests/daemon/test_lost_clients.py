@@ -8,8 +8,8 @@ import time
 import numpy as np
 import pytest
 import zmq
-from maskupe_daemon.wire import pack
 
+from maskupe_daemon.wire import pack
 from tests.daemon.running import ROOT, dealer_to, region, request_for, serves
 
 

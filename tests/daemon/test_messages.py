@@ -6,12 +6,12 @@ import msgpack
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from maskupe import areas, enhancer
 from maskupe_daemon import messages, wire
 from maskupe_daemon.client import EnhanceRequest
 from maskupe_daemon.messages import ERROR_CODES, MESSAGES, check_sizes, parse
 from maskupe_daemon.wire import MAX_HEADER, PlaneSpec, WireError, pack
-
-from maskupe import areas, enhancer
 
 ENHANCE = EnhanceRequest(
     image=PlaneSpec((4, 5, 3), "u8"),

@@ -4,13 +4,13 @@ import shutil
 
 import numpy as np
 import pytest
-from maskupe_daemon.client import EnhanceRequest
-from maskupe_daemon.failures import AnswerError
 
 from maskupe import Enhancer, Transition
 from maskupe.context import CONTEXT_EDGE, shrink
 from maskupe.enhancer import region_of
 from maskupe.registry import DEFAULT
+from maskupe_daemon.client import EnhanceRequest
+from maskupe_daemon.failures import AnswerError
 from tests.daemon.running import RunningDaemon, as_array, region, spec
 from tests.untrained import write_weights
 

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from maskupe_daemon import wire
 from maskupe_daemon.messages import ERROR_CODES, MESSAGES, OUTPUTS, parse
 from maskupe_daemon.wire import PROTOCOL, pack

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from maskupe_daemon import service
 from maskupe_daemon.cli import main
 

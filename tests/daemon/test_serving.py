@@ -5,10 +5,10 @@ import time
 
 import numpy as np
 import pytest
-from maskupe_daemon.client import Bands, EnhanceRequest, PlaneSpec
-from maskupe_daemon.failures import AnswerError
 
 from maskupe.areas import make_areas
+from maskupe_daemon.client import Bands, EnhanceRequest, PlaneSpec
+from maskupe_daemon.failures import AnswerError
 from tests.daemon.running import as_array, assert_right, region, request_for
 
 

@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 import numpy as np
-from maskupe_daemon.client import Bands, Client
 
+from maskupe_daemon.client import Bands, Client
 from tests.daemon.running import region, request_for
 
 SHAPES = {"sending": (2000, 3000, 4), "waiting": (40, 60, 3), "receiving": (2000, 3000, 4)}

@@ -8,9 +8,8 @@ import sys
 from pathlib import Path
 from unittest.mock import patch
 
-from maskupe_daemon import cli
-
 from maskupe import registry
+from maskupe_daemon import cli
 
 
 def main():

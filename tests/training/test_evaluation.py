@@ -8,6 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
+from maskupe.areas import Transition, make_areas
+from maskupe.errors import InputError
+from maskupe.networks.build import build, save
+from maskupe.registry import resolve
 from maskupe_training.ablation import variants
 from maskupe_training.cli import main
 from maskupe_training.data.images import luma, read_rgb, write_rgb
@@ -18,11 +23,6 @@ from maskupe_training.evaluation.lime import lime, refine
 from maskupe_training.evaluation.measure import COLUMNS, interval, measure
 from maskupe_training.evaluation.report import card_metrics
 from maskupe_training.recipe import load
-
-from maskupe.areas import Transition, make_areas
-from maskupe.errors import InputError
-from maskupe.networks.build import build, save
-from maskupe.registry import resolve
 from tests.training.conftest import scene
 
 

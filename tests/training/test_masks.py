@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from maskupe.errors import InputError
 from maskupe_training.data.images import write_rgb
 from maskupe_training.masks import shapes
 from maskupe_training.masks.sampler import KINDS, MaskRecipe, MaskSampler, paper_circle
-
-from maskupe.errors import InputError
 
 IMAGE = np.random.default_rng(0).integers(0, 90, (96, 80, 3), dtype=np.uint8)
 

@@ -8,6 +8,9 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
+from PIL import ImageCms
+
+from maskupe.errors import InputError
 from maskupe_training.data.images import ImageCache, read_rgb, write_rgb
 from maskupe_training.data.manifest import check_manifest, manifest_digest
 from maskupe_training.data.open import SourceRecipe, open_source
@@ -16,9 +19,6 @@ from maskupe_training.prepare.fivek import prepare_fivek, prophoto_to_srgb
 from maskupe_training.prepare.pairs import prepare_pairs
 from maskupe_training.prepare.photos import prepare_photos
 from maskupe_training.prepare.uieb import prepare_uieb
-from PIL import ImageCms
-
-from maskupe.errors import InputError
 from tests.training.conftest import scene
 
 

@@ -3,11 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from maskupe_training.recipe import SHIPPED, command, from_tables, load
 
 from maskupe.errors import InputError
 from maskupe.losses import MaskedLoss
 from maskupe.registry import resolve
+from maskupe_training.recipe import SHIPPED, command, from_tables, load
 
 NAMES = sorted(path.stem for path in SHIPPED.glob("[!_]*.toml"))
 

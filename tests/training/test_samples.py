@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+from maskupe.errors import InputError
 from maskupe_training.data.images import ImageCache, luma, write_rgb
 from maskupe_training.data.open import SourceRecipe, open_source
 from maskupe_training.data.samples import Augmentation, SampleSet, augment
@@ -13,8 +15,6 @@ from maskupe_training.data.sources import BracketSource, PairSource
 from maskupe_training.data.truth import TARGET_LUMA, local_truth
 from maskupe_training.evaluation.cases import DARK_LUMA, draw_cases
 from maskupe_training.masks.sampler import MaskRecipe, MaskSampler
-
-from maskupe.errors import InputError
 
 
 def sample_set(root: Path, seed: int = 0, kind: str = "brackets") -> SampleSet:

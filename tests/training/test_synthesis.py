@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+from maskupe.errors import InputError
 from maskupe_training.data.synthesis import (
     Response,
     SynthesisRecipe,
@@ -13,8 +15,6 @@ from maskupe_training.data.synthesis import (
     draw_response,
     underexpose,
 )
-
-from maskupe.errors import InputError
 
 LEVELS = np.arange(256, dtype=np.uint8)
 

@@ -16,15 +16,15 @@ from pathlib import Path
 
 import pytest
 import torch
+
+from maskupe.errors import InputError, MaskUPEError
+from maskupe.networks.build import build, load
+from maskupe.registry import resolve
 from maskupe_training import checkpoint
 from maskupe_training.export import export
 from maskupe_training.recipe import OptimizerRecipe
 from maskupe_training.recipe import load as load_recipe
 from maskupe_training.trainer import Run, fit, learning_rate, update_average
-
-from maskupe.errors import InputError, MaskUPEError
-from maskupe.networks.build import build, load
-from maskupe.registry import resolve
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
