@@ -14,9 +14,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from maskupe_daemon import client
-
 from maskupe import __version__, registry
+from maskupe_daemon import client
 
 #: Folder and script share this name, as GIMP demands.
 NAME = "maskupe-local-underexposure"

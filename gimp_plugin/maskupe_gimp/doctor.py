@@ -18,11 +18,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from maskupe import __version__
 from maskupe_daemon.client import Client, EnhanceRequest, PlaneSpec
 from maskupe_daemon.failures import ClientError, NotRunningError
 from maskupe_daemon.starter import ensure_running
-
-from maskupe import __version__
 from maskupe_gimp import bundle
 from maskupe_gimp.places import Place
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from maskupe_gimp import bundle
 
+from maskupe_gimp import bundle
 from tests.gimp.daemon import Daemon
 from tests.gimp.finding import Gimp, NoGimpError, find_gimp
 from tests.gimp.session import Session, prepare

@@ -61,3 +61,17 @@ def test_an_unknown_model_is_named(gimp: Session) -> None:
     succeeded, message = gimp.run(code)
     assert not succeeded
     assert "no-such-model" in message
+
+
+@pytest.mark.parametrize("name", ["locked", "text"])
+def test_a_new_layer_can_be_made_from_what_must_not_change(name: str, gimp: Session) -> None:
+    code = CASES[name][0]
+    called, layers = gimp.run(
+        NEW
+        + code
+        + "\nbefore = len(image.get_layers())"
+        + "\nresult = [enhance(image, target, output='new-layer')]"
+        + "\nresult.append(len(image.get_layers()) - before); image.delete()"
+    )
+    assert called == [True, ""]
+    assert layers == 1

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from maskupe_gimp import bundle
 
+from maskupe_gimp import bundle
 from tests.gimp.daemon import Daemon
 from tests.gimp.finding import Gimp
 from tests.gimp.photo import babl, dark_photo

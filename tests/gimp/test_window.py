@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from maskupe_gimp import bundle
 
+from maskupe_gimp import bundle
 from tests.gimp.conftest import REQUIRED
 from tests.gimp.daemon import Daemon
 from tests.gimp.desktop import Desktop
@@ -78,13 +78,17 @@ class Story:
         """The dialog's window, with a preview in it."""
         window = self.desktop.window(TITLE)
         self.desktop.focus(window)
-        picture = self.look(window)
-        assert self.until(lambda: self.changed(picture, self.look(window)) > 2000), "no preview"
-        time.sleep(0.5)
+        assert self.until(lambda: self.shows_picture(self.look(window))), "no preview"
+        time.sleep(1.5)  # from the layer as it is to the result
         return window
 
     def look(self, window: str, name: str = "look") -> np.ndarray:
         return self.desktop.screenshot(name, window)
+
+    @staticmethod
+    def shows_picture(dialog: np.ndarray) -> bool:
+        """Whether the middle of the dialog's left part is more than its background."""
+        return bool(dialog[150:350, 150:450].std() > 8)
 
     @staticmethod
     def changed(one: np.ndarray, other: np.ndarray) -> int:
@@ -138,6 +142,9 @@ class Story:
         self.seen["undone by one step"] = self.until(lambda: self.pixels() == before, 5)
         self.seen["selection still there"] = not self.session.run(
             "result = Gimp.Selection.is_empty(image)"
+        )
+        self.seen["same layer active after undo"] = self.session.run(
+            "result = [item == layer for item in image.get_selected_layers()]"
         )
         self.desktop.screenshot("undone")
         self.press("ctrl+y")
@@ -197,6 +204,7 @@ def test_ok_is_one_undo_step(seen: dict[str, Any]) -> None:
     assert seen["ok changed the layer"]
     assert seen["undone by one step"]
     assert seen["selection still there"]
+    assert seen["same layer active after undo"] == [True]
     assert seen["redone"]
 
 

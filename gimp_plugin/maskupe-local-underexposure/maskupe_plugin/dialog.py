@@ -9,8 +9,8 @@ import gi
 gi.require_version("Gtk", "3.0")
 gi.require_version("GimpUi", "3.0")
 from gi.repository import Gimp, GimpUi, GObject, Gtk  # noqa: E402
-from maskupe_daemon.client import Progress  # noqa: E402
 
+from maskupe_daemon.client import Progress  # noqa: E402
 from maskupe_plugin.job import Job, plan  # noqa: E402
 from maskupe_plugin.model_row import ModelRow  # noqa: E402
 from maskupe_plugin.preview import Preview  # noqa: E402

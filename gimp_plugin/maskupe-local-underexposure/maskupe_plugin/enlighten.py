@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from gi.repository import Gimp
+
 from maskupe_daemon.client import Client, Progress
 from maskupe_daemon.failures import ClientError
-
 from maskupe_plugin.checks import RefusalError
 from maskupe_plugin.deliver import deliver, wanted_planes
 from maskupe_plugin.job import Job, plan, send

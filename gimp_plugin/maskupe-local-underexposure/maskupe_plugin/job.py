@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gi.repository import Gimp
-from maskupe_daemon.client import Bands, Client, EnhanceRequest, PlaneSpec, Progress
 
+from maskupe_daemon.client import Bands, Client, EnhanceRequest, PlaneSpec, Progress
 from maskupe_plugin import pixels
 from maskupe_plugin.checks import selected_box, the_drawable
 from maskupe_plugin.encoding import Encoding, encoding_of, selection_dtype

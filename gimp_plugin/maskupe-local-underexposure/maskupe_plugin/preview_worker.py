@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from gi.repository import GLib
+
 from maskupe_daemon.client import Client, EnhanceRequest, Progress
 from maskupe_daemon.failures import ClientError
-
 from maskupe_plugin import log
 from maskupe_plugin.checks import RefusalError
 from maskupe_plugin.service import connect

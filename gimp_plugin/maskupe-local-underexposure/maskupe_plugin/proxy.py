@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from gi.repository import Gegl
-from maskupe_daemon.client import EnhanceRequest, PlaneSpec
 
+from maskupe_daemon.client import EnhanceRequest, PlaneSpec
 from maskupe_plugin import pixels
 from maskupe_plugin.job import CONTEXT_EDGE, Job
 from maskupe_plugin.region import AUTO, Box

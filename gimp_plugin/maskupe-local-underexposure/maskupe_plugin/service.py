@@ -10,7 +10,6 @@ from pathlib import Path
 from maskupe_daemon.client import Client
 from maskupe_daemon.failures import ClientError, NotRunningError
 from maskupe_daemon.starter import ensure_running
-
 from maskupe_plugin.checks import RefusalError
 from maskupe_plugin.launcher import daemon_command
 from maskupe_plugin.log import log_file

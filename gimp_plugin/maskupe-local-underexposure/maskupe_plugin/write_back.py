@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from gi.repository import Gegl, Gimp
+from gi.repository import Babl, Gegl, Gimp
 
 from maskupe_plugin.encoding import Encoding
 from maskupe_plugin.pixels import Report, rectangle, write_bands, write_touched
@@ -31,14 +31,20 @@ def one_undo_step(image: Gimp.Image) -> Iterator[None]:
 def only_rectangle(image: Gimp.Image, box: Box | None) -> Iterator[None]:
     """Selects nothing but the box (image coordinates), or nothing at all, for the time being.
 
-    Afterwards the selection has its old bits, and the same layers or channels are active.
+    Afterwards the selection has its old bits. They are kept in a buffer of the plug-in's own:
+    a channel would do as well, but adding and removing one changes which layers are active when
+    the user undoes it (GIMP 3.2 ends up with none).
     """
     if Gimp.Selection.is_empty(image) and box is None:
         yield
         return
-    active = image.get_selected_drawables()
+    _found, _selected, left, top, right, bottom = Gimp.Selection.bounds(image)
+    selection = image.get_selection()
+    name = Babl.get_name(selection.get_format())
+    bounds = Box(left, top, right - left, bottom - top)
     was_empty = Gimp.Selection.is_empty(image)
-    kept = None if was_empty else Gimp.Selection.save(image)
+    kept = Gegl.Buffer.new(name, *bounds)
+    _copy(selection.get_buffer(), kept, bounds)
     Gimp.context_push()
     try:
         if box is None:
@@ -50,12 +56,10 @@ def only_rectangle(image: Gimp.Image, box: Box | None) -> Iterator[None]:
         yield
     finally:
         Gimp.context_pop()
-        if kept is None:
-            Gimp.Selection.none(image)
-        else:
-            image.select_item(Gimp.ChannelOps.REPLACE, kept)
-            image.remove_channel(kept)
-        _select_again(image, active)
+        Gimp.Selection.none(image)
+        if not was_empty:
+            _copy(kept, selection.get_buffer(), bounds)
+            selection.update(*bounds)
 
 
 def replace_region(
@@ -126,17 +130,3 @@ def _all_writable(image: Gimp.Image, drawable: Gimp.Drawable) -> bool:
     kinds = Gimp.ChannelType
     colours = (kinds.GRAY,) if drawable.is_gray() else (kinds.RED, kinds.GREEN, kinds.BLUE)
     return all(image.get_component_active(kind) for kind in colours)
-
-
-def _select_again(image: Gimp.Image, items: list[Gimp.Item]) -> None:
-    """Makes the same layers, channels or layer mask active as before."""
-    layers = [item for item in items if isinstance(item, Gimp.Layer)]
-    channels = [
-        item
-        for item in items
-        if isinstance(item, Gimp.Channel) and not isinstance(item, Gimp.LayerMask)
-    ]
-    if layers:
-        image.set_selected_layers(layers)
-    elif channels:
-        image.set_selected_channels(channels)
