@@ -95,8 +95,8 @@ class Areas:
         a: bool (H, W), the pixels to light up.
         b: bool (H, W), the transition band.
         weight: float32 (H, W), 1 in A, 0 in C, smooth (C¹) and monotone in between.
-        width: the width of the band in pixels that was used; for a soft selection with automatic
-            width, how far its own ramp reaches from A.
+        width: the width of the band in pixels that was used; where a soft selection's own ramp is
+            the band, how far it reaches from A.
     """
 
     a: npt.NDArray[np.bool_]
@@ -178,8 +178,9 @@ def make_areas(
     """Divide an image into the areas A, B and C.
 
     A hard selection (antialiasing counts as hard) is split by distance from its edge. A soft one
-    carries its own transition: A is where it is full, and its ramp belongs to B; an explicit width
-    then widens (outside) or narrows (inside) what the ramp does.
+    carries its own transition: A is where it is full, and its ramp belongs to B; an explicit width,
+    or an automatic one that is wider than the ramp, then widens (outside) or narrows (inside) what
+    the ramp does.
 
     Args:
         selection: (H, W), bool, uint8, uint16 or float 0…1.
@@ -207,7 +208,7 @@ def make_areas(
     side_length = short_side if short_side is not None else min(mask.shape)
     width = auto_width(count, side_length) if automatic else float(transition.width)
     if _is_soft(mask, selected):
-        areas = _soft_areas(mask, None if automatic else width, transition.side)
+        areas = _soft_areas(mask, width, automatic, transition.side)
     else:
         areas = _band(selected, width, transition.side)
     if not areas.a.any():
@@ -235,8 +236,13 @@ def _distance_to(target: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
     if not target.any():
         return np.full(target.shape, np.inf, np.float32)
     zero_at_target = np.logical_not(target).view(np.uint8)
-    distance = cv2.distanceTransform(zero_at_target, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return np.asarray(distance, np.float32)
+    found = cv2.distanceTransform(zero_at_target, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    distance = np.asarray(found, np.float32)
+    # OpenCV's last bit depends on where in memory the rows lie. Squared distances are whole
+    # numbers, so rounding those gives the same bits every time (up to 1,448 px, where float ends).
+    np.square(distance, out=distance)
+    np.rint(distance, out=distance)
+    return np.sqrt(distance, out=distance)
 
 
 def _band(selected: npt.NDArray[np.bool_], width: float, side: str) -> Areas:
@@ -262,8 +268,12 @@ def _band(selected: npt.NDArray[np.bool_], width: float, side: str) -> Areas:
     return Areas(a, reached & ~a, weight, width)
 
 
-def _soft_areas(mask: npt.NDArray[np.float32], width: float | None, side: str) -> Areas:
-    """Areas of a feathered selection: its own ramp, widened or narrowed by an explicit width."""
+def _soft_areas(mask: npt.NDArray[np.float32], width: float, automatic: bool, side: str) -> Areas:
+    """Areas of a feathered selection: its own ramp, widened or narrowed by the width.
+
+    A feather that reaches as far as the automatic width is the transition; a narrower one, such as
+    a smoothed edge has, would show as a seam, and the automatic width widens it.
+    """
     full = mask >= _FULL
     if not full.any():
         # A feather wider than the selection never reaches one: its brightest quarter is A.
@@ -272,9 +282,8 @@ def _soft_areas(mask: npt.NDArray[np.float32], width: float | None, side: str) -
         full = mask >= 1.0
     touched = mask > 1.0 - _FULL
     ramp = smoothstep(mask)
-    if not width:
-        reach = _distance_to(full)[touched]
-        own_width = float(reach.max()) if reach.size else 0.0
+    own_width = float(_distance_to(full)[touched].max())
+    if width == 0 or (automatic and own_width >= width):
         return _from_weight(full, touched, ramp, own_width)
     core = {"outside": full, "inside": touched, "centred": mask >= 0.5}[side]
     band = _band(core, width, side)

@@ -297,6 +297,16 @@ def feathered(sigma: float = 6.0) -> np.ndarray:
     return np.clip(ndimage.gaussian_filter(mask, sigma), 0, 1)
 
 
+def test_the_same_selection_gives_the_same_bits_wherever_it_lies_in_memory():
+    rows, columns = np.mgrid[0:90, 0:110]
+    disc = np.hypot(rows - 40, columns - 50) < 21.3
+    first = make_areas(disc, Transition(17.7)).weight
+    for shift in range(64):
+        moved = np.zeros(disc.size + shift, bool)[shift:].reshape(disc.shape)
+        moved[:] = disc
+        np.testing.assert_array_equal(make_areas(moved, Transition(17.7)).weight, first)
+
+
 def test_an_antialiased_edge_counts_as_hard():
     rows, columns = np.mgrid[0:80, 0:80]
     distance = np.hypot(rows - 40, columns - 40)
@@ -325,6 +335,20 @@ def test_an_explicit_width_widens_or_narrows_a_soft_selection(width):
     assert (outside >= own - 1e-6).all()
     assert (inside <= own + 1e-6).all()
     assert (np.diff(outside[40, 40:]) <= 1e-6).all()
+
+
+def test_a_feather_narrower_than_the_automatic_width_is_widened_to_it():
+    """Else a smoothed outline would end in a visible seam of two or three pixels."""
+    mask = np.zeros((300, 300), np.float32)
+    mask[50:250, 50:250] = 1
+    mask = np.clip(ndimage.gaussian_filter(mask, 1.2), 0, 1)
+    areas = make_areas(mask)
+    wanted = auto_width(int((mask >= 0.5).sum()), min(mask.shape))
+    assert areas.width == pytest.approx(wanted)
+    away = ndimage.distance_transform_edt(~areas.a)
+    assert wanted - 1 < away[areas.b].max() <= wanted + 1e-3
+    assert (areas.a == (mask >= 1 - 1 / 512)).all()
+    assert areas.b[(mask > 1 / 512) & ~areas.a].all()
 
 
 def test_a_feather_wider_than_the_selection_still_has_an_a():

@@ -30,12 +30,13 @@ def command_of(process: psutil.Process) -> str:
 def nothing_stays(tmp_path, monkeypatch):
     """The demo's daemon and its state directory are gone afterwards."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    before = set(psutil.Process().children(recursive=True))
     yield
     assert not list(tmp_path.glob("maskupe-demo-*"))
     daemons = [
         process
         for process in psutil.Process().children(recursive=True)
-        if "maskupe_daemon" in command_of(process)
+        if process not in before and "maskupe_daemon" in command_of(process)
     ]
     # Its connection file goes first; Python needs a moment more to end.
     _, alive = psutil.wait_procs(daemons, timeout=15)
