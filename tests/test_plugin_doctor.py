@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,14 +17,20 @@ from maskupe_gimp.places import Place
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
-    """A profile with the plug-in installed, and a state folder of its own for the daemon."""
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    """A profile with the plug-in installed, and a state folder of its own for the daemon.
+
+    The doctor starts a daemon and leaves it running, as a user wants it; here it is stopped.
+    """
     state = tmp_path / "state"
     state.mkdir(mode=0o700)
     monkeypatch.setenv("MASKUPE_STATE_DIR", str(state))
     place = Place("test", "3.0", tmp_path / "3.0")
     bundle.copy_to(place.plug_ins)
-    return place
+    yield place
+    subprocess.run(
+        [sys.executable, "-m", "maskupe_daemon", "stop"], capture_output=True, check=False
+    )
 
 
 def script(place: Place) -> Path:
