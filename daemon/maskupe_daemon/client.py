@@ -67,7 +67,7 @@ class Client:
         self._name = name
         self._timeout = timeout
         self._channel: Channel | None = None
-        self._answered = False
+        self._answered = self._sent = False
         #: What the daemon said in ``welcome``: server, version, device, models, limits.
         self.welcome: dict[str, Any] = {}
 
@@ -154,11 +154,17 @@ class Client:
         self._check_limits(request, planes)
         try:
             return self._enhance(request, planes, progress)
-        except ConnectionLostError:
+        except ConnectionLostError as lost:
             # A connection that lay idle may have been dropped, or the daemon restarted.
             if self._answered:
                 raise
-            self._reconnect()
+            try:
+                self._reconnect()
+            except NotRunningError:
+                # What had been sent in full was being worked on: the daemon ended under it.
+                if self._sent:
+                    raise lost from None
+                raise
             return self._enhance(request, planes, progress)
 
     def _enhance(
@@ -168,7 +174,7 @@ class Client:
         progress: ProgressCall | None,
     ) -> tuple[dict[str, Any], dict[str, memoryview]]:
         latest = Progress("sending", 0.0, 0)
-        self._answered = False
+        self._answered = self._sent = False
 
         def wait() -> None:
             if progress:
@@ -176,6 +182,7 @@ class Client:
 
         channel = self._open_channel()
         channel.send([pack(request.header()), *planes], wait)
+        self._sent = True
         latest = Progress("queued", 0.0, 0)
         largest = MAX_HEADER + _MAX_GROWTH * request.image.nbytes
         try:
