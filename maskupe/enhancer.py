@@ -177,6 +177,7 @@ class Enhancer:
         strength: float = 1.0,
         transition: Transition | None = None,
         outputs: Sequence[str] = ("image",),
+        strip_pixels: int | None = None,
         progress: Progress | None = None,
     ) -> RegionResult:
         """Lights up one region of a layer: what the daemon does for each job.
@@ -189,6 +190,8 @@ class Enhancer:
             strength: see :meth:`enhance`.
             transition: see :meth:`enhance`.
             outputs: ``"illumination"`` among them asks for the illumination as well.
+            strip_pixels: how many pixels to render at a time, see :func:`maskupe.rendering.render`:
+                for a device that has run out of memory.
             progress: see :meth:`enhance`.
 
         Raises:
@@ -223,6 +226,7 @@ class Enhancer:
             strength=strength,
             weight=weight,
             threads=self._threads,
+            strip_pixels=strip_pixels,
             progress=progress,
         )
         wanted = "illumination" in outputs

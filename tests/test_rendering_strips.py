@@ -31,6 +31,36 @@ def test_threads_do_not_change_the_result(backend):
     assert np.array_equal(one, three)
 
 
+@pytest.mark.parametrize("backend", [*FAST, "torch"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_size_of_a_strip_does_not_change_the_result(backend, kind):
+    """Whoever runs out of memory may try again with smaller strips."""
+    if backend == "torch":
+        pytest.importorskip("torch")
+    rng = np.random.default_rng(2)
+    maps = random_maps(kind, rng, (6, 5), 8)
+    image, areas = random_image(rng, 61, 97, 4, np.float32), random_areas(rng, 61, 97)
+    shares: list[float] = []
+    whole, *parts = (
+        render(
+            maps,
+            image,
+            areas,
+            Window(11, 7, 200, 150),
+            backend=backend,
+            strip_pixels=pixels,
+            progress=shares.append if pixels == 97 * 7 else None,
+        )
+        for pixels in (61 * 97, 97 * 7, 97, 1)
+    )
+    assert len(shares) == 9
+    for part in parts:
+        if backend == "numpy":  # BLAS sums in an order that depends on the number of rows
+            np.testing.assert_allclose(part, whole, rtol=0, atol=2e-6)
+        else:
+            assert np.array_equal(part, whole)
+
+
 @pytest.mark.parametrize("threads", [1, 4])
 def test_every_row_is_rendered_once(threads):
     rows = np.zeros(103, int)

@@ -38,6 +38,7 @@ def render(
     out: Pixels | None = None,
     threads: int | None = None,
     backend: str | None = None,
+    strip_pixels: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Pixels:
     """Renders out = I + w · (enhanced - I) at full size, in the display encoding.
@@ -59,6 +60,9 @@ def render(
         threads: the most threads to use; all that the process may use if left out.
         backend: ``"native"``, ``"numpy"``, ``"torch"`` or ``"torch:DEVICE"``; the environment
             variable MASKUPE_RENDERER, or else the fastest that is there, if left out.
+        strip_pixels: about how many pixels to render at a time, whole rows and at least one; the
+            backend's own number if left out. Fewer need less memory, on a graphics card above all;
+            the result is the same.
         progress: called in the caller's thread with the finished share, 0…1; if it raises, the
             work stops and the exception goes to the caller. ``out`` is then half done.
 
@@ -72,6 +76,8 @@ def render(
     job = make_job(maps, image, areas, window, strength, weight, out)
     threads = machine_threads() if threads is None else max(1, threads)
     strip, rows = _prepare(job, backend or default_backend())
+    if strip_pixels is not None:
+        rows = max(1, strip_pixels // job.width)
     if job.strength == 0:
         strip = _copy(job)
     run_strips(strip, job.height, rows, threads, progress)
