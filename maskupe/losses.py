@@ -81,7 +81,7 @@ class MaskedLoss:
             enhanced: what the network made of the image.
             image: float (N, 3, H, W), the dark input, display-encoded 0…1.
             target: float (N, 3, H, W), the well-lit reference; only what lies in A counts.
-            areas: float (N, 2, H, W), A and B as 0 or 1.
+            areas: float (N, 2, H, W), A and B: 0 or 1, or the share of a pixel that lies in each.
 
         Returns:
             Scalars, each the mean over the batch: ``"total"``, ``"a"``, ``"b"``, ``"c"`` (the
@@ -153,7 +153,8 @@ def area_mean(loss: Tensor, area: Tensor) -> Tensor:
 
     Args:
         loss: float (N, H, W), per pixel.
-        area: float (N, H, W), 1 in the area. Where it is empty the image contributes exactly 0.
+        area: float (N, H, W), 1 in the area, or a share. Where it is empty the image contributes
+            exactly 0.
     """
     coverage = area.mean(dim=(1, 2))
     # `where` rather than a product: what is infinite outside of the area must not become NaN.

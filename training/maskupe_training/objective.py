@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from maskupe.losses import MaskedLoss, area_mean
@@ -18,8 +19,9 @@ class Objective(nn.Module):
     Args:
         network: what is trained.
         loss: the recipe's loss.
-        stride: the maps are predicted from every pixel, but applied to and judged on every
-            ``stride``-th row and column only, which costs less; 1 judges all.
+        stride: the maps are predicted from the picture itself, but applied to and judged on the
+            picture averaged over ``stride`` × ``stride`` pixels, which costs less; 1 judges the
+            picture itself.
     """
 
     def __init__(self, network: Network, loss: LossRecipe, stride: int = 1) -> None:
@@ -39,13 +41,25 @@ class Objective(nn.Module):
             target: float (N, 3, H, W).
         """
         maps = predict(self.network, image, areas)
-        s = self._stride
-        image, areas, target = (full[..., ::s, ::s] for full in (image, areas, target))
+        image, areas, target = (reduced(full, self._stride) for full in (image, areas, target))
         enhanced = self.network.apply(maps, image, areas)
         terms = self._loss(enhanced, image, target, areas)
         with torch.no_grad():
             terms["psnr_a"] = psnr_in(enhanced.image, target, areas[:, 0]).mean()
         return terms
+
+
+def reduced(planes: Tensor, stride: int) -> Tensor:
+    """Planes (N, C, H, W) averaged over areas to H / stride × W / stride, rounded down.
+
+    Averages keep the pixels' centres where the maps are sampled; every ``stride``-th pixel would
+    lie ``(stride - 1) / 2`` pixels beside them, and give the smoothness terms aliased derivatives.
+    Areas become shares, by which a pixel counts in each of them.
+    """
+    if stride == 1:
+        return planes
+    size = (planes.shape[2] // stride, planes.shape[3] // stride)
+    return F.interpolate(planes, size, mode="area")
 
 
 def predict(network: Network, image: Tensor, areas: Tensor) -> tuple[Tensor, ...]:

@@ -81,7 +81,8 @@ class TrainingRecipe:
         workers: processes that prepare samples; 0 prepares them in the training process.
         ema: decay of the running average of the weights, which is validated and exported; 0 for
             none.
-        stride: rows and columns apart of the pixels that the loss is taken on; 1 for all.
+        stride: the loss is taken on the picture averaged over this many pixels by as many; 1 for
+            the picture itself.
         validate_every: steps between validations, each of which also writes a checkpoint.
         precision: ``auto`` (mixed where there is CUDA, else 32 bits) or a Fabric precision.
     """
