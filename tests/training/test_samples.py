@@ -10,7 +10,7 @@ import pytest
 from maskupe.errors import InputError
 from maskupe_training.data.images import ImageCache, luma, write_rgb
 from maskupe_training.data.open import SourceRecipe, open_source
-from maskupe_training.data.samples import Augmentation, SampleSet, augment
+from maskupe_training.data.samples import Augmentation, SampleSet, draw_view
 from maskupe_training.data.sources import BracketSource, PairSource
 from maskupe_training.data.truth import TARGET_LUMA, local_truth
 from maskupe_training.evaluation.cases import DARK_LUMA, draw_cases
@@ -67,15 +67,50 @@ def test_the_target_is_the_truth_in_a_and_the_input_in_c(data_root: Path) -> Non
         assert brighter > 0 or np.array_equal(sample.target, sample.image)
 
 
-def test_augmentation_moves_input_and_candidates_together(data_root: Path) -> None:
+def test_a_view_is_the_same_for_input_and_candidates(data_root: Path) -> None:
     source = open_source(SourceRecipe("pairs", "pairs", "val"), data_root, ImageCache(60))
     for seed in range(6):
         rng = np.random.default_rng(seed)
-        exposure = augment(rng, source.nth(0, rng), Augmentation(size=40, crop=0.6, turn=True))
-        assert exposure.image.shape == (40, 40, 3)
+        exposure = source.nth(0, rng)
+        view = draw_view(rng, exposure.image, Augmentation(size=40, crop=0.6, turn=True))
+        image, target = view.of(exposure.image), view.of(exposure.candidates[0])
+        assert image.shape == (40, 40, 3)
         # The input is a quarter of the target, pixel by pixel, whatever the crop.
-        difference = exposure.candidates[0] / 4.0 - exposure.image
-        assert np.abs(difference).max() < 2.5
+        assert np.abs(target / 4.0 - image).max() < 2.5
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_glimpse_shows_what_the_view_shows(data_root: Path, seed: int) -> None:
+    source = open_source(SourceRecipe("pairs", "pairs", "val"), data_root, ImageCache(60))
+    rng = np.random.default_rng(seed)
+    picture = source.nth(0, rng).candidates[0]
+    view = draw_view(rng, picture, Augmentation(size=48, crop=0.6, turn=True))
+    seen, glimpse = view.of(picture), view.glimpse(picture)
+    assert glimpse.shape == (12, 12, 3)
+    means = seen.reshape(12, 4, 12, 4, 3).mean((1, 3))
+    assert np.corrcoef(luma(means).ravel(), luma(glimpse).ravel())[0, 1] > 0.8
+
+
+def test_the_truth_of_a_sample_is_about_as_well_exposed_as_the_best(data_root: Path) -> None:
+    source = open_source(SourceRecipe("brackets", "brackets", "train"), data_root, ImageCache(60))
+    masks = MaskSampler(MaskRecipe(kinds={"blob": 1.0, "dark_region": 1.0}), data_root)
+    how = Augmentation(size=48)
+    samples = SampleSet([(source, 1.0)], masks, how, 0, 100)
+    same = 0
+    for index in range(30):
+        rng = np.random.default_rng([0, index])
+        rng.choice(1, p=[1.0])
+        exposure = source.draw(rng)
+        view = draw_view(rng, exposure.image, how)
+        image = view.of(exposure.image)
+        a = masks.draw(rng, image).areas.a
+        best = local_truth(image, [view.of(each) for each in exposure.candidates], a)
+        chosen = samples.sample(index).target.transpose(1, 2, 0) * 255.0
+        far = abs(luma(chosen)[a].mean() - TARGET_LUMA)
+        # It is chosen on a few pixels, so of two that are about as good it may take the other.
+        assert far <= abs(luma(best)[a].mean() - TARGET_LUMA) + 15
+        same += np.allclose(chosen[a], best[a], atol=1e-3)
+    assert same >= 20
 
 
 def test_case_lists_are_prefixes_of_longer_ones(data_root: Path) -> None:

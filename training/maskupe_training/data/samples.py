@@ -13,10 +13,13 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from maskupe_training.data.images import F32, U8
+from maskupe_training.data.images import F32, U8, Bool
 from maskupe_training.data.sources import Exposure, Source
-from maskupe_training.data.truth import local_truth
+from maskupe_training.data.truth import best_candidate, local_truth
 from maskupe_training.masks.sampler import Drawn, MaskSampler
+
+# Which frame is best exposed in A is a question of means: one pixel in 4 × 4 answers it.
+_GLIMPSE = 4
 
 
 @dataclass(frozen=True)
@@ -83,39 +86,68 @@ class SampleSet:
         """Sample ``index``: a pure function of the seed and the index."""
         rng = np.random.default_rng([self._seed, index])
         source = self._sources[rng.choice(len(self._sources), p=self._shares)]
-        exposure = augment(rng, source.draw(rng), self._augmentation)
-        return compose(exposure, self._masks.draw(rng, exposure.image))
+        exposure = source.draw(rng)
+        view = draw_view(rng, exposure.image, self._augmentation)
+        image = view.of(exposure.image)
+        drawn = self._masks.draw(rng, image)
+        return compose(image, view.of(_truth_in_view(exposure, view, drawn.areas.a)), drawn)
 
 
-def augment(rng: np.random.Generator, exposure: Exposure, how: Augmentation) -> Exposure:
-    """The same crop, scaling, mirroring and turn for the input and all candidates."""
-    height, width = exposure.image.shape[:2]
+@dataclass(frozen=True)
+class View:
+    """One way to look at a scene, the same for its input and all candidates.
+
+    Attributes:
+        rows: the rows of the crop.
+        columns: the columns of the crop.
+        size: height and width in pixels of what comes out.
+        mirrored: whether left and right are swapped.
+        turns: how many times it is turned by 90°, counterclockwise.
+    """
+
+    rows: slice
+    columns: slice
+    size: int
+    mirrored: bool = False
+    turns: int = 0
+
+    def of(self, picture: U8) -> U8:
+        """The picture in this view, uint8 (size, size, 3)."""
+        part = picture[self.rows, self.columns]
+        # Averaging matters only for a real reduction; bilinear is several times faster near 1:1.
+        shrinks = min(part.shape[:2]) > 1.5 * self.size
+        return self._resized(part, self.size, cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+    def glimpse(self, picture: U8) -> U8:
+        """Every few pixels of :meth:`of`, without the cost of the others."""
+        part = picture[self.rows, self.columns]
+        return self._resized(part, self.size // _GLIMPSE, cv2.INTER_NEAREST)
+
+    def _resized(self, part: U8, size: int, interpolation: int) -> U8:
+        if part.shape[:2] != (size, size):
+            part = np.asarray(cv2.resize(part, (size, size), interpolation=interpolation), np.uint8)
+        if self.mirrored:
+            part = np.asarray(cv2.flip(part, 1), np.uint8)
+        return np.ascontiguousarray(np.rot90(part, self.turns)) if self.turns else part
+
+
+def draw_view(rng: np.random.Generator, image: U8, how: Augmentation) -> View:
+    """A random crop, mirroring and turn of a picture."""
+    height, width = image.shape[:2]
     keep = rng.uniform(how.crop, 1.0, 2)
     rows, columns = max(1, round(height * keep[0])), max(1, round(width * keep[1]))
     top = int(rng.integers(height - rows + 1))
     left = int(rng.integers(width - columns + 1))
-    mirrored = how.mirror and rng.random() < 0.5
+    mirrored = bool(how.mirror and rng.random() < 0.5)
     turns = int(rng.integers(4)) if how.turn else 0
-    # Averaging matters only for a real reduction; bilinear is several times faster near 1:1.
-    shrinks = min(rows, columns) > 1.5 * how.size
-    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return View(slice(top, top + rows), slice(left, left + columns), how.size, mirrored, turns)
 
-    def apply(picture: U8) -> U8:
-        part = picture[top : top + rows, left : left + columns]
-        if part.shape[:2] != (how.size, how.size):
-            part = np.asarray(
-                cv2.resize(part, (how.size, how.size), interpolation=interpolation), np.uint8
-            )
-        if mirrored:
-            part = part[:, ::-1]
-        return np.ascontiguousarray(np.rot90(part, turns))
 
-    return Exposure(
-        exposure.name,
-        apply(exposure.image),
-        tuple(apply(picture) for picture in exposure.candidates),
-        exposure.fixed,
-    )
+def squashed(exposure: Exposure, size: int) -> Exposure:
+    """The whole scene, squashed to a square as the context is when serving."""
+    view = View(slice(None), slice(None), size)
+    candidates = tuple(view.of(picture) for picture in exposure.candidates)
+    return Exposure(exposure.name, view.of(exposure.image), candidates, exposure.fixed)
 
 
 def truth_of(exposure: Exposure, drawn: Drawn) -> U8:
@@ -125,13 +157,23 @@ def truth_of(exposure: Exposure, drawn: Drawn) -> U8:
     return local_truth(exposure.image, exposure.candidates, drawn.areas.a)
 
 
-def compose(exposure: Exposure, drawn: Drawn) -> Sample:
+def _truth_in_view(exposure: Exposure, view: View, a: Bool) -> U8:
+    """As :func:`truth_of`, not yet in the view: the choice is made on every few pixels of A."""
+    if exposure.fixed:
+        return exposure.candidates[0]
+    seen = a[_GLIMPSE // 2 :: _GLIMPSE, _GLIMPSE // 2 :: _GLIMPSE]
+    few = seen.any() and view.size % _GLIMPSE == 0
+    look = view.glimpse if few else view.of
+    candidates = [look(picture) for picture in exposure.candidates]
+    best = best_candidate(look(exposure.image), candidates, seen if few else a)
+    return exposure.image if best is None else exposure.candidates[best]
+
+
+def compose(image: U8, truth: U8, drawn: Drawn) -> Sample:
     """Puts the truth into A and leaves the input in C; in B the two are blended by the weight."""
-    image = exposure.image.astype(np.float32) / np.float32(255.0)
-    truth = truth_of(exposure, drawn).astype(np.float32) / np.float32(255.0)
-    target = image + drawn.areas.weight[..., None] * (truth - image)
-    return Sample(
-        np.ascontiguousarray(image.transpose(2, 0, 1)),
-        drawn.areas.channels(),
-        np.ascontiguousarray(target.transpose(2, 0, 1)),
+    before, after = (
+        np.ascontiguousarray(picture.transpose(2, 0, 1)).astype(np.float32) / np.float32(255.0)
+        for picture in (image, truth)
     )
+    target = before + drawn.areas.weight * (after - before)
+    return Sample(before, drawn.areas.channels(), target)

@@ -26,8 +26,8 @@ def best_exposed(lumas: Sequence[F32], a: Bool) -> int:
     return int(np.argmin(distance))
 
 
-def local_truth(image: U8, candidates: Sequence[U8], a: Bool) -> U8:
-    """The candidate that is best exposed inside A, the input itself among them.
+def best_candidate(image: U8, candidates: Sequence[U8], a: Bool) -> int | None:
+    """Index of the candidate that is best exposed inside A; ``None`` if the input itself is.
 
     Candidates darker inside A than the input are left out: lighting up never darkens, so an input
     that is bright enough is its own truth.
@@ -37,11 +37,14 @@ def local_truth(image: U8, candidates: Sequence[U8], a: Bool) -> U8:
         candidates: frames of the same scene and size, in any order.
         a: bool (H, W), not empty.
     """
-    floor = float(luma(image)[a].mean())
-    frames, lumas = [image], [luma(image)]
-    for frame in candidates:
-        light = luma(frame)
-        if float(light[a].mean()) > floor:
-            frames.append(frame)
-            lumas.append(light)
-    return frames[best_exposed(lumas, a)]
+    lumas = [luma(image), *(luma(frame) for frame in candidates)]
+    floor = float(lumas[0][a].mean())
+    brighter = [i for i in range(1, len(lumas)) if float(lumas[i][a].mean()) > floor]
+    best = best_exposed([lumas[i] for i in (0, *brighter)], a)
+    return None if best == 0 else brighter[best - 1] - 1
+
+
+def local_truth(image: U8, candidates: Sequence[U8], a: Bool) -> U8:
+    """The frame that :func:`best_candidate` names, or the input itself."""
+    best = best_candidate(image, candidates, a)
+    return image if best is None else candidates[best]

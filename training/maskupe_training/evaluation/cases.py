@@ -14,7 +14,7 @@ import numpy as np
 from maskupe.areas import Areas, Transition
 from maskupe.errors import InputError
 from maskupe_training.data.images import F32, U8, luma
-from maskupe_training.data.samples import Augmentation, augment, truth_of
+from maskupe_training.data.samples import squashed, truth_of
 from maskupe_training.data.sources import Source
 from maskupe_training.masks.sampler import MaskRecipe, MaskSampler
 
@@ -115,8 +115,7 @@ def _draw(
     # The offset makes a scene meet every kind as the list goes on; attempts walk to others.
     exposure = source.nth(index + attempt * 7, rng)
     if size is not None:
-        fixed = Augmentation(size=size, crop=1.0, mirror=False)
-        exposure = augment(rng, exposure, fixed)
+        exposure = squashed(exposure, size)
     kind = kinds[(index + index // max(1, len(source))) % len(kinds)]
     drawn = masks.draw(rng, exposure.image, kind)
     truth = truth_of(exposure, drawn)
