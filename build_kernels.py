@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 ROOT = Path(__file__).resolve().parent
-NATIVE = Path("maskupe", "rendering", "native")
+NATIVE = Path("maskupe", "native")
 
 FLAGS = [
     *("-std=c11", "-O3", "-shared", "-fvisibility=hidden", "-fno-sanitize=undefined", "-g0"),

@@ -15,12 +15,12 @@ from maskupe.maps import (
     ToneCurves,
     Window,
 )
-from maskupe.rendering import native
+from maskupe.rendering import native_backend
 
 KINDS = ("AffineGrid", "GainGrid", "CurveMaps", "ToneCurves", "LookUpTable")
 DTYPES = (np.uint8, np.uint16, np.float32)
 #: The backends that can run here; the compiled one is missing only where no compiler was.
-FAST = ["numpy", "native"] if native.available() else ["numpy"]
+FAST = ["numpy", "native"] if native_backend.available() else ["numpy"]
 
 #: How far two backends may lie apart: a rounding step of integers, float32 rounding else. At 16
 #: bits a level is 1.5e-5, so that float rounding shows as one level.

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maskupe.maps import Window
-from maskupe.rendering import native, render
+from maskupe.rendering import native_backend, render
 from tests.rendering_cases import (
     DTYPES,
     FAST,
@@ -73,11 +73,13 @@ def test_network_sized_maps_agree_with_torch(kind, backend):
         assert distance(got, expected) <= TOLERANCE[image.dtype] * (2 if dtype == np.float32 else 1)
 
 
-@pytest.mark.skipif(not native.available(), reason="no compiled kernel in this installation")
+@pytest.mark.skipif(
+    not native_backend.available(), reason="no compiled kernel in this installation"
+)
 @pytest.mark.parametrize("kind", KINDS)
 def test_baseline_library_agrees_with_the_fast_one(kind, monkeypatch):
     """The library for older processors is the same source: it must give the same picture."""
-    from maskupe.rendering.native import library
+    from maskupe.native import library
 
     paths = [path for path in library.candidates() if path.is_file()]
     rng = np.random.default_rng(8)
@@ -86,6 +88,6 @@ def test_baseline_library_agrees_with_the_fast_one(kind, monkeypatch):
     areas, window = random_areas(rng, 50, 300), Window(0, 0, 300, 50)
     results = []
     for path in paths:
-        monkeypatch.setattr(native, "load", lambda path=path: library.open_library(path))
+        monkeypatch.setattr(native_backend, "load", lambda path=path: library.open_library(path))
         results.append(render(maps, image, areas, window, backend="native"))
     assert results and all(distance(results[0], other) <= 1 for other in results[1:])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from maskupe.errors import InputError
 from maskupe.maps import TONE_OFFSET, ToneCurves, Window
-from maskupe.rendering import native, render
+from maskupe.rendering import native_backend, render
 from tests.rendering_cases import (
     DTYPES,
     FAST,
@@ -204,7 +204,9 @@ def test_what_does_not_fit_is_refused(change):
         render(**arguments)
 
 
-@pytest.mark.skipif(not native.available(), reason="no compiled kernel in this installation")
+@pytest.mark.skipif(
+    not native_backend.available(), reason="no compiled kernel in this installation"
+)
 def test_the_kernel_is_the_default_and_can_be_switched_off(monkeypatch):
     from maskupe.rendering import default_backend
 

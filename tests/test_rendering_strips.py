@@ -15,7 +15,7 @@ import pytest
 from maskupe.errors import CancelledError
 from maskupe.maps import Window
 from maskupe.rendering import render
-from maskupe.rendering.strips import run_strips
+from maskupe.strips import run_strips
 from tests.rendering_cases import FAST, KINDS, everything, random_areas, random_image, random_maps
 
 
@@ -122,8 +122,8 @@ def test_memory_does_not_grow_with_the_picture(kind, backend):
 def test_native_can_be_kept_from_loading():
     """In a fresh process, as libraries are loaded once."""
     program = (
-        "from maskupe.rendering import default_backend, native; "
-        "print(native.available(), default_backend())"
+        "from maskupe.rendering import default_backend, native_backend; "
+        "print(native_backend.available(), default_backend())"
     )
     environment = {**os.environ, "MASKUPE_NO_NATIVE": "1"}
     environment.pop("MASKUPE_RENDERER", None)

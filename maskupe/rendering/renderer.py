@@ -11,9 +11,9 @@ import numpy.typing as npt
 from maskupe.areas import Areas
 from maskupe.errors import InputError
 from maskupe.maps import Maps, Window
-from maskupe.rendering import native, numpy_backend
+from maskupe.rendering import native_backend, numpy_backend
 from maskupe.rendering.job import Job, Pixels, make_job
-from maskupe.rendering.strips import StripFunction, machine_threads, run_strips
+from maskupe.strips import StripFunction, machine_threads, run_strips
 
 #: Names a backend to use where the caller names none; "numpy" keeps the compiled kernel out.
 BACKEND_VARIABLE = "MASKUPE_RENDERER"
@@ -24,7 +24,7 @@ def default_backend() -> str:
     chosen = os.environ.get(BACKEND_VARIABLE)
     if chosen:
         return chosen
-    return "native" if native.available() else "numpy"
+    return "native" if native_backend.available() else "numpy"
 
 
 def render(
@@ -94,7 +94,7 @@ def _copy(job: Job) -> StripFunction:
 def _prepare(job: Job, backend: str) -> tuple[StripFunction, int]:
     name, _, device = backend.partition(":")
     if name == "native":
-        return native.prepare(job)
+        return native_backend.prepare(job)
     if name == "numpy":
         return numpy_backend.prepare(job)
     if name == "torch":

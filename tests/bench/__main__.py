@@ -13,7 +13,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from maskupe.rendering.strips import machine_threads
+from maskupe.strips import machine_threads
 from tests.bench.machine import describe
 from tests.bench.rendering import EXTRAS, compare, kinds, scaling
 from tests.bench.table import markdown

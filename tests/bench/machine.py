@@ -7,8 +7,8 @@ import platform
 import subprocess
 from pathlib import Path
 
+from maskupe.native import library
 from maskupe.rendering import default_backend
-from maskupe.rendering.native import library
 
 
 def describe() -> dict[str, str]:

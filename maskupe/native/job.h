@@ -1,6 +1,6 @@
 /* What the kernel is given: pixels, blend weight, sampling positions and one map, arranged.
  *
- * The Python side (job.py of this folder) fills this structure, has checked every shape, and keeps
+ * The Python side (rendering/native_backend.py) fills this structure, has checked every shape, and keeps
  * the memory alive. Strides are in bytes; inside a row everything is contiguous. */
 #ifndef MASKUPE_JOB_H
 #define MASKUPE_JOB_H

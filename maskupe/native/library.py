@@ -9,7 +9,7 @@ import platform
 import sys
 from pathlib import Path
 
-from maskupe.rendering.native.structure import NativeJob
+from maskupe.native.structure import NativeJob
 
 #: Where the build puts the libraries, one per processor level.
 FOLDER = Path(__file__).parent / "lib"

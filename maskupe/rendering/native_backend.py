@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from maskupe.errors import MaskUPEError
+from maskupe.native import load
+from maskupe.native.structure import NativeJob
+from maskupe.rendering.arrange import arrange
 from maskupe.rendering.job import Job
-from maskupe.rendering.native.arrange import arrange
-from maskupe.rendering.native.library import load
-from maskupe.rendering.native.structure import NativeJob
-from maskupe.rendering.strips import StripFunction
+from maskupe.strips import StripFunction
 
 #: Pixels of one strip: some milliseconds of work, so that stopping is prompt.
 STRIP_PIXELS = 1 << 18

@@ -1,0 +1,5 @@
+"""The compiled code: C sources, the libraries that the build makes of them, and their loader."""
+
+from maskupe.native.library import load
+
+__all__ = ["load"]
