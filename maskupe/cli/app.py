@@ -7,40 +7,15 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(
-    name="maskupe",
-    help="Light up the selected part of a photograph and leave the rest alone.",
-    epilog="Add --debug to any command to see the traceback of an error.",
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
+from maskupe.cli.application import application
+
+app = application("maskupe", "Light up the selected part of a photograph and leave the rest alone.")
 
 Model = Annotated[
     str, typer.Option(metavar="NAME", help="A name of 'maskupe models', or a .safetensors file.")
 ]
 Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where to compute.")]
 Quality = Annotated[int, typer.Option(metavar="1-100", help="Quality of a JPEG result.")]
-
-
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        from maskupe import __version__
-
-        typer.echo(f"maskupe {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _root(
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
-        ),
-    ] = False,
-) -> None:
-    pass
 
 
 @app.command()

@@ -9,14 +9,9 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(
-    name="maskupe-train",
-    help="Train, measure and export local enhancement models.",
-    epilog="Add --debug to any command to see the traceback of an error.",
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
+from maskupe.cli.application import application
+
+app = application("maskupe-train", "Train, measure and export local enhancement models.")
 
 Data = Annotated[
     Path, typer.Option(envvar="MASKUPE_DATA", metavar="FOLDER", help="Where the data sets lie.")
@@ -26,26 +21,6 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Overrides a key; may be repeated."),
 ]
-
-
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        from maskupe import __version__
-
-        typer.echo(f"maskupe-train {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _root(
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
-        ),
-    ] = False,
-) -> None:
-    pass
 
 
 @app.command()
