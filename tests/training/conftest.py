@@ -54,7 +54,8 @@ def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         cv2.circle(mask, (15, 20), 9 + number, (255, 255, 255), -1)
         write_rgb(root / "masks" / f"m{number}.png", mask)
     (root / "photos" / "index.csv").write_text(
-        "file,source,licence\nf0.png,a,CC0-1.0\nf1.png,b,CC-BY-4.0\nf2.png,c,unclear\n"
+        "file,source,licence,author\n"
+        "f0.png,a,CC0-1.0,\nf1.png,b,CC-BY-4.0,Ansel\nf2.png,c,unclear,\n"
     )
     return root
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -94,10 +95,20 @@ def test_a_recipe_survives_its_way_through_a_checkpoint(recipe_path: Path) -> No
         assert from_tables(recipe.to_dict(), "checkpoint") == recipe
 
 
-def test_the_command_repeats_the_recipe() -> None:
-    recipe = load("star-dce-mnorm", ["training.steps=77", "seed=3"])
-    words = command(recipe).split(" --set ")
-    assert words[0] == "maskupe-train fit star-dce-mnorm"
-    settings = [word.strip("'") for word in words[1:]]
-    assert sorted(settings) == ["seed=3", "training.steps=77"]
-    assert load("star-dce-mnorm", settings) == recipe
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("star-dce-mnorm", ["training.steps=77", "seed=3"]),
+        ("lantern", ["about=It's ours.", "masks.kinds={blob=1, stroke=2}", "cuts=''"]),
+        ("deepupe", ['sources=[{kind = "pairs", folder = "uieb", licences = ["a", "b"]}]']),
+    ],
+)
+def test_the_command_repeats_the_recipe(name: str, changes: list[str]) -> None:
+    recipe = load(name, changes)
+    words = shlex.split(command(recipe))
+    assert words[:3] == ["maskupe-train", "fit", name]
+    assert words[3::2] == ["--set"] * len(changes)
+    assert sorted(word.partition("=")[0] for word in words[4::2]) == sorted(
+        change.partition("=")[0] for change in changes
+    )
+    assert load(name, words[4::2]) == recipe

@@ -55,7 +55,7 @@ def export(
     output: Annotated[Path, typer.Option("-o", "--output", help="The .safetensors to write.")],
     data: Annotated[
         Path | None,
-        typer.Option(envvar="MASKUPE_DATA", help="To name the data's manifest in the card."),
+        typer.Option(envvar="MASKUPE_DATA", help="To name the data and its authors in the card."),
     ] = None,
     metrics: Annotated[
         Path | None, typer.Option(help="JSON that `evaluate` wrote, for the card.")

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from maskupe.errors import InputError
 from maskupe.inference.export import export_onnx
 from maskupe.networks import build as networks
 from maskupe.registry import resolve
 from maskupe.weightfile import replace_file
 from maskupe_training import checkpoint
 from maskupe_training.card import model_card
+from maskupe_training.credits import credit_lines
 from maskupe_training.data.manifest import manifest_digest
 from maskupe_training.recipe import Recipe, command, from_tables
 
@@ -23,28 +24,32 @@ def export(
     target: Path,
     data_root: Path | None = None,
     metrics: dict[str, Any] | None = None,
-    credit_lines: Sequence[str] = (),
 ) -> Path:
     """Writes ``target`` (``.safetensors``) with its ``.onnx`` and ``.md`` beside it.
 
     Args:
         source: a checkpoint, or a run's folder, whose ``best.pt`` is then taken.
         target: the weight file.
-        data_root: where the recipe's data lies, to name its manifest by digest; ``None`` leaves
-            the digest out.
+        data_root: where the recipe's data lies, to name its manifest by digest and its
+            photographers; ``None`` leaves the digest out.
         metrics: what an evaluation measured; the training's own validation is added.
-        credit_lines: whom the data's licences ask to name, for the card.
 
     Returns:
         The path of the weight file.
 
     Raises:
-        InputError: if the checkpoint is missing or damaged.
+        InputError: if the checkpoint is missing or damaged, or the photographers cannot be named.
         WeightsError: if a file cannot be written.
     """
     path = source / "best.pt" if source.is_dir() else source
     state = checkpoint.read(path)
     recipe = from_tables(json.loads(state["recipe"]), str(path))
+    if data_root is None and any(source.kind == "photos" for source in recipe.sources):
+        raise InputError(
+            f"{path} was trained on photographs, whose authors the model card must name.",
+            "Give the data folder by --data, for its index.csv.",
+        )
+    credited = credit_lines(recipe, data_root) if data_root is not None else []
     config = resolve(recipe.model)
     network = networks.build(config)
     network.load_state_dict(state["network"] | state["average"])
@@ -61,8 +66,8 @@ def export(
         "seed": str(recipe.seed),
         "command": command(recipe),
     }
-    if credit_lines:
-        metadata["credits"] = list(credit_lines)
+    if credited:
+        metadata["credits"] = credited
     networks.save(target, config, network, metadata)
     _, loaded, header = networks.load(target)
     export_onnx(loaded, target)

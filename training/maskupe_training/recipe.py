@@ -8,6 +8,7 @@ overrides single keys.
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,6 +22,9 @@ from maskupe_training.masks.sampler import MaskRecipe
 
 #: The recipes that come with the package.
 SHIPPED = Path(__file__).parent / "recipes"
+
+# Tables of shares, which replace another recipe's as a whole.
+_WHOLE = ("kinds", "sides")
 
 
 @dataclass(frozen=True)
@@ -176,16 +180,23 @@ def command(recipe: Recipe) -> str:
         differing = {key: value for key, value in own.items() if shipped.get(key) != value}
         if len(differing) < len(fewest):
             nearest, fewest = path.stem, differing
-    settings = [
-        f" --set '{key}={json.dumps(value, ensure_ascii=False)}'" for key, value in fewest.items()
-    ]
-    return f"maskupe-train fit {nearest}{''.join(settings)}"
+    settings = [shlex.quote(f"{key}={_as_toml(value)}") for key, value in fewest.items()]
+    return " --set ".join([f"maskupe-train fit {nearest}", *settings])
+
+
+def _as_toml(value: Any) -> str:
+    """A plain value as ``--set`` takes it, on one line."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key} = {_as_toml(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_as_toml, value)) + "]"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _leaves(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     result: dict[str, Any] = {}
     for key, value in tables.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and key not in _WHOLE:
             result |= _leaves(value, f"{prefix}{key}.")
         else:
             result[prefix + key] = value
@@ -216,11 +227,11 @@ def _extended(path: Path, seen: frozenset[Path]) -> dict[str, Any]:
 
 
 def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """``over`` on top of ``base``; tables are merged, except the shares in ``kinds``."""
+    """``over`` on top of ``base``; tables are merged, except tables of shares."""
     result = dict(base)
     for key, value in over.items():
         old = result.get(key)
-        if isinstance(value, dict) and isinstance(old, dict) and key not in ("kinds", "sides"):
+        if isinstance(value, dict) and isinstance(old, dict) and key not in _WHOLE:
             result[key] = _merged(old, value)
         else:
             result[key] = value
