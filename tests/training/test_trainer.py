@@ -5,20 +5,17 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import resource
 import shlex
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
 
-from maskupe.errors import InputError, MaskUPEError
+from maskupe.errors import InputError
 from maskupe.networks.build import build, load
 from maskupe.registry import resolve
 from maskupe_training import checkpoint
@@ -129,29 +126,6 @@ def test_resuming_what_is_not_there_or_damaged_is_said(
     (tmp_path / "last.pt").write_bytes(b"damaged")
     with pytest.raises(InputError, match=r"last\.pt is damaged.*best\.pt"):
         fit(load_recipe(str(recipe_path)), run)
-
-
-@contextmanager
-def disk_of(size: int) -> Iterator[None]:
-    """No file may grow beyond a size: the system refuses, as a full disk does."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-def test_the_last_good_checkpoint_survives_a_full_disk(tmp_path: Path) -> None:
-    path = tmp_path / "last.pt"
-    checkpoint.save(path, {"step": 1, "weights": torch.ones(10)})
-    with (
-        disk_of(50_000),
-        pytest.raises(MaskUPEError, match=r"last\.pt could not be written.*is kept.*--resume"),
-    ):
-        checkpoint.save(path, {"step": 2, "weights": torch.ones(100_000)})
-    assert checkpoint.read(path)["step"] == 1
-    assert [entry.name for entry in tmp_path.iterdir()] == ["last.pt"]
 
 
 def test_a_checkpoint_cannot_carry_code(tmp_path: Path) -> None:

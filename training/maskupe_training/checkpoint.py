@@ -7,6 +7,8 @@ A checkpoint holds only tensors, numbers, texts and containers of them, so it lo
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +28,28 @@ def save(path: Path, state: dict[str, Any]) -> None:
     """
     buffer = io.BytesIO()
     torch.save({"format": FORMAT} | state, buffer)
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, buffer.getvalue())
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turns a failure to write a run's file into a sentence that says how to go on.
+
+    Raises:
+        MaskUPEError: for a full disk, a folder that may not be written to, and the like.
+    """
+    try:
+        yield
     except (OSError, WeightsError) as error:
-        reason = str(error.__cause__ or error)
-        kept = f"The last good {path.name} is kept. " if path.exists() else ""
-        raise MaskUPEError(
-            f"The checkpoint {path} could not be written: {reason}.",
-            f"{kept}Free some space, then continue with --resume.",
-        ) from error
+        cause = error.__cause__ or error
+        reason = (isinstance(cause, OSError) and cause.strerror) or str(cause)
+        good = path.parent / "last.pt"
+        remedy = "Free some space, or give another --out."
+        if good.exists():
+            remedy = f"The last good {good.name} is kept. Free some space, then use --resume."
+        raise MaskUPEError(f"{path} could not be written: {reason}.", remedy) from error
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def fit(
     settings: Set = None,
     resume: Annotated[bool, typer.Option(help="Continue from the last checkpoint.")] = False,
     max_minutes: Annotated[
-        float | None, typer.Option(help="Stop after this time, with a checkpoint.")
+        float | None, typer.Option(min=0, help="Stop after this time, with a checkpoint.")
     ] = None,
     threads: Threads = 1,
     accelerator: Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps")] = "auto",

@@ -23,6 +23,12 @@ from maskupe_training.masks.sampler import MaskRecipe
 #: The recipes that come with the package.
 SHIPPED = Path(__file__).parent / "recipes"
 
+#: How exactly a training may compute.
+PRECISIONS = ("auto", "32-true", "16-mixed", "bf16-mixed")
+
+# The smallest picture that a loss is taken on: its second derivatives need neighbours.
+_LEAST_SIZE = 16
+
 # Tables of shares, which replace another recipe's as a whole.
 _WHOLE = ("kinds", "sides")
 
@@ -88,7 +94,7 @@ class TrainingRecipe:
         stride: the loss is taken on the picture averaged over this many pixels by as many; 1 for
             the picture itself.
         validate_every: steps between validations, each of which also writes a checkpoint.
-        precision: ``auto`` (mixed where there is CUDA, else 32 bits) or a Fabric precision.
+        precision: one of :data:`PRECISIONS`; ``auto`` is mixed where there is CUDA, else 32 bits.
     """
 
     steps: int
@@ -103,8 +109,14 @@ class TrainingRecipe:
         for name in ("steps", "batch", "stride", "validate_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"training.{name} is {getattr(self, name)}.", "Give 1 or more.")
+        if self.workers < 0:
+            raise InputError(f"training.workers is {self.workers}.", "Give 0 or more.")
         if not 0 <= self.ema < 1:
             raise InputError(f"training.ema is {self.ema}.", "Give a decay in 0 … 1, below 1.")
+        if self.precision not in PRECISIONS:
+            raise InputError(
+                f"training.precision is {self.precision!r}.", f"Use one of {', '.join(PRECISIONS)}."
+            )
 
 
 @dataclass(frozen=True)
@@ -120,6 +132,10 @@ class ValidationRecipe:
     source: SourceRecipe
     cases: int = 48
     seed: int = 1
+
+    def __post_init__(self) -> None:
+        if self.cases < 1:
+            raise InputError(f"validation.cases is {self.cases}.", "Give 1 or more.")
 
 
 @dataclass(frozen=True)
@@ -146,6 +162,20 @@ class Recipe:
     masks: MaskRecipe = field(default_factory=MaskRecipe)
     augmentation: Augmentation = field(default_factory=Augmentation)
     optimizer: OptimizerRecipe = field(default_factory=OptimizerRecipe)
+
+    def __post_init__(self) -> None:
+        if not self.sources:
+            raise InputError("The recipe has no sources.", "Give at least one table [[sources]].")
+        size, stride = self.augmentation.size, self.training.stride
+        if size < _LEAST_SIZE * stride:
+            raise InputError(
+                f"augmentation.size is {size}, training.stride is {stride}.",
+                f"The loss needs pictures of {_LEAST_SIZE} pixels: enlarge the size.",
+            )
+        if not 0 < self.augmentation.crop <= 1:
+            raise InputError(
+                f"augmentation.crop is {self.augmentation.crop}.", "Give a share above 0, up to 1."
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, which :func:`from_tables` takes back."""

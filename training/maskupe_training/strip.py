@@ -18,7 +18,7 @@ from maskupe.areas import Areas, make_areas
 from maskupe.errors import InputError
 from maskupe.networks.build import load
 from maskupe.registry import resolve, weights_path
-from maskupe_training.data.images import U8, fit_long_edge, read_gray, read_rgb, write_rgb
+from maskupe_training.data.images import SUFFIXES, U8, fit_long_edge, read_gray, read_rgb, write_rgb
 from maskupe_training.evaluation.sheet import captioned, outlined
 from maskupe_training.objective import predict
 
@@ -46,6 +46,8 @@ def draw_strip(
     """
     if by not in WAYS:
         raise InputError(f"--by {by!r} is unknown.", f"Use {' or '.join(WAYS)}.")
+    if output.suffix.lower() not in SUFFIXES:
+        raise InputError(f"{output} is no picture's name.", f"Use one of {', '.join(SUFFIXES)}.")
     numbers = _numbers(values)
     image = read_rgb(photo)
     selection = np.full(image.shape[:2], 255, np.uint8) if mask is None else read_gray(mask)

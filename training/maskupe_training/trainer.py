@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import subprocess
 import time
 from collections.abc import Iterator
@@ -26,13 +25,14 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from maskupe.errors import InputError
+from maskupe.errors import InputError, MaskUPEError
 from maskupe.networks.build import Network, build
 from maskupe.registry import resolve
 from maskupe_training import checkpoint
 from maskupe_training.data.images import ImageCache
 from maskupe_training.data.open import open_source
 from maskupe_training.data.samples import SampleSet
+from maskupe_training.launching import start_fabric
 from maskupe_training.masks.sampler import MaskSampler
 from maskupe_training.objective import Objective
 from maskupe_training.recipe import OptimizerRecipe, Recipe, from_tables
@@ -78,7 +78,7 @@ def fit(recipe: Recipe, run: Run) -> Path:
     last = run.out / "last.pt"
     if last.exists() and not run.resume:
         raise InputError(f"{run.out} holds a training.", "Use --resume, or another --out.")
-    fabric = _fabric(recipe, run)
+    fabric = start_fabric(recipe.training, run.accelerator, run.devices)
     torch.manual_seed(recipe.seed)
     objective = Objective(build(resolve(recipe.model)), recipe.loss, recipe.training.stride)
     how = recipe.optimizer
@@ -98,9 +98,10 @@ def fit(recipe: Recipe, run: Run) -> Path:
     average = {name: value.to(fabric.device) for name, value in average.items()}
     telemetry = None
     if fabric.is_global_zero:
-        run.out.mkdir(parents=True, exist_ok=True)
-        (run.out / "recipe.json").write_text(json.dumps(recipe.to_dict(), indent=1), "utf-8")
-        telemetry = Telemetry(run.out, recipe.training.steps, step)
+        with checkpoint.writing(run.out / "recipe.json"):
+            run.out.mkdir(parents=True, exist_ok=True)
+            (run.out / "recipe.json").write_text(json.dumps(recipe.to_dict(), indent=1), "utf-8")
+            telemetry = Telemetry(run.out, recipe.training.steps, step)
 
     def check(terms: dict[str, Tensor]) -> None:
         """Validates and writes the checkpoints (first process only)."""
@@ -113,7 +114,8 @@ def fit(recipe: Recipe, run: Run) -> Path:
         network.load_state_dict(own)
         better = result.psnr_a > best
         best = max(best, result.psnr_a)
-        telemetry.check(step, result, terms, better)
+        with checkpoint.writing(run.out / "log.jsonl"):
+            telemetry.check(step, result, terms, better)
         state = {
             "network": own,
             "average": average,
@@ -204,31 +206,6 @@ def commit() -> str:
         return ""
 
 
-def _fabric(recipe: Recipe, run: Run) -> Fabric:
-    """Fabric for one process, several on this machine, or what torchrun's variables say."""
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", str(world if world > 1 else run.devices)))
-    if recipe.training.batch % max(world, local):
-        raise InputError(
-            f"training.batch is {recipe.training.batch}, which {max(world, local)} processes "
-            "cannot share evenly.",
-            "Make it a multiple of their number.",
-        )
-    precision = recipe.training.precision
-    if precision == "auto":
-        on_cuda = run.accelerator in ("auto", "cuda") and torch.cuda.is_available()
-        precision = "16-mixed" if on_cuda else "32-true"
-    fabric = Fabric(
-        accelerator=run.accelerator,
-        devices=local,
-        num_nodes=max(1, world // local),
-        strategy="ddp" if max(world, local) > 1 else "auto",
-        precision=cast(Any, precision),
-    )
-    fabric.launch()
-    return fabric
-
-
 def _samples(recipe: Recipe, data_root: Path) -> SampleSet:
     cache = ImageCache(round(_CACHE_FACTOR * recipe.augmentation.size))
     sources = [(open_source(each, data_root, cache), each.share) for each in recipe.sources]
@@ -252,7 +229,14 @@ def _batches(
         num_workers=recipe.training.workers,
         persistent_workers=recipe.training.workers > 0,
     )
-    return iter(cast(Any, fabric.setup_dataloaders(loader, use_distributed_sampler=False)))
+    try:
+        yield from cast(Any, fabric.setup_dataloaders(loader, use_distributed_sampler=False))
+    except MaskUPEError as error:
+        if not recipe.training.workers:
+            raise
+        # A worker process hands over its traceback as the message; the sentence is its last line.
+        *_, last = str(error).strip().splitlines()
+        raise type(error)(last.partition(f"{type(error).__name__}: ")[2] or last) from None
 
 
 def _check_same(recipe: Recipe, stored: str, path: Path) -> None:
