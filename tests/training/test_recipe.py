@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import shlex
 from pathlib import Path
 
@@ -23,15 +24,58 @@ def test_every_shipped_recipe_names_a_model_and_a_loss_that_exist(name: str) -> 
     assert recipe.cuts or name.startswith("paper-")
 
 
+@pytest.mark.parametrize(("data", "pictures", "val"), [("", 4500, 500), ("-uieb", 800, 90)])
 @pytest.mark.parametrize("network", ["deepupe", "star-dce"])
-@pytest.mark.parametrize("conditioning", ["mconcat", "mnorm"])
-def test_the_paper_s_recipes_hold_the_paper_s_numbers(network: str, conditioning: str) -> None:
-    recipe = load(f"paper-{network}-{conditioning}")
-    assert (recipe.loss.alpha, recipe.loss.beta, recipe.loss.gamma) == (1.0, 0.001, 1.0)
-    assert recipe.augmentation.size == 512
+@pytest.mark.parametrize(("conditioning", "epochs"), [("mconcat", 100), ("mnorm", 300)])
+def test_the_paper_s_recipes_hold_the_paper_s_numbers(
+    network: str, conditioning: str, epochs: int, data: str, pictures: int, val: int
+) -> None:
+    recipe = load(f"paper-{network}-{conditioning}{data}")
+    assert recipe.model == f"{network}-{conditioning}"
+    loss, training, optimizer = recipe.loss, recipe.training, recipe.optimizer
+    assert (loss.alpha, loss.beta, loss.gamma) == (1.0, 0.001, 1.0)
+    assert not loss.two_areas
+    assert (recipe.augmentation.size, recipe.augmentation.crop) == (512, 1.0)
     assert dict(recipe.masks.kinds) == {"paper_circle": 1.0}
-    epochs = recipe.training.steps * recipe.training.batch / 4500
-    assert epochs == pytest.approx({"mconcat": 100, "mnorm": 300}[conditioning], rel=0.01)
+    folder = "uieb" if data else "fivek"
+    (source,) = recipe.sources
+    assert (source.kind, source.folder, source.split) == ("pairs", folder, "train")
+    assert (recipe.validation.source.folder, recipe.validation.cases) == (folder, val)
+    # Every pixel counts, and what is exported are the weights themselves.
+    assert (training.stride, training.ema, training.precision) == (1, 0.0, "auto")
+    assert training.steps == epochs * math.ceil(pictures / training.batch)
+    assert optimizer.warmup == 0
+    if network == "deepupe":
+        # As its released training graph has it; L_B smooths the illumination, Eq. (3).
+        assert (loss.base, loss.smooth_target) == ("deepupe", "illumination")
+        assert (training.batch, optimizer.rate, optimizer.schedule) == (16, 1e-4, "constant")
+        assert (optimizer.weight_decay, optimizer.clip) == (0.0, 0.0)
+    else:
+        # As STAR's public code; the paper's footnote 2: no illumination, so L_B smooths the image.
+        assert (loss.base, loss.smooth_target) == ("l1", "image")
+        assert (training.batch, optimizer.rate, optimizer.schedule) == (32, 1e-3, "cosine")
+        assert (optimizer.weight_decay, optimizer.clip) == (1e-4, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [
+        ("deepupe-mconcat", "illumination"),
+        ("deepupe-mnorm", "illumination"),
+        ("lpf-mconcat", "image"),
+        ("lut3d-mconcat", "image"),
+        ("lut3d-mnorm", "image"),
+        ("star-dce-mconcat", "gain"),
+        ("star-dce-mnorm", "gain"),
+        ("unet-mconcat", "image"),
+        ("unet-mnorm", "image"),
+        ("zero-dce-mconcat", "gain"),
+    ],
+)
+def test_what_the_loss_smooths_fits_the_network(name: str, target: str) -> None:
+    """Footnote 2: without an illumination it is the image, or the gain, which leaves texture."""
+    assert load(name).loss.smooth_target == target
+    assert load(name).training.stride <= 2
 
 
 def test_no_recipe_trains_on_what_it_validates_on() -> None:
