@@ -168,3 +168,16 @@ def test_complexity_counts_by_hand() -> None:
     global_macs = 6 * 8**2 * wide + 6 * 4**2 * wide + 1024 * 256 + 256 * 128 + 128 * 64
     local_macs = 6 * 16**2 * wide + 16**2 * 64 * 96
     assert count.multiply_adds == splat_macs + global_macs + local_macs
+
+
+def test_complexity_counts_attention_by_hand() -> None:
+    count = complexity(build(registry.resolve("star-dce")))
+    tokens, width = 32 * 32, 16
+    # 2×2 convolution to 86×86, then 86→32 along either axis.
+    head = 86 * 86 * width * 3 * 4 + width * (32 * 86 * 86 + 32 * 86 * 32)
+    # Queries, keys, values; every token with every other one, twice; output; two layers.
+    long_range = tokens * (3 + 1 + 2) * width * width + 2 * tokens * tokens * width
+    short_range = tokens * width * width * 9
+    curves = tokens * 24 * 2 * width * 9
+    assert count.multiply_adds == head + long_range + short_range + curves
+    assert count.parameters == 11_112

@@ -1,7 +1,7 @@
 """Image-adaptive 3D look-up tables (Zeng et al. 2020): a small CNN weighs basis tables.
 
 Three tables of 33³ entries, the identity and two that start at zero; the image's table is their
-weighted sum. The paper's sparse-weight and monotonicity regularizers are left to the training.
+weighted sum. The paper's regularizers (sparse weights, smooth and monotonous tables) are left out.
 """
 
 from __future__ import annotations
