@@ -109,7 +109,7 @@ def compile_kernels(name: str) -> list[Path]:
             library = Path(temporary, f"kernel-{level}{wanted.suffix}")
             command = [sys.executable, "-m", "ziglang", "cc", "-target", wanted.target]
             command += [f"-mcpu={processor}", *FLAGS, "-o", str(library)]
-            command += [str(ROOT / NATIVE / "kernel.c")]
+            command += sorted(str(path) for path in (ROOT / NATIVE).glob("*.c"))
             if wanted.suffix != ".dll":
                 command.append("-fPIC")
             subprocess.run(command, check=True, capture_output=True, text=True)

@@ -15,11 +15,10 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
-from maskupe.errors import EmptySelectionError, InputError
+from maskupe.errors import InputError
 
 Side = Literal["outside", "inside", "centred"]
 SIDES: tuple[str, ...] = get_args(Side)
@@ -32,13 +31,6 @@ AUTO_WIDTH_MIN = 4.0
 AUTO_WIDTH_MAX_SHARE = 0.25
 #: The widest explicit transition, in pixels: more than any photograph has.
 MAX_WIDTH = 100_000.0
-
-# A selection's partial pixels that lie this near to its edge are taken for antialiasing.
-_ANTIALIAS_REACH = 1.5
-# If more than this share of the partial pixels lies further away, the edge is soft on purpose.
-_SOFT_SHARE = 0.05
-# What counts as fully selected: half a step of 8 bits below one absorbs rounding of float masks.
-_FULL = 1.0 - 1.0 / 512.0
 
 
 @dataclass(frozen=True)
@@ -195,113 +187,15 @@ def make_areas(
         EmptySelectionError: if no pixel is selected, or erosion leaves no pixel in A.
         InputError: for a selection that is not (H, W) or has values outside 0…1.
     """
-    transition = transition or Transition()
-    mask = selection_as_float(selection)
-    selected = mask >= 0.5
-    count = int(np.count_nonzero(selected))
-    if count == 0:
-        raise EmptySelectionError(
-            "The selection is empty: no pixel is selected by at least one half.",
-            "Select the part to light up, or select none for the whole layer.",
-        )
-    automatic = isinstance(transition.width, str)
-    side_length = short_side if short_side is not None else min(mask.shape)
-    width = auto_width(count, side_length) if automatic else float(transition.width)
-    if _is_soft(mask, selected):
-        areas = _soft_areas(mask, width, automatic, transition.side)
-    else:
-        areas = _band(selected, width, transition.side)
-    if not areas.a.any():
-        raise EmptySelectionError(
-            f"A transition of {width:.0f} px inside the selection leaves nothing to light up.",
-            "Use a smaller width, or put the transition outside.",
-        )
-    return areas
+    from maskupe.bands import Strip, divide, draw
 
+    band = divide(selection, transition or Transition(), short_side)
+    a, b = np.empty(band.shape, bool), np.empty(band.shape, bool)
+    weight = np.empty(band.shape, np.float32)
 
-def _is_soft(mask: npt.NDArray[np.float32], selected: npt.NDArray[np.bool_]) -> bool:
-    """Whether the partial pixels reach further from the edge than antialiasing does."""
-    partial = (mask > 1.0 - _FULL) & (mask < _FULL)
-    count = int(np.count_nonzero(partial))
-    if count == 0:
-        return False
-    near_outside = _distance_to(selected)[partial & ~selected] <= _ANTIALIAS_REACH
-    near_inside = _distance_to(~selected)[partial & selected] <= _ANTIALIAS_REACH
-    far = count - int(np.count_nonzero(near_outside)) - int(np.count_nonzero(near_inside))
-    return far > _SOFT_SHARE * count
+    def keep(rows: slice, strip: Strip) -> None:
+        a[rows], b[rows], weight[rows] = strip.a, strip.b, strip.a
+        weight[rows][strip.b] = strip.weight
 
-
-def _distance_to(target: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
-    """Distance in pixels of every pixel to the nearest one in ``target`` (inf if none)."""
-    if not target.any():
-        return np.full(target.shape, np.inf, np.float32)
-    zero_at_target = np.logical_not(target).view(np.uint8)
-    found = cv2.distanceTransform(zero_at_target, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    distance = np.asarray(found, np.float32)
-    # OpenCV's last bit depends on where in memory the rows lie. Squared distances are whole
-    # numbers, so rounding those gives the same bits every time (up to 1,448 px, where float ends).
-    np.square(distance, out=distance)
-    np.rint(distance, out=distance)
-    return np.sqrt(distance, out=distance)
-
-
-def _band(selected: npt.NDArray[np.bool_], width: float, side: str) -> Areas:
-    """Areas of a hard set: dilated and eroded by discs, the weight a function of the distance."""
-    grow = {"outside": width, "inside": 0.0, "centred": width / 2}[side]
-    shrink = width - grow
-    # Steps from the last pixel of A to the first of C: one more than the pixels between them.
-    steps = width + 1.0
-    a = selected
-    reached = selected
-    position = np.where(selected, np.float32(0.0), np.float32(steps))
-    if grow > 0:
-        outward = _distance_to(selected)
-        reached = outward <= grow
-        position = np.where(selected, np.float32(0.0), outward + np.float32(shrink))
-    if shrink > 0:
-        inward = _distance_to(~selected)
-        a = selected & (inward > shrink)
-        position = np.where(selected, np.float32(shrink + 1.0) - inward, position)
-    weight = smoothstep((1.0 - position / np.float32(steps)).astype(np.float32))
-    weight[a] = 1.0
-    weight[~reached] = 0.0
-    return Areas(a, reached & ~a, weight, width)
-
-
-def _soft_areas(mask: npt.NDArray[np.float32], width: float, automatic: bool, side: str) -> Areas:
-    """Areas of a feathered selection: its own ramp, widened or narrowed by the width.
-
-    A feather that reaches as far as the automatic width is the transition; a narrower one, such as
-    a smoothed edge has, would show as a seam, and the automatic width widens it.
-    """
-    full = mask >= _FULL
-    if not full.any():
-        # A feather wider than the selection never reaches one: its brightest quarter is A.
-        level = float(np.quantile(mask[mask >= 0.5], 0.75))
-        mask = np.minimum(mask / np.float32(level), 1.0)
-        full = mask >= 1.0
-    touched = mask > 1.0 - _FULL
-    ramp = smoothstep(mask)
-    own_width = float(_distance_to(full)[touched].max())
-    if width == 0 or (automatic and own_width >= width):
-        return _from_weight(full, touched, ramp, own_width)
-    core = {"outside": full, "inside": touched, "centred": mask >= 0.5}[side]
-    band = _band(core, width, side)
-    if side == "outside":
-        return _from_weight(full, touched | band.b, np.maximum(ramp, band.weight), width)
-    if side == "inside":
-        return _from_weight(full & band.a, touched, np.minimum(ramp, band.weight), width)
-    mean = (ramp + band.weight) * np.float32(0.5)
-    return _from_weight(full & band.a, touched | band.a | band.b, mean, width)
-
-
-def _from_weight(
-    a: npt.NDArray[np.bool_],
-    reached: npt.NDArray[np.bool_],
-    weight: npt.NDArray[np.float32],
-    width: float,
-) -> Areas:
-    weight = weight.astype(np.float32, copy=True)
-    weight[a] = 1.0
-    weight[~reached] = 0.0
-    return Areas(a, reached & ~a, weight, width)
+    draw(band, keep)
+    return Areas(a, b, weight, band.width)

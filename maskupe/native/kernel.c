@@ -4,17 +4,12 @@
  * cut into bands of rows between two map rows and tiles of columns, so that everything that the
  * map contributes to a tile stays in the first-level cache. */
 #include "curve.h"
+#include "export.h"
 #include "grid.h"
 #include "job.h"
 #include "pixels.h"
 #include "table.h"
 #include "tone.h"
-
-#if defined(_WIN32)
-#define EXPORT __declspec(dllexport)
-#else
-#define EXPORT __attribute__((visibility("default")))
-#endif
 
 /* The caller compares it with its own idea of the structure before it uses the library. */
 EXPORT int maskupe_job_size(void) { return (int)sizeof(Job); }

@@ -8,6 +8,9 @@ import os
 import platform
 import sys
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from maskupe.native.structure import NativeJob
 
@@ -16,12 +19,27 @@ FOLDER = Path(__file__).parent / "lib"
 
 SUFFIX = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
 
+#: The compiled code's numbers for the kinds of pixel (``job.h``).
+DEPTHS = {np.dtype(np.uint8): 0, np.dtype(np.uint16): 1, np.dtype(np.float32): 2}
+
 #: Set to anything to keep the compiled kernel from being loaded.
 DISABLE_VARIABLE = "MASKUPE_NO_NATIVE"
 
 # What x86-64-v3 (AVX2 and FMA) is in the names of /proc/cpuinfo; lzcnt is called abm there.
 _V3_FLAGS = frozenset(["avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe"])
 _WINDOWS_AVX2 = 40  # PF_AVX2_INSTRUCTIONS_AVAILABLE of IsProcessorFeaturePresent
+
+_POINTER, _LONG, _INT = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32
+#: The functions of the library: what they return, then their arguments; see the C sources.
+_FUNCTIONS: dict[str, tuple[Any, ...]] = {
+    "maskupe_job_size": (ctypes.c_int,),
+    "maskupe_scratch_size": (_LONG, ctypes.POINTER(NativeJob)),
+    "maskupe_render": (None, ctypes.POINTER(NativeJob), _INT, _INT, _POINTER),
+    "maskupe_column_distances": (None, _POINTER, _LONG, _POINTER, _LONG, _INT, _INT, _INT, _INT),
+    "maskupe_row_distances": (None, _POINTER, _LONG, _INT, _INT, _INT, _POINTER, _POINTER),
+    "maskupe_add_rows": (None, _POINTER, _LONG, _INT, _INT, _INT, _POINTER, _POINTER),
+    "maskupe_add_areas": (None, _POINTER, _LONG, _INT, _INT, _POINTER, _POINTER, _POINTER),
+}
 
 
 def machine() -> str:
@@ -68,19 +86,11 @@ def open_library(path: Path) -> ctypes.CDLL:
         OSError: if it does not load, or is another version's.
     """
     library = ctypes.CDLL(str(path))
-    library.maskupe_job_size.restype = ctypes.c_int
-    library.maskupe_job_size.argtypes = []
+    for name, (result, *arguments) in _FUNCTIONS.items():
+        function = getattr(library, name)
+        function.restype, function.argtypes = result, arguments
     if library.maskupe_job_size() != ctypes.sizeof(NativeJob):
         raise OSError(f"{path.name} was built from other sources than this installation's.")
-    library.maskupe_scratch_size.restype = ctypes.c_int64
-    library.maskupe_scratch_size.argtypes = [ctypes.POINTER(NativeJob)]
-    library.maskupe_render.restype = None
-    library.maskupe_render.argtypes = [
-        ctypes.POINTER(NativeJob),
-        ctypes.c_int32,
-        ctypes.c_int32,
-        ctypes.c_void_p,
-    ]
     return library
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskupe.errors import MaskUPEError
-from maskupe.native import load
+from maskupe.native import DEPTHS, load
 from maskupe.native.structure import NativeJob
 from maskupe.rendering.arrange import arrange
 from maskupe.rendering.job import Job
@@ -21,7 +21,6 @@ _COLUMN_PAD = 32
 #: Results from this size on do not stay in a cache anyway: they are written past it, which saves
 #: reading the memory that is about to be overwritten.
 _STREAM_BYTES = 16 << 20
-_DEPTHS = {np.dtype(np.uint8): 0, np.dtype(np.uint16): 1, np.dtype(np.float32): 2}
 
 
 class RenderingError(MaskUPEError):
@@ -83,7 +82,7 @@ def _common(job: Job) -> tuple[NativeJob, dict[str, npt.NDArray[Any]]]:
     native = NativeJob(
         width=job.width,
         channels=job.image.shape[2],
-        depth=_DEPTHS[job.image.dtype],
+        depth=DEPTHS[job.image.dtype],
         kind=arranged.kind,
         count=arranged.count,
         knots=arranged.knots,

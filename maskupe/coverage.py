@@ -1,0 +1,105 @@
+"""The areas as the full-size stage wants them: two bytes a pixel instead of six.
+
+Where the areas A, B and C are, and how much of the effect a pixel of B takes, are one number of 16
+bits. The formulas are those of :mod:`maskupe.bands`, the same as for :class:`maskupe.areas.Areas`;
+only the weight is rounded, to a 65,535th.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from maskupe.areas import Transition
+from maskupe.bands import Strip, divide, draw
+
+#: The number of a pixel of A.
+FULL = 65_535
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Areas and blend weight of a region, in one plane; it can be read like ``Areas``.
+
+    Attributes:
+        plane: uint16 (H, W): 65535 in A, 0 in C, else the weight of a pixel of B in 65535ths.
+        width: the width of the band in pixels, as in :class:`maskupe.areas.Areas`.
+    """
+
+    plane: npt.NDArray[np.uint16]
+    width: float
+
+    @property
+    def a(self) -> npt.NDArray[np.bool_]:
+        """bool (H, W): the pixels to light up."""
+        found: npt.NDArray[np.bool_] = self.plane == FULL
+        return found
+
+    @property
+    def b(self) -> npt.NDArray[np.bool_]:
+        """bool (H, W): the transition band."""
+        # One comparison: 0 wraps around to the largest number.
+        found: npt.NDArray[np.bool_] = (self.plane - np.uint16(1)) < np.uint16(FULL - 1)
+        return found
+
+    @property
+    def c(self) -> npt.NDArray[np.bool_]:
+        """bool (H, W): the pixels to leave alone."""
+        found: npt.NDArray[np.bool_] = self.plane == 0
+        return found
+
+    @property
+    def weight(self) -> npt.NDArray[np.float32]:
+        """float32 (H, W), 1 in A, 0 in C, smooth and monotone in between."""
+        return self.plane * np.float32(1.0 / FULL)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        return self.plane.shape[0], self.plane.shape[1]
+
+    def crop(self, rows: slice, columns: slice) -> Coverage:
+        """The same seen through a window (a view, nothing is copied)."""
+        return Coverage(self.plane[rows, columns], self.width)
+
+
+def everything(height: int, width: int) -> Coverage:
+    """All pixels belong to A. One row of numbers stands for all rows."""
+    row = np.full((1, width), FULL, np.uint16)
+    return Coverage(np.broadcast_to(row, (height, width)), 0.0)
+
+
+def cover(
+    selection: npt.NDArray[Any],
+    transition: Transition | None = None,
+    *,
+    short_side: int | None = None,
+    threads: int | None = None,
+) -> Coverage:
+    """The areas of a selection; arguments and errors of :func:`maskupe.areas.make_areas`.
+
+    Args:
+        selection: (H, W), bool, uint8, uint16 or float 0…1.
+        transition: width and side of the band.
+        short_side: short side of the whole image in pixels.
+        threads: how many to use; all that the process may use if None.
+    """
+    band = divide(selection, transition or Transition(), short_side, threads)
+    if band.uniform:
+        return Coverage(everything(*band.shape).plane, band.width)
+    plane = np.empty(band.shape, np.uint16) if band.spare is None else band.spare
+
+    def keep(rows: slice, strip: Strip) -> None:
+        np.multiply(strip.a, np.uint16(FULL), out=plane[rows])
+        plane[rows][strip.b] = np.clip(quantise(strip.weight), 1, FULL - 1)
+
+    draw(band, keep, threads)
+    return Coverage(plane, band.width)
+
+
+def quantise(weight: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
+    """Weights 0…1 in 65535ths, to nearest."""
+    return (weight * np.float32(FULL) + np.float32(0.5)).astype(np.uint16)
