@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from maskupe_training.evaluation.colour import decode_srgb, encode_srgb
 from maskupe_training.evaluation.lime import lime, refine
 from maskupe_training.evaluation.measure import COLUMNS, interval, measure
 from maskupe_training.evaluation.report import card_metrics
+from maskupe_training.evaluation.run import Request, evaluate
 from maskupe_training.recipe import load
 from tests.training.conftest import scene
 
@@ -135,6 +137,29 @@ def test_the_command_measures_a_weight_file(
     assert "linear gain" in (out / "evaluation.md").read_text()
     printed = capsys.readouterr().out
     assert "tiny" in printed and f"{mean:.2f}" in printed and "PSNR A" in printed
+
+
+def test_the_same_backbone_trained_globally_joins_and_is_blended(
+    weights: Path, data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(1)
+    installed = resolve("deepupe")
+    save(tmp_path / "deepupe.safetensors", installed, build(installed), {"recipe": {}})
+    monkeypatch.setattr("maskupe.registry.WEIGHTS_FOLDER", tmp_path)
+    request = Request((str(weights),), folder="brackets", cases=2)
+    summaries = evaluate(request, data_root, tmp_path / "out")
+    assert list(summaries) == [*BASELINES, "tiny", "deepupe, blended"]
+    row = summaries["deepupe, blended"]
+    # Blended like the baselines: exact in C, and no seam at either contour of the feathered edge.
+    assert row["largest_c"] == 0.0 and row["share_c"] == 0.0
+    assert row["step"] < 3.0
+    assert card_metrics(tmp_path / "out" / "evaluation.json", "deepupe")
+    # Given by hand it does not join a second time, nor may two rows have one name.
+    given = str(tmp_path / "deepupe.safetensors")
+    twice = replace(request, models=(str(weights), given))
+    assert list(evaluate(twice, data_root))[-2:] == ["tiny", "deepupe, blended"]
+    with pytest.raises(InputError, match="Two of the methods are called 'deepupe, blended'"):
+        evaluate(replace(request, models=(given, given)), data_root)
 
 
 def test_the_strip_shows_every_degree(weights: Path, tmp_path: Path) -> None:

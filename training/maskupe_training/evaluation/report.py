@@ -15,6 +15,9 @@ from maskupe.errors import InputError
 from maskupe_training.data.sources import read_json
 from maskupe_training.evaluation.measure import COLUMNS, Values
 
+#: What the row of a global model has after its name.
+BLENDED = ", blended"
+
 _DIGITS = {"psnr_a": 2, "psnr_a_levelled": 2, "halo": 1, "largest_c": 0, "step": 2}
 # Columns about A, which come first: PSNR, its interval, the difference, levelled, two SSIMs.
 _OF_A = 6
@@ -81,6 +84,8 @@ def card_metrics(path: Path, model: str) -> dict[str, Any]:
     summaries, request = content.get("summary"), content.get("request")
     if not isinstance(summaries, dict) or not isinstance(request, dict):
         raise InputError(f"{path} is no evaluation.", "Give the JSON that `evaluate` wrote.")
+    # A global model's row says that it was blended.
+    model = f"{model}{BLENDED}" if f"{model}{BLENDED}" in summaries else model
     if model not in summaries:
         raise InputError(f"{path} does not measure {model!r}.", f"It has {', '.join(summaries)}.")
     found = {}

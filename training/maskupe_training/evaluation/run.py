@@ -1,27 +1,31 @@
 """Runs an evaluation: the same cases for every model and baseline, through the product's pipeline.
 
 Models run in :class:`maskupe.Enhancer`, on 8-bit pictures, so that what is measured is what ships.
-Global models are blended there by the areas' weight, like the baselines.
+Global models are blended there by the areas' weight, like the baselines: "the same backbone trained
+globally and blended by a feathered mask". Those that are installed join their local ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from rich.console import Console
 from rich.progress import track
 
 from maskupe import Enhancer
+from maskupe.errors import InputError
+from maskupe.registry import MODELS, weights_path
 from maskupe_training.data.images import U8, ImageCache
 from maskupe_training.data.open import SourceRecipe, open_source
-from maskupe_training.evaluation.baselines import BASELINES, blended
+from maskupe_training.evaluation.baselines import BASELINES, Baseline, blended
 from maskupe_training.evaluation.cases import Case, draw_cases, evaluation_masks
 from maskupe_training.evaluation.measure import Values, measure, summarise
 from maskupe_training.evaluation.report import (
+    BLENDED,
     markdown_table,
     terminal_tables,
     write_csv,
@@ -29,6 +33,9 @@ from maskupe_training.evaluation.report import (
 )
 from maskupe_training.evaluation.sheet import contact_sheet
 from maskupe_training.masks.sampler import MaskSampler
+
+#: A method under test: what it makes of a case, uint8 (H, W, 3).
+Method: TypeAlias = Callable[[Case], U8]
 
 #: Whom the paired difference is taken to.
 REFERENCE = "linear gain"
@@ -50,7 +57,8 @@ class Request:
         cases: how many cases.
         seed: decides the case list.
         silhouettes: folders of mask files, within the data root.
-        baselines: whether to measure the baselines; the linear gain always is.
+        baselines: whether to measure the baselines, and the installed global model of every
+            local one; the linear gain always is.
     """
 
     models: tuple[str, ...]
@@ -120,23 +128,50 @@ def evaluate(
     return summaries
 
 
-def _methods(request: Request, threads: int) -> dict[str, Callable[[Case], U8]]:
+def _methods(request: Request, threads: int) -> dict[str, Method]:
     """Every method as a function from a case to its result; all models are loaded first."""
-    methods: dict[str, Callable[[Case], U8]] = {}
+    methods: dict[str, Method] = {}
     for name, baseline in BASELINES.items():
         if request.baselines or name == REFERENCE:
-
-            def run(case: Case, baseline: Any = baseline) -> U8:
-                levels = np.rint(blended(case, baseline).clip(0, 1) * 255)
-                return np.asarray(levels, np.uint8)
-
-            methods[name] = run
-    for model in request.models:
-        enhancer = Enhancer.load(model, threads=threads)
-
-        def enhance(case: Case, enhancer: Enhancer = enhancer) -> U8:
-            result = enhancer.enhance(case.image, case.selection, transition=case.transition)
-            return np.asarray(result, np.uint8)
-
-        methods[Path(model).stem] = enhance
+            methods[name] = _baseline(baseline)
+    enhancers = [Enhancer.load(model, threads=threads) for model in request.models]
+    if request.baselines:
+        enhancers += [Enhancer.load(name, threads=threads) for name in _global_ones(enhancers)]
+    for enhancer in enhancers:
+        name = enhancer.name
+        if _said(enhancer, "conditioning") == "none":
+            name += BLENDED
+        if name in methods:
+            raise InputError(f"Two of the methods are called {name!r}.", "Rename one of the files.")
+        methods[name] = _model(enhancer)
     return methods
+
+
+def _global_ones(enhancers: Sequence[Enhancer]) -> list[str]:
+    """The installed models that are the same backbones trained globally, unless given anyway."""
+    given = {_said(e, "network") for e in enhancers if _said(e, "conditioning") == "none"}
+    wanted = {_said(enhancer, "network") for enhancer in enhancers} - given
+    return [
+        config.name
+        for config in MODELS.values()
+        if not config.local and config.network in wanted and weights_path(config)
+    ]
+
+
+def _said(enhancer: Enhancer, key: str) -> str:
+    return enhancer.predictor.metadata.get(key, "")
+
+
+def _baseline(baseline: Baseline) -> Method:
+    def run(case: Case) -> U8:
+        return np.asarray(np.rint(blended(case, baseline).clip(0, 1) * 255), np.uint8)
+
+    return run
+
+
+def _model(enhancer: Enhancer) -> Method:
+    def run(case: Case) -> U8:
+        result = enhancer.enhance(case.image, case.selection, transition=case.transition)
+        return np.asarray(result, np.uint8)
+
+    return run
