@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from maskupe import areas
 from maskupe.areas import Transition
-from maskupe.context import CONTEXT_EDGE, shrink
 from maskupe.enhancer import region_of
 from maskupe_gimp import bundle
 
@@ -50,18 +49,13 @@ def test_the_region_is_the_command_lines(width: Any, side: Any, data: st.DataObj
     assert (slice(box.y, box.bottom), slice(box.x, box.right)) == expected
 
 
-@given(st.integers(1, 3000), st.integers(1, 3000))
-def test_the_context_has_the_size_of_the_command_lines(width: int, height: int) -> None:
-    found = region.context_size(width, height, CONTEXT_EDGE)
-    factor = max(1.0, max(width, height) / CONTEXT_EDGE)
-    assert found == (max(1, round(width / factor)), max(1, round(height / factor)), 1 / factor)
-    assert max(found[:2]) <= CONTEXT_EDGE
-
-
-def test_the_context_size_is_that_of_shrink() -> None:
-    for width, height in ((1300, 700), (513, 2), (40, 30)):
-        small = shrink(np.zeros((height, width), np.uint8), CONTEXT_EDGE)
-        assert region.context_size(width, height, CONTEXT_EDGE)[:2] == small.shape[1::-1]
+@given(st.integers(1, 524288), st.integers(1, 524288))
+def test_the_context_is_halved_until_it_fits(width: int, height: int) -> None:
+    columns, rows, step = region.context_size(width, height, 1024)
+    assert (columns, rows) == (max(1, width // step), max(1, height // step))
+    assert step.bit_count() == 1
+    assert max(columns, rows) <= 1024
+    assert step == 1 or max(width, height) // (step // 2) > 1024
 
 
 @given(st.integers(-50, 50), st.integers(-50, 50), sizes, sizes)

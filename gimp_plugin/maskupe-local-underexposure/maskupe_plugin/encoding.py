@@ -74,8 +74,8 @@ def mask_encoding(mask: Gimp.Drawable) -> Encoding:
 def context_format(encoding: Encoding) -> tuple[int, str]:
     """Channels and babl format of the context: sRGB, for the network to look at."""
     if encoding.colour.startswith("R"):
-        return 3, "R'G'B' float"
-    return 1, "Y float" if encoding.colour == "Y" else "Y' float"
+        return 3, "R'G'B' u16"
+    return 1, "Y u16" if encoding.colour == "Y" else "Y' u16"
 
 
 def selection_dtype(image: Gimp.Image) -> str:

@@ -14,8 +14,8 @@ from maskupe_plugin.encoding import Encoding, encoding_of, selection_dtype
 from maskupe_plugin.region import Box, padded, reach
 from maskupe_plugin.settings import Settings
 
-#: Long edge of the context in pixels.
-CONTEXT_EDGE = 512
+#: Long edge of the context in pixels at most; the network sees a quarter of that.
+CONTEXT_EDGE = 1024
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def send(
         planes.append(pixels.read_selection(job.image, box.moved(offset_x, offset_y), dtype))
     if box != job.layer:
         shape, data = pixels.read_context(job.drawable, encoding, CONTEXT_EDGE)
-        context = PlaneSpec(shape, "f32")
+        context = PlaneSpec(shape, "u16")
         planes.append(data)
     request = EnhanceRequest(
         image=PlaneSpec((box.height, box.width, encoding.channels), encoding.dtype),

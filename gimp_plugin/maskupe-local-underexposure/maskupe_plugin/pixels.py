@@ -15,7 +15,10 @@ from maskupe_plugin.encoding import Encoding, context_format, selection_format
 from maskupe_plugin.region import Box, context_size
 
 _BAND = 256
+#: Rows that are scaled down at a time: a power of two, as many as a tile and its halves need.
+_STRIP = 1024
 _NO_ABYSS = Gegl.AbyssPolicy.NONE
+_CLAMP = Gegl.AbyssPolicy.CLAMP
 _RUN = re.compile(rb"[^\0]+")
 
 Report = Callable[[float], None]
@@ -49,26 +52,30 @@ def read_selection(image: Gimp.Image, box: Box, dtype: str) -> bytes:
 def read_context(
     drawable: Gimp.Drawable, encoding: Encoding, long_edge: int
 ) -> tuple[tuple[int, int, int], bytes]:
-    """The whole drawable scaled down: height, width and channels, and the pixels as float.
+    """The whole drawable scaled down: height, width and channels, and the pixels as u16.
 
     GEGL averages in linear light, but the command line (and training) averages the encoded
-    numbers. So GEGL only makes it four times as large as wanted, and the rest is done on a
-    buffer that holds encoded numbers and calls them linear.
+    numbers. So they are copied, strip by strip, into a buffer that calls them linear. Halving it
+    again and again is exact then, and 16 bits are enough for the rounding not to add up.
     """
-    full_width, full_height = drawable.get_width(), drawable.get_height()
-    width, height, _scale = context_size(full_width, full_height, long_edge)
-    middle_width, middle_height, scale = context_size(full_width, full_height, 4 * long_edge)
+    # Without this GEGL scales everything to black outside of a dialog, and says nothing.
+    Gegl.init(None)
+    width, height, step = context_size(drawable.get_width(), drawable.get_height(), long_edge)
     channels, babl = context_format(encoding)
-    linear = "RGB float" if channels == 3 else "Y float"
-    middle = Gegl.Buffer.new(linear, 0, 0, middle_width, middle_height)
+    linear = "RGB u16" if channels == 3 else "Y u16"
     source = drawable.get_buffer()
-    for band in bands(Box(0, 0, middle_width, middle_height)):
+    rows = max(1, _STRIP // step)
+    scaled = []
+    for top in range(0, height, rows):
+        count = min(rows, height - top)
+        strip = Gegl.Buffer.new(linear, 0, 0, width * step, count * step)
+        for band in bands(Box(0, 0, width * step, count * step)):
+            place = rectangle(band.moved(0, top * step))
+            strip.set(rectangle(band), linear, source.get(place, 1.0, babl, _CLAMP))
         # With a scale the rectangle is counted in scaled pixels.
-        data = source.get(rectangle(band), scale, babl, Gegl.AbyssPolicy.CLAMP)
-        middle.set(rectangle(band), linear, data)
-    box = Gegl.Rectangle.new(0, 0, width, height)
-    data = middle.get(box, width / middle_width, linear, Gegl.AbyssPolicy.CLAMP)
-    return (height, width, channels), data
+        box = Gegl.Rectangle.new(0, 0, width, count)
+        scaled.append(strip.get(box, 1.0 / step, linear, _CLAMP))
+    return (height, width, channels), b"".join(scaled)
 
 
 def write_bands(

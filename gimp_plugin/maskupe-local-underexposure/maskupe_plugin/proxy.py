@@ -50,7 +50,7 @@ class Proxy:
             layer=self.layer,
             origin=(self.box.y, self.box.x),
             selection=PlaneSpec(size, "u8") if self.selection is not None else None,
-            context=PlaneSpec(self.context[0], "f32") if self.context else None,
+            context=PlaneSpec(self.context[0], "u16") if self.context else None,
             model=settings.model,
             strength=settings.strength,
             width=width if width == AUTO else float(width) * self.scale,
@@ -76,6 +76,7 @@ def view_of(job: Job, zoomed: bool) -> Box:
 
 def read_proxy(job: Job, view: Box) -> Proxy:
     """Reads what is needed for a view from GIMP."""
+    Gegl.init(None)  # or all that is scaled comes black
     scale = min(1.0, WIDTH / view.width, HEIGHT / view.height)
     layer = Box(
         0, 0, max(1, round(job.layer.width * scale)), max(1, round(job.layer.height * scale))

@@ -79,7 +79,13 @@ def padded(bounds: Box, margin: int, layer_width: int, layer_height: int) -> Box
     return Box(left, top, right - left, bottom - top)
 
 
-def context_size(width: int, height: int, long_edge: int) -> tuple[int, int, float]:
-    """Width, height and scale of the whole layer at no more than ``long_edge`` pixels."""
-    factor = max(1.0, max(width, height) / long_edge)
-    return max(1, round(width / factor)), max(1, round(height / factor)), 1.0 / factor
+def context_size(width: int, height: int, long_edge: int) -> tuple[int, int, int]:
+    """The whole layer, halved until it has at most ``long_edge`` pixels: width, height, step.
+
+    One of the context's pixels stands for ``step`` times ``step`` of the layer's. What is left
+    over at the right and bottom is left out.
+    """
+    step = 1
+    while max(width, height) // step > long_edge:
+        step *= 2
+    return max(1, width // step), max(1, height // step), step
