@@ -57,6 +57,11 @@ class Coverage:
         return self.plane * np.float32(1.0 / FULL)
 
     @property
+    def uniform(self) -> bool:
+        """Whether it is known that every pixel belongs to A."""
+        return self.plane.strides[0] == 0
+
+    @property
     def shape(self) -> tuple[int, int]:
         """(height, width) in pixels."""
         return self.plane.shape[0], self.plane.shape[1]
@@ -101,5 +106,6 @@ def cover(
 
 
 def quantise(weight: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
-    """Weights 0…1 in 65535ths, to nearest."""
-    return (weight * np.float32(FULL) + np.float32(0.5)).astype(np.uint16)
+    """Weights in 65535ths, to nearest; what lies outside 0…1 is clipped."""
+    steps = weight * np.float32(FULL) + np.float32(0.5)
+    return np.clip(steps, 0, FULL, out=steps).astype(np.uint16)

@@ -19,11 +19,14 @@ import numpy.typing as npt
 
 from maskupe.areas import Areas, Transition, make_areas, selection_as_float, smoothstep
 from maskupe.context import CONTEXT_EDGE, network_input, scale_of, shrink
+from maskupe.coverage import Coverage, cover, everything
 from maskupe.errors import InputError
-from maskupe.highlights import Effect, band_weight, foresee
+from maskupe.fade import Fade, make_fade, plain
+from maskupe.highlights import Effect, foresee
 from maskupe.maps import Maps, Window
 from maskupe.ramp import blend_weight
 from maskupe.rendering import render
+from maskupe.rendering.pixels import weights
 
 if TYPE_CHECKING:
     from maskupe.inference import Predictor
@@ -39,6 +42,11 @@ MAX_STRENGTH = 2.0
 # A learned transition is kept until the blend weight falls below this; from there to C it fades.
 _LEARNED_UNTIL = 0.25
 _CACHED_MAPS = 8
+# Pixels of one strip of what is made beside the image.
+_STRIP_PIXELS = 1 << 16
+# Progress when the areas, the network's input and its maps are there; then comes the rendering.
+# Roughly as the time goes on a photograph.
+_STAGES = (0.3, 0.5, 0.6)
 
 
 @dataclass(frozen=True)
@@ -48,14 +56,14 @@ class RegionResult:
     Attributes:
         image: the enhanced region, of the input's shape and dtype.
         areas: the region's areas.
-        weight: float32 (h, w), the weight with which the effect was blended in.
+        weight: float32 (h, w), the weight with which the effect was blended in, where asked for.
         illumination: input divided by result, float32 (h, w[, 3]) in 0…1, where asked for: a layer
             in Divide mode with these values turns the input into the result.
     """
 
     image: npt.NDArray[Any]
-    areas: Areas
-    weight: Float
+    areas: Coverage
+    weight: Float | None
     illumination: Float | None
 
     @property
@@ -178,6 +186,7 @@ class Enhancer:
         transition: Transition | None = None,
         outputs: Sequence[str] = ("image",),
         strip_pixels: int | None = None,
+        backend: str | None = None,
         progress: Progress | None = None,
     ) -> RegionResult:
         """Lights up one region of a layer: what the daemon does for each job.
@@ -189,10 +198,11 @@ class Enhancer:
             window: where the region lies in the layer.
             strength: see :meth:`enhance`.
             transition: see :meth:`enhance`.
-            outputs: ``"illumination"`` among them asks for the illumination as well.
+            outputs: of OUTPUTS; ``"illumination"`` and ``"weight"`` are made only where asked for.
             strip_pixels: how many pixels to render at a time, see :func:`maskupe.rendering.render`:
                 for a device that has run out of memory.
-            progress: see :meth:`enhance`.
+            backend: what to render with, see :func:`maskupe.rendering.render`.
+            progress: see :meth:`enhance`; it is called after every stage, and while rendering.
 
         Raises:
             InputError: for arrays or options that cannot be used.
@@ -206,37 +216,50 @@ class Enhancer:
         ):
             raise InputError("The region does not lie inside its layer.")
         if selection is None:
-            everything = np.ones((height, width), bool)
-            areas = Areas(everything, ~everything, everything.astype(np.float32), 0.0)
+            areas = everything(height, width)
         else:
             if selection.shape != (height, width):
                 raise InputError(
                     f"The selection is {_size(selection)} pixels, the region {_size(region)}."
                 )
             short = min(window.layer_width, window.layer_height)
-            areas = make_areas(selection, transition, short_side=short)
-        seen = network_input(region, areas, context, window)
+            areas = cover(selection, transition, short_side=short, threads=self._threads)
+        tell = progress or (lambda _: None)
+        tell(_STAGES[0])
+        seen = network_input(region, areas, context, window, threads=self._threads)
+        tell(_STAGES[1])
         maps, effect = self._maps(*seen)
-        weight = band_weight(areas, region, effect, lambda w: self._ramp(w, effect, strength))
+        tell(_STAGES[2])
+        fade = self._fade(areas, effect, strength)
         image = render(
             maps,
             region,
             areas,
             window,
             strength=strength,
-            weight=weight,
+            fade=fade,
             threads=self._threads,
             strip_pixels=strip_pixels,
-            progress=progress,
+            backend=backend,
+            progress=lambda done: tell(_STAGES[-1] + done * (1.0 - _STAGES[-1])),
         )
-        wanted = "illumination" in outputs
-        return RegionResult(image, areas, weight, illumination(region, image) if wanted else None)
+        return RegionResult(
+            image,
+            areas,
+            weights(areas, region, fade) if "weight" in outputs else None,
+            illumination(region, image) if "illumination" in outputs else None,
+        )
 
-    def _ramp(self, weight: Float, effect: Effect, strength: float) -> Float:
-        """The blend weight in B; where the network learned the transition, only its end at C."""
+    def _fade(self, areas: Coverage, effect: Effect, strength: float) -> Fade:
+        """From coverage to weight; where the network learned the transition, only its end at C."""
+        if areas.uniform:
+            return plain()
+        weight = plain().ramp
         if self._predictor.learned_transition:
-            return smoothstep(weight / np.float32(_LEARNED_UNTIL))
-        return blend_weight(weight, effect.log_gain * strength)
+            ramp = smoothstep(weight / np.float32(_LEARNED_UNTIL))
+        else:
+            ramp = blend_weight(weight, effect.log_gain * strength)
+        return make_fade(ramp, effect.allowed)
 
     def _maps(self, context: Float, shares: Float) -> tuple[Maps, Effect]:
         """The network's maps and what they will do (:mod:`maskupe.highlights`).
@@ -298,11 +321,16 @@ def illumination(before: npt.NDArray[Any], after: npt.NDArray[Any]) -> Float:
     """before / after per colour channel, float32 in 0…1, 1 where nothing changed."""
     colours = slice(None) if before.ndim == 2 else slice(0, 3 if before.shape[2] >= 3 else 1)
     scale = np.float32(1.0 / scale_of(before.dtype))
-    dark = (before if before.ndim == 2 else before[..., colours]).astype(np.float32) * scale
-    light = (after if after.ndim == 2 else after[..., colours]).astype(np.float32) * scale
-    safe = np.where(light > 0, light, np.float32(1.0))
-    ratio = np.where(dark == light, np.float32(1.0), dark / safe)
-    result: Float = np.clip(ratio, 0.0, 1.0)
+    dark = before if before.ndim == 2 else before[..., colours]
+    light = after if after.ndim == 2 else after[..., colours]
+    result = np.ones(dark.shape, np.float32)
+    step = max(1, _STRIP_PIXELS // before.shape[1])
+    for first in range(0, before.shape[0], step):
+        rows = slice(first, first + step)
+        own, lit = (part[rows].astype(np.float32) * scale for part in (dark, light))
+        np.divide(own, lit, out=result[rows], where=(own != lit) & (lit > 0))
+        np.copyto(result[rows], own, where=(own != lit) & ~(lit > 0))
+        np.clip(result[rows], 0.0, 1.0, out=result[rows])
     return result
 
 
@@ -319,10 +347,10 @@ def estimate_bytes(
     pixels = int(region[0]) * int(region[1])
     channels = int(region[2]) if len(region) > 2 else 1
     planes = 2 * channels * np.dtype(dtype).itemsize
-    # Areas (two bools), weight, and the distance transforms at their height.
-    planes += 2 + 4 + 16
-    if "illumination" in outputs:
-        planes += 3 * channels * 4
+    # Two planes of distances, one of which becomes the coverage, and three of yes and no.
+    planes += 2 + 2 + 3
+    planes += 4 * min(channels, 3) * ("illumination" in outputs) + 4 * ("weight" in outputs)
+    planes += 2 * ("areas" in outputs)
     return pixels * planes + 64 * 1024 * 1024
 
 

@@ -8,22 +8,22 @@ bright as those are not lifted at all. Towards A the restriction fades out, sinc
 and its edge may run through a sky, where nothing must break.
 
 The limit is a smooth curve over luma, not a threshold: tones keep their order and some contrast.
+Here it is found out; :mod:`maskupe.fade` says how it meets the weight.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from maskupe.areas import Areas, smoothstep
-from maskupe.context import colour_channels, scale_of
+from maskupe.areas import Areas
+from maskupe.fade import ENTRIES as _ENTRIES
+from maskupe.fade import LUMA as _LUMA
 from maskupe.maps import Maps, Window
 from maskupe.metrics import GAIN_DELTA
-from maskupe.rendering import render
+from maskupe.rendering import processor_backend, render
 
 Float = npt.NDArray[np.float32]
 
@@ -31,10 +31,6 @@ Float = npt.NDArray[np.float32]
 HIGHLIGHT_QUANTILE = 0.90
 #: Up to this share of that luma a tone is lifted as the model wants; above, the curve bends.
 _KNEE = 0.8
-#: The restriction is complete where the blend weight has fallen by this much below one.
-_FADE = 0.03
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-_ENTRIES = 256
 # How much a cell of B, A and C tells of what the model does to the band's tones.
 _CELL_WEIGHTS = (1.0, 0.3, 1e-3)
 
@@ -64,7 +60,8 @@ def foresee(maps: Maps, context: Float, shares: Float) -> Effect:
     size = context.shape[0]
     everything = np.ones((size, size), bool)
     marked = Areas(shares[0] >= 0.5, shares[1] >= 0.5, everything.astype(np.float32), 0.0)
-    lit = render(maps, context, marked, Window(0, 0, size, size), threads=1)
+    window, backend = Window(0, 0, size, size), processor_backend()
+    lit = render(maps, context, marked, window, threads=1, backend=backend)
     inside = shares[0] >= min(0.5, float(shares[0].max()))
     delta = np.float32(GAIN_DELTA)
     gain = np.log((lit[inside] + delta) / (context[inside] + delta))
@@ -108,39 +105,4 @@ def _mean_curve(before: Float, after: Float, weights: Float) -> Float:
     kernel = np.array([0.25, 0.5, 0.25])
     smooth = np.convolve(np.pad(curve, 1, mode="edge"), kernel, mode="valid")
     result: Float = smooth.astype(np.float32)
-    return result
-
-
-def band_weight(
-    areas: Areas, region: npt.NDArray[Any], effect: Effect, ramp: Callable[[Float], Float]
-) -> Float:
-    """The weight that the effect is blended in with: by distance, and by luma in B.
-
-    Args:
-        areas: the region's areas; only pixels of B get a weight other than theirs.
-        region: (h, w[, c]) the region's pixels.
-        effect: from :func:`foresee`.
-        ramp: from the areas' weight to that of the blend, monotone, keeping 0 and 1.
-
-    Returns:
-        float32 (h, w): 1 in A, 0 in C.
-    """
-    weight = areas.weight
-    band = np.flatnonzero(areas.b)
-    if band.size == 0:
-        return weight
-    channels = colour_channels(region)
-    flat = region.reshape(areas.b.size, -1)
-    result = weight.copy()
-    target = result.reshape(-1)
-    scale = np.float32((_ENTRIES - 1) / scale_of(region.dtype))
-    for first in range(0, band.size, 1 << 18):
-        part = band[first : first + (1 << 18)]
-        colours = flat[part, :channels].astype(np.float32)
-        luma = colours @ _LUMA if channels == 3 else colours[:, 0]
-        luma = np.nan_to_num(luma * scale, nan=0.0, posinf=_ENTRIES - 1, neginf=0.0)
-        may = np.interp(luma, np.arange(_ENTRIES), effect.allowed).astype(np.float32)
-        own = ramp(target[part])
-        onset = smoothstep((1.0 - own) / np.float32(_FADE))
-        target[part] = np.minimum(own, 1.0 - (1.0 - may) * onset)
     return result

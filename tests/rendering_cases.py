@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from maskupe.areas import Areas
+from maskupe.fade import Fade, make_fade, plain
 from maskupe.maps import (
     AffineGrid,
     CurveMaps,
@@ -75,6 +76,13 @@ def random_areas(rng: np.random.Generator, height: int, width: int) -> Areas:
     a, b = kind == 1, kind == 2
     weight = np.where(a, 1, np.where(b, rng.random((height, width)), 0)).astype(np.float32)
     return Areas(a, b, weight, 3.0)
+
+
+def random_fade(rng: np.random.Generator) -> Fade:
+    """A ramp that rises and a restriction by tone, smooth as :mod:`maskupe.highlights` makes it."""
+    ramp = plain().ramp ** np.float32(rng.uniform(0.5, 2))
+    steps = np.interp(np.arange(256), np.linspace(0, 255, 9), rng.random(9))
+    return make_fade(ramp, steps.astype(np.float32))
 
 
 def everything(height: int, width: int) -> Areas:

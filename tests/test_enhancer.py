@@ -146,6 +146,26 @@ def test_progress_can_cancel_and_nothing_is_changed(enhancer: Enhancer) -> None:
     assert np.array_equal(image, before)
 
 
+def test_progress_rises_through_the_stages_and_can_stop_the_work_at_each(
+    enhancer: Enhancer,
+) -> None:
+    image, mask, told = photo(60, 70), disc(60, 70), []
+    enhancer.enhance(image, mask, progress=told.append)
+    assert told == sorted(told) and told[-1] == 1.0
+    assert len(told) > 3  # areas, the network's input, its maps, strips
+    for last in range(1, len(told)):
+        heard: list[float] = []
+
+        def stop(done: float, heard: list[float] = heard, last: int = last) -> None:
+            heard.append(done)
+            if len(heard) == last:
+                raise CancelledError("Stopped.")
+
+        with pytest.raises(CancelledError):
+            enhancer.enhance(image, mask, progress=stop)
+        assert heard == told[:last]
+
+
 def test_illumination_divides_the_input_into_the_result(enhancer: Enhancer) -> None:
     image, mask = photo(100, 120, 3, np.float32), disc(100, 120)
     found = enhancer.enhance_region(

@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from maskupe.areas import Transition, make_areas
+from maskupe.areas import Transition
 from maskupe.context import network_input
-from maskupe.highlights import band_weight, foresee
+from maskupe.coverage import cover
+from maskupe.fade import Fade, plain
+from maskupe.highlights import foresee
 from maskupe.maps import ToneCurves, Window
 from maskupe.rendering import render
+from maskupe.rendering.pixels import weights
 
 SIZE = 256
 WINDOW = Window(0, 0, SIZE, SIZE)
@@ -40,43 +43,45 @@ def backlit() -> tuple[np.ndarray, np.ndarray]:
 
 def test_a_bright_sky_in_the_band_is_left_alone() -> None:
     image, mask = backlit()
-    areas = make_areas(mask, Transition(40.0))
+    areas = cover(mask, Transition(40.0))
     maps = lift(8.0)
     effect = foresee(maps, *network_input(image, areas, None, WINDOW))
-    weight = band_weight(areas, image, effect, lambda own: own)
-    plain = render(maps, image, areas, WINDOW)
-    kept = render(maps, image, areas, WINDOW, weight=weight)
+    fade = Fade(plain().ramp, effect.allowed)
+    weight = weights(areas, image, fade)
+    everywhere = render(maps, image, areas, WINDOW)
+    kept = render(maps, image, areas, WINDOW, fade=fade)
     sky = (slice(None), slice(140, 168))
-    assert (plain - image)[sky].max() > 0.1  # the halo that a weight by distance alone makes
+    assert (everywhere - image)[sky].max() > 0.1  # the halo that a weight by distance alone makes
     assert np.abs(kept - image)[sky].max() < 0.01
-    assert np.array_equal(kept[areas.a], plain[areas.a])
-    assert (weight <= areas.weight + 1e-6).all()
+    assert np.array_equal(kept[areas.a], everywhere[areas.a])
+    assert (weight <= areas.weight + 1e-5).all()
 
 
 def test_dark_surroundings_take_part_in_the_transition() -> None:
     image, mask = backlit()
     image[:, 128:] = 0.03
-    areas = make_areas(mask, Transition(40.0))
+    areas = cover(mask, Transition(40.0))
     effect = foresee(lift(8.0), *network_input(image, areas, None, WINDOW))
-    weight = band_weight(areas, image, effect, lambda own: own)
+    fade = Fade(plain().ramp, effect.allowed)
+    weight = weights(areas, image, fade)
     assert np.allclose(weight, areas.weight, atol=1e-5)
 
 
 def test_tones_of_the_band_keep_their_order() -> None:
     image, mask = backlit()
     image[:, 128:] = np.linspace(0, 1, SIZE, dtype=np.float32)[:, None, None]
-    areas = make_areas(mask, Transition(60.0))
+    areas = cover(mask, Transition(60.0))
     maps = lift(8.0)
     effect = foresee(maps, *network_input(image, areas, None, WINDOW))
-    weight = band_weight(areas, image, effect, lambda own: own)
-    result = render(maps, image, areas, WINDOW, weight=weight)
+    fade = Fade(plain().ramp, effect.allowed)
+    result = render(maps, image, areas, WINDOW, fade=fade)
     for column in (130, 150, 170):
         assert np.diff(result[:, column, 0]).min() > -2e-3
 
 
 def test_the_log_gain_is_that_of_a() -> None:
     image, mask = backlit()
-    areas = make_areas(mask, Transition(0.0))
+    areas = cover(mask, Transition(0.0))
     maps = lift(6.0)
     effect = foresee(maps, *network_input(image, areas, None, WINDOW))
     lit = render(maps, image, areas, WINDOW)

@@ -16,6 +16,7 @@ from tests.rendering_cases import (
     TOLERANCE,
     distance,
     random_areas,
+    random_fade,
     random_image,
     random_maps,
     window_around,
@@ -36,18 +37,20 @@ pytest.importorskip("torch")
     grid=st.tuples(st.integers(1, 20), st.integers(1, 20)),
     count=st.integers(1, 10),
     areas=st.booleans(),
+    fades=st.booleans(),
 )
 def test_backends_agree_with_torch(
-    kind, seed, height, width, channels, dtype, strength, grid, count, areas
+    kind, seed, height, width, channels, dtype, strength, grid, count, areas, fades
 ):
     rng = np.random.default_rng(seed)
     maps = random_maps(kind, rng, grid, count, areas)
     image = random_image(rng, height, width, channels, dtype)
     where = random_areas(rng, height, width)
     window = window_around(rng, height, width)
-    expected = render(maps, image, where, window, strength=strength, backend="torch")
+    options = {"strength": strength, "fade": random_fade(rng) if fades else None}
+    expected = render(maps, image, where, window, backend="torch", **options)
     for backend in FAST:
-        got = render(maps, image, where, window, strength=strength, backend=backend)
+        got = render(maps, image, where, window, backend=backend, **options)
         assert got.shape == image.shape and got.dtype == image.dtype
         # A gain can be a thousand: float rounding counts relative to the largest value there.
         scale = max(1.0, float(np.abs(expected).max())) if dtype == np.float32 else 1.0

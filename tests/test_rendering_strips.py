@@ -12,11 +12,12 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from maskupe import coverage
 from maskupe.errors import CancelledError
 from maskupe.maps import Window
 from maskupe.rendering import render
 from maskupe.strips import run_strips
-from tests.rendering_cases import FAST, KINDS, everything, random_areas, random_image, random_maps
+from tests.rendering_cases import FAST, KINDS, random_areas, random_image, random_maps
 
 
 @pytest.mark.parametrize("backend", FAST)
@@ -110,7 +111,7 @@ def test_memory_does_not_grow_with_the_picture(kind, backend):
     maps = random_maps(kind, rng)
     peaks = []
     for height in (400, 1600):
-        image, areas = np.zeros((height, 500, 3), np.uint8), everything(height, 500)
+        image, areas = np.zeros((height, 500, 3), np.uint8), coverage.everything(height, 500)
         out = np.empty_like(image)
         tracemalloc.start()
         render(maps, image, areas, Window(0, 0, 500, height), out=out, threads=1, backend=backend)

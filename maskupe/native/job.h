@@ -14,9 +14,9 @@ enum { DEPTH_U8, DEPTH_U16, DEPTH_F32 };
 typedef struct {
     const uint8_t *image;
     uint8_t *out;
-    const uint8_t *weight;           /* float rows */
-    const uint8_t *a, *b;            /* the areas, one byte per pixel */
-    int64_t image_stride, out_stride, weight_stride, a_stride, b_stride;
+    const uint8_t *coverage;         /* rows of uint16: 0 in C, 65535 in A */
+    const uint8_t *a, *b;            /* the areas, one byte per pixel, where the guide sees them */
+    int64_t image_stride, out_stride, coverage_stride, a_stride, b_stride;
     const int32_t *row_low, *row_high;       /* map rows around each row of the region */
     const float *row_part;                   /* how far it lies towards the second */
     const int32_t *column_low, *column_high;
@@ -25,6 +25,8 @@ typedef struct {
     const float *map;                /* see each kind */
     const float *table;
     const float *guide;
+    const float *ramp;               /* weight by coverage, 65536 */
+    const float *allowed;            /* most weight by luma in B, 256, or NULL */
     int32_t width, channels, depth, kind;
     int32_t map_columns;
     int32_t count;                   /* curve steps, luma bins, table entries or nodes */
@@ -63,6 +65,7 @@ typedef struct {
     _Alignas(64) float unit[COLOURS];    /* clipped to 0..1, NaN as 0 */
     _Alignas(64) float change[COLOURS];  /* enhanced - unit */
     _Alignas(64) float weight[TILE + PAD];
+    _Alignas(64) uint16_t coverage[TILE];
     _Alignas(64) uint8_t stored[16 * TILE]; /* finished pixels on their way to memory */
 } Row;
 

@@ -5,6 +5,7 @@
  * map contributes to a tile stays in the first-level cache. */
 #include "curve.h"
 #include "export.h"
+#include "fade.h"
 #include "grid.h"
 #include "job.h"
 #include "pixels.h"
@@ -50,13 +51,14 @@ static void render_tile(const Job *job, int first, int last, int x0, int n, floa
     for (int y = first; y < last; y++) {
         const uint8_t *pixels = job->image + y * job->image_stride + (int64_t)x0 * size;
         uint8_t *to = job->out + y * job->out_stride + (int64_t)x0 * size;
-        const float *weight = (const float *)(job->weight + y * job->weight_stride) + x0;
+        const uint16_t *coverage =
+            (const uint16_t *)(job->coverage + y * job->coverage_stride) + x0;
         if (y + 1 < last) {
             prefetch(pixels + job->image_stride, (size_t)n * (size_t)size);
-            prefetch((const uint8_t *)weight + job->weight_stride, 4 * (size_t)n);
+            prefetch((const uint8_t *)coverage + job->coverage_stride, 2 * (size_t)n);
         }
-        weight = effective_weight(job, pixels, weight, n, row);
-        const int state = scan_weight(weight, n);
+        coverage = visible_coverage(job, pixels, coverage, n, row);
+        const int state = scan_coverage(coverage, n);
         if (state == WEIGHT_NONE) {
             if (to != pixels) memcpy(to, pixels, (size_t)n * (size_t)size);
             continue;
@@ -71,6 +73,7 @@ static void render_tile(const Job *job, int first, int last, int x0, int n, floa
             continue;
         }
         load_row(job, pixels, n, row);
+        if (state == WEIGHT_SOME) fade_row(job, coverage, n, row);
         switch (job->kind) {
         case KIND_TONE: tone_row(job, pixels, n, across, scratch, row); break;
         case KIND_CURVE: curve_row(job, n, across, scratch, row); break;
@@ -78,12 +81,13 @@ static void render_tile(const Job *job, int first, int last, int x0, int n, floa
             gain_row(job, map_low, map_high, x0, n, across, scratch, row);
             break;
         case KIND_AFFINE:
-            affine_row(job, map_low, map_high, x0, n, across, job->a + y * job->a_stride + x0,
-                       job->b + y * job->b_stride + x0, scratch, row);
+            affine_row(job, map_low, map_high, x0, n, across,
+                       job->a ? job->a + y * job->a_stride + x0 : 0,
+                       job->b ? job->b + y * job->b_stride + x0 : 0, scratch, row);
             break;
         default: table_row(job, n, row);
         }
-        store_row(job, pixels, n, row, state == WEIGHT_FULL ? 0 : weight, to);
+        store_row(job, pixels, n, row, state == WEIGHT_FULL ? 0 : row->weight, to);
     }
 }
 

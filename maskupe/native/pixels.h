@@ -13,22 +13,6 @@
 static const int DEPTH_BYTES[3] = {1, 2, 4};
 static const float DEPTH_WHITE[3] = {255.0f, 65535.0f, 1.0f};
 
-enum { WEIGHT_NONE, WEIGHT_SOME, WEIGHT_FULL };
-
-/* Whether all, some or none of n weights are one. Their bits are compared as integers, which
- * orders them as the non-negative numbers that they are; a negative weight counts as zero. */
-STAGE int scan_weight(const float *weight, int n) {
-    int32_t low = INT32_MAX, high = INT32_MIN;
-    for (int i = 0; i < n; i++) {
-        int32_t bits;
-        memcpy(&bits, weight + i, 4);
-        low = bits < low ? bits : low;
-        high = bits > high ? bits : high;
-    }
-    if (high <= 0) return WEIGHT_NONE;
-    return low == 0x3f800000 && high == 0x3f800000 ? WEIGHT_FULL : WEIGHT_SOME;
-}
-
 #define LOAD(type)                                                                              \
     static void load_##type(const type *p, int channels, int n, float *restrict raw) {          \
         if (channels == 3)                                                                      \
@@ -65,27 +49,6 @@ STAGE void load_row(const Job *job, const void *pixels, int n, Row *row) {
     for (int i = 0; i < end; i++) row->unit[i] = clamp01(row->raw[i] * scale);
 }
 
-/* The weights that count: zero where alpha is zero. */
-#define EFFECTIVE(type)                                                                         \
-    static void weight_##type(const type *p, int channels, int n, const float *weight,          \
-                              float *restrict to) {                                             \
-        for (int i = 0; i < n; i++)                                                             \
-            to[i] = p[channels * i + channels - 1] == 0 ? 0.0f : at_least(weight[i], 0.0f);     \
-    }
-EFFECTIVE(uint8_t)
-EFFECTIVE(uint16_t)
-EFFECTIVE(float)
-
-STAGE const float *effective_weight(const Job *job, const void *pixels, const float *weight,
-                                     int n, Row *row) {
-    if (job->channels % 2) return weight;
-    if (job->depth == DEPTH_U8) weight_uint8_t(pixels, job->channels, n, weight, row->weight);
-    else if (job->depth == DEPTH_U16)
-        weight_uint16_t(pixels, job->channels, n, weight, row->weight);
-    else weight_float(pixels, job->channels, n, weight, row->weight);
-    return row->weight;
-}
-
 INLINE uint8_t encode_uint8_t(float v) { return (uint8_t)(int)(at_most(at_least(v, 0.0f), 255.0f) + 0.5f); }
 INLINE uint16_t encode_uint16_t(float v) { return (uint16_t)(int)(at_most(at_least(v, 0.0f), 65535.0f) + 0.5f); }
 
@@ -98,7 +61,7 @@ INLINE uint16_t encode_uint16_t(float v) { return (uint16_t)(int)(at_most(at_lea
             for (int i = 0; i < 3 * n; i++) to[i] = encode_##type(raw[i] + white * change[i]);  \
         } else if (channels >= 3) {                                                             \
             for (int i = 0; i < n; i++) {                                                       \
-                float w = (weight ? at_least(weight[i], 0.0f) : 1.0f) * white;                  \
+                float w = (weight ? weight[i] : 1.0f) * white;                  \
                 for (int c = 0; c < 3; c++)                                                     \
                     to[channels * i + c] =                                                      \
                         encode_##type(raw[3 * i + c] + w * change[3 * i + c]);                  \
@@ -106,7 +69,7 @@ INLINE uint16_t encode_uint16_t(float v) { return (uint16_t)(int)(at_most(at_lea
             }                                                                                   \
         } else {                                                                                \
             for (int i = 0; i < n; i++) {                                                       \
-                float w = (weight ? at_least(weight[i], 0.0f) : 1.0f) * white;                  \
+                float w = (weight ? weight[i] : 1.0f) * white;                  \
                 float luma = LUMA_R * change[3 * i] + LUMA_G * change[3 * i + 1] +              \
                              LUMA_B * change[3 * i + 2];                                        \
                 to[channels * i] = encode_##type(raw[3 * i] + w * luma);                        \

@@ -12,11 +12,14 @@ class NativeJob(ctypes.Structure):
     """``Job`` of ``job.h``; pointers are addresses of arrays that the caller keeps alive."""
 
     _fields_: ClassVar = [
-        *((name, _POINTER) for name in ("image", "out", "weight", "a", "b")),
-        *((f"{name}_stride", _LONG) for name in ("image", "out", "weight", "a", "b")),
+        *((name, _POINTER) for name in ("image", "out", "coverage", "a", "b")),
+        *((f"{name}_stride", _LONG) for name in ("image", "out", "coverage", "a", "b")),
         *((name, _POINTER) for name in ("row_low", "row_high", "row_part")),
         *((name, _POINTER) for name in ("column_low", "column_high", "column_part")),
-        *((name, _POINTER) for name in ("column_part3", "map", "table", "guide")),
+        *(
+            (name, _POINTER)
+            for name in ("column_part3", "map", "table", "guide", "ramp", "allowed")
+        ),
         *((name, _INT) for name in ("width", "channels", "depth", "kind", "map_columns")),
         *((name, _INT) for name in ("count", "knots", "guide_inputs", "stream")),
         ("strength", _FLOAT),

@@ -11,7 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from maskupe.areas import Areas
+from maskupe.coverage import Coverage, quantise
 from maskupe.errors import InputError
+from maskupe.fade import Fade, plain
 from maskupe.maps import (
     AffineGrid,
     CurveMaps,
@@ -38,9 +40,9 @@ class Job:
         maps: the low-resolution proposal.
         image: (h, w, channels) uint8, uint16 or float32; 1 gray, 2 gray + alpha, 3 RGB, 4 RGBA.
         out: like ``image``; may be the same memory.
-        weight: float32 (h, w), 0…1.
-        a: bool (h, w), the area A, which some guides see.
-        b: bool (h, w), the area B.
+        coverage: uint16 (h, w), see :class:`maskupe.coverage.Coverage`.
+        fade: from coverage to blend weight.
+        areas: A and B, which some guides see.
         frame: where the region lies.
         strength: 0 and more.
     """
@@ -48,9 +50,9 @@ class Job:
     maps: Maps
     image: Pixels
     out: Pixels
-    weight: npt.NDArray[np.float32]
-    a: npt.NDArray[np.bool_]
-    b: npt.NDArray[np.bool_]
+    coverage: npt.NDArray[np.uint16]
+    fade: Fade
+    areas: Areas | Coverage
     frame: Frame
     strength: float
 
@@ -69,14 +71,20 @@ class Job:
         """Whether the map's guide takes the areas as inputs."""
         return isinstance(self.maps, AffineGrid) and self.maps.guide.matrix.shape[1] == 5
 
+    def areas_of(self, first: int, last: int) -> tuple[npt.NDArray[np.bool_], ...]:
+        """bool (n, w) of A and of B in some rows."""
+        part = self.areas.crop(slice(first, last), slice(None))
+        return part.a, part.b
+
 
 def make_job(
     maps: Maps,
     image: Pixels,
-    areas: Areas,
+    areas: Areas | Coverage,
     window: Window,
     strength: float,
     weight: npt.NDArray[np.float32] | None,
+    fade: Fade | None,
     out: Pixels | None,
 ) -> Job:
     """Checks the arguments of :func:`maskupe.rendering.render` and brings them into one form.
@@ -96,14 +104,18 @@ def make_job(
         out = np.empty(image.shape, image.dtype)
     elif out.shape != image.shape or out.dtype != image.dtype or not out.flags.writeable:
         raise InputError("The output array must be writeable, of the image's shape and type.")
-    weight = areas.weight if weight is None else weight
-    if weight.shape != (height, width) or weight.dtype != np.float32:
-        raise InputError(
-            f"The weight must be float32 of shape {(height, width)}, "
-            f"not {weight.dtype} of shape {weight.shape}."
-        )
-    if areas.a.shape != (height, width) or areas.b.shape != (height, width):
-        raise InputError(f"The areas' shape {areas.a.shape} is not the image's {(height, width)}.")
+    if areas.shape != (height, width):
+        raise InputError(f"The areas' shape {areas.shape} is not the image's {(height, width)}.")
+    if weight is None and isinstance(areas, Coverage):
+        coverage = areas.plane
+    else:
+        weight = areas.weight if weight is None else weight
+        if weight.shape != (height, width) or weight.dtype != np.float32:
+            raise InputError(
+                f"The weight must be float32 of shape {(height, width)}, "
+                f"not {weight.dtype} of shape {weight.shape}."
+            )
+        coverage = quantise(weight)
     inside = 0 <= window.x <= window.layer_width - width
     if not (inside and 0 <= window.y <= window.layer_height - height):
         raise InputError(
@@ -122,9 +134,9 @@ def make_job(
         maps,
         image.reshape(shape) if image.ndim == 3 else image[:, :, None],
         out.reshape(shape) if out.ndim == 3 else out[:, :, None],
-        weight,
-        areas.a,
-        areas.b,
+        coverage,
+        fade or plain(),
+        areas,
         Frame(window, width),
         float(strength),
     )

@@ -51,13 +51,16 @@ def prepare(job: Job) -> tuple[StripFunction, int]:
     def strip(first: int, last: int) -> None:
         native = NativeJob.from_buffer_copy(common)
         rows = slice(first, last)
-        image, weight = _whole_rows(job.image[rows]), _whole_rows(job.weight[rows])
+        planes = {
+            "image": _whole_rows(job.image[rows]),
+            "coverage": _whole_rows(job.coverage[rows]),
+        }
         out = job.out[rows]
         target = out if _has_whole_rows(out) else np.empty(out.shape, out.dtype)
-        a, b = (_whole_rows(area[rows]) for area in (job.a, job.b))
-        for name, array in zip(
-            ("image", "out", "weight", "a", "b"), (image, target, weight, a, b), strict=True
-        ):
+        if job.sees_areas:
+            planes["a"], planes["b"] = job.areas_of(first, last)
+        planes = {name: _whole_rows(array) for name, array in planes.items()} | {"out": target}
+        for name, array in planes.items():
             setattr(native, name, array.ctypes.data)
             setattr(native, f"{name}_stride", array.strides[0])
         for name in ("row_low", "row_high", "row_part"):
@@ -78,7 +81,10 @@ def _common(job: Job) -> tuple[NativeJob, dict[str, npt.NDArray[Any]]]:
         "map": arranged.map,
         "table": arranged.table,
         "guide": arranged.guide,
+        "ramp": job.fade.ramp,
     }
+    if job.fade.allowed is not None:
+        kept["allowed"] = job.fade.allowed
     native = NativeJob(
         width=job.width,
         channels=job.image.shape[2],

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from maskupe.fade import LUMA
 from maskupe.maps import (
     ILLUMINATION_FLOOR,
     TONE_OFFSET,
@@ -26,7 +27,7 @@ from maskupe.maps import (
     ToneCurves,
 )
 from maskupe.rendering.job import Job
-from maskupe.rendering.pixels import LUMA, Floats, close_strip, open_strip
+from maskupe.rendering.pixels import Floats, close_strip, open_strip
 from maskupe.rendering.positions import Frame
 
 #: Pixels of one strip: its temporaries, a few dozen planes at most, stay around ten megabytes.
@@ -42,14 +43,15 @@ def prepare(job: Job) -> tuple[Callable[[int, int], None], int]:
     difference = difference_of(job.maps, job.strength, job.frame)
 
     def strip(first: int, last: int) -> None:
-        image, out, weight = (part[first:last] for part in (job.image, job.out, job.weight))
-        if not weight.any():
+        image, out, coverage = (p[first:last] for p in (job.image, job.out, job.coverage))
+        if not coverage.any():
             out[...] = image
             return
         opened = open_strip(image)
         seen = None
         if job.sees_areas:
-            seen = np.stack([job.a[first:last], job.b[first:last]], axis=2).astype(np.float32)
+            seen = np.stack(job.areas_of(first, last), axis=2).astype(np.float32)
+        weight = job.fade.weights(coverage, opened.colour)
         close_strip(opened, difference(opened.colour, first, seen), weight, out)
 
     return strip, max(1, STRIP_PIXELS // job.width)

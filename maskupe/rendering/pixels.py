@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from maskupe.coverage import Coverage
+from maskupe.fade import LUMA, Fade
 from maskupe.rendering.job import WHITE, Pixels
 
 Floats = npt.NDArray[np.float32]
 
-#: Luma of display-encoded r, g, b (ITU-R BT.601), as in :mod:`maskupe.maps`.
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+_STRIP_PIXELS = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -68,3 +69,14 @@ def close_strip(strip: Strip, difference: Floats, weight: Floats, out: Pixels) -
     if out is not image and not np.shares_memory(out, image):
         out[...] = image
     np.copyto(out[:, :, : value.shape[2]], value.astype(image.dtype), where=changed[:, :, None])
+
+
+def weights(coverage: Coverage, image: Pixels, fade: Fade) -> Floats:
+    """The blend weights float32 (h, w) of a whole image, as the renderer uses them."""
+    pixels = image.reshape(*image.shape[:2], -1)
+    result = np.empty(coverage.shape, np.float32)
+    step = max(1, _STRIP_PIXELS // result.shape[1])
+    for first in range(0, result.shape[0], step):
+        rows = slice(first, first + step)
+        result[rows] = fade.weights(coverage.plane[rows], open_strip(pixels[rows]).colour)
+    return result

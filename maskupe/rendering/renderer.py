@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from maskupe.areas import Areas
+from maskupe.coverage import Coverage
 from maskupe.errors import InputError
+from maskupe.fade import Fade
 from maskupe.maps import Maps, Window
 from maskupe.rendering import native_backend, numpy_backend
 from maskupe.rendering.job import Job, Pixels, make_job
@@ -27,14 +29,21 @@ def default_backend() -> str:
     return "native" if native_backend.available() else "numpy"
 
 
+def processor_backend() -> str:
+    """The default backend, but on the processor where that one is on a graphics card."""
+    chosen = default_backend()
+    return "torch" if chosen.startswith("torch") else chosen
+
+
 def render(
     maps: Maps,
     image: Pixels,
-    areas: Areas,
+    areas: Areas | Coverage,
     window: Window,
     *,
     strength: float = 1.0,
     weight: npt.NDArray[np.float32] | None = None,
+    fade: Fade | None = None,
     out: Pixels | None = None,
     threads: int | None = None,
     backend: str | None = None,
@@ -55,7 +64,8 @@ def render(
         areas: the region's areas, (h, w).
         window: where the region lies in the layer that the maps cover.
         strength: t of :mod:`maskupe.maps`; 0 is the exact identity.
-        weight: float32 (h, w) in 0…1, the blend weight w; ``areas.weight`` if left out.
+        weight: float32 (h, w) in 0…1, in place of the areas' own weight; counted in 65535ths.
+        fade: from that weight and a pixel's tone to the blend weight w; the same if left out.
         out: where to write; an array like ``image``, may be ``image`` itself.
         threads: the most threads to use; all that the process may use if left out.
         backend: ``"native"``, ``"numpy"``, ``"torch"`` or ``"torch:DEVICE"``; the environment
@@ -73,7 +83,7 @@ def render(
         InputError: for arguments that do not fit together, or an unknown backend.
         RenderingError: if the backend that was asked for cannot be loaded.
     """
-    job = make_job(maps, image, areas, window, strength, weight, out)
+    job = make_job(maps, image, areas, window, strength, weight, fade, out)
     threads = machine_threads() if threads is None else max(1, threads)
     strip, rows = _prepare(job, backend or default_backend())
     if strip_pixels is not None:

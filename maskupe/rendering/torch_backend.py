@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from maskupe.fade import LUMA
 from maskupe.maps import (
     ILLUMINATION_FLOOR,
     TONE_OFFSET,
@@ -25,7 +26,7 @@ from maskupe.maps import (
     ToneCurves,
 )
 from maskupe.rendering.job import Job
-from maskupe.rendering.pixels import LUMA, close_strip, open_strip
+from maskupe.rendering.pixels import close_strip, open_strip
 from maskupe.rendering.positions import Frame
 
 #: Pixels of one strip: twelve affine coefficients at eight corners stay below 100 MB.
@@ -37,17 +38,17 @@ def prepare(job: Job, device: str) -> tuple[Callable[[int, int], None], int]:
     maps = _to_device(job.maps, torch.device(device))
 
     def strip(first: int, last: int) -> None:
-        image, out, weight = (part[first:last] for part in (job.image, job.out, job.weight))
+        image, out, coverage = (p[first:last] for p in (job.image, job.out, job.coverage))
         opened = open_strip(image)
         colour = torch.from_numpy(opened.colour).to(device).permute(2, 0, 1)
         areas = None
         if job.sees_areas:
-            stacked = np.stack([job.a[first:last], job.b[first:last]]).astype(np.float32)
+            stacked = np.stack(job.areas_of(first, last)).astype(np.float32)
             areas = torch.from_numpy(stacked).to(device)
         with torch.inference_mode():
             enhanced = enhance(maps, job.strength, job.frame, first, colour, areas)
             difference = (enhanced - colour).permute(1, 2, 0).contiguous().cpu().numpy()
-        close_strip(opened, difference, weight, out)
+        close_strip(opened, difference, job.fade.weights(coverage, opened.colour), out)
 
     return strip, max(1, STRIP_PIXELS // job.width)
 

@@ -1,0 +1,72 @@
+"""How much of the effect a pixel takes: from its coverage and its tone to the blend weight."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from maskupe.areas import smoothstep
+from maskupe.coverage import FULL
+
+Float = npt.NDArray[np.float32]
+
+#: Luma of display-encoded r, g, b (ITU-R BT.601), as in :mod:`maskupe.maps`.
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+#: Entries of :attr:`Fade.allowed`.
+ENTRIES = 256
+#: The restriction by tone is complete where the weight has fallen by this much below one.
+ONSET = 0.03
+
+
+@dataclass(frozen=True)
+class Fade:
+    """The way from coverage to weight: w = min(r, 1 - (1 - m) · smoothstep((1 - r) / ONSET)).
+
+    Attributes:
+        ramp: float32 (65536,) in 0…1, r for each coverage; 0 at 0 and 1 at the last.
+        allowed: float32 (256,) in 0…1, m for a pixel of luma i / 255, linear in between; None
+            where tones do not matter.
+    """
+
+    ramp: Float
+    allowed: Float | None = None
+
+    def weights(self, coverage: npt.NDArray[np.uint16], colour: Float) -> Float:
+        """Blend weights.
+
+        Args:
+            coverage: uint16 (n, w), see :class:`maskupe.coverage.Coverage`.
+            colour: float32 (n, w, 3) in 0…1.
+
+        Returns:
+            float32 (n, w): 1 in A, 0 in C.
+        """
+        if not coverage.any():
+            return np.zeros(coverage.shape, np.float32)
+        weight = np.take(self.ramp, coverage)
+        if self.allowed is None:
+            return weight
+        band = (coverage - np.uint16(1)) < np.uint16(FULL - 1)
+        if band.any():
+            luma = (colour[band] @ LUMA) * np.float32(ENTRIES - 1)
+            may = np.interp(luma, np.arange(ENTRIES), self.allowed).astype(np.float32)
+            own = weight[band]
+            onset = smoothstep((1.0 - own) / np.float32(ONSET))
+            weight[band] = np.minimum(own, 1.0 - (1.0 - may) * onset)
+        return weight
+
+
+@functools.cache
+def plain() -> Fade:
+    """The weight is the coverage."""
+    return Fade(np.arange(FULL + 1, dtype=np.float32) * np.float32(1.0 / FULL))
+
+
+def make_fade(ramp: Float, allowed: Float | None) -> Fade:
+    """A fade of a ramp that is given as 65,536 weights, and perhaps of a restriction by tone."""
+    table = np.ascontiguousarray(ramp, np.float32)
+    table[0], table[FULL] = 0.0, 1.0
+    return Fade(table, allowed)
