@@ -14,7 +14,7 @@ from maskupe.areas import Transition, make_areas
 from maskupe.errors import InputError
 from maskupe.networks.build import build, save
 from maskupe.registry import resolve
-from maskupe_training.ablation import variants
+from maskupe_training.ablation import VARIANTS, variants
 from maskupe_training.cli import main
 from maskupe_training.data.images import luma, read_rgb, write_rgb
 from maskupe_training.evaluation.baselines import BASELINES, blended
@@ -25,6 +25,7 @@ from maskupe_training.evaluation.measure import COLUMNS, interval, measure
 from maskupe_training.evaluation.report import card_metrics
 from maskupe_training.evaluation.run import Request, evaluate
 from maskupe_training.recipe import load
+from maskupe_training.trainer import Run, fit
 from tests.training.conftest import scene
 
 
@@ -207,6 +208,28 @@ def test_bad_input_is_one_sentence_and_exit_2(
     error = capsys.readouterr().err
     assert words in error
     assert len(error.strip().splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_the_ablation_compares_every_form_and_goes_on_where_it_was(
+    data_root: Path, recipe_path: Path, tmp_path: Path
+) -> None:
+    settings = ["training.steps=1", "masks.coverage=[0.1, 0.9]"]
+    arguments = ["ablation", str(recipe_path), "--data", str(data_root), "--out", str(tmp_path)]
+    arguments += ["--cases", "2", *(part for text in settings for part in ("--set", text))]
+    names = ["without-smoothness", "smooth-illumination", "smooth-image", "smooth-gain"]
+    done = load(str(recipe_path), [*settings, *VARIANTS[names[0]]])
+    fit(done, Run(data_root, tmp_path / names[0]))
+    finished = (tmp_path / names[0] / "last.pt").stat().st_mtime_ns
+    assert main(arguments) == 0
+    assert (tmp_path / names[0] / "last.pt").stat().st_mtime_ns == finished
+    content = json.loads((tmp_path / "evaluation" / "evaluation.json").read_text())
+    assert list(content["summary"]) == ["linear gain", *names]
+    # Input, linear gain, four variants, truth.
+    assert read_rgb(tmp_path / "evaluation" / "sheet.jpg").shape == (2 * 274, 7 * 258, 3)
+    recipes = {name: json.loads((tmp_path / name / "recipe.json").read_text()) for name in names}
+    losses = {name: recipe["loss"] for name, recipe in recipes.items()}
+    assert losses["without-smoothness"]["two_areas"] and losses["smooth-gain"]["beta"] == 0.001
 
 
 def test_only_networks_with_an_illumination_smooth_it() -> None:

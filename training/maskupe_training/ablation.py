@@ -2,7 +2,8 @@
 
 Four trainings that differ in L_B only: without it (two areas, weights 1 and 1, the paper's
 ablation), and with each of its targets: illumination (where the network has one), image, gain. They
-are then evaluated on the same cases; the table compares B, the contact sheet is Fig. 7.
+are then evaluated on the same cases; the table compares B, the contact sheet is Fig. 7. The network
+always sees B; without the loss on it, it learns to leave B alone like C, hence the hard edge.
 """
 
 from __future__ import annotations
