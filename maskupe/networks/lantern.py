@@ -17,11 +17,11 @@ tones over. A fourth, the toe, is light that is added before: a few levels of 8 
 black there is more noise than picture, and k times the noise is all that a curve through zero
 would show; a toe trades it for a little haze, and the more so the larger k is.
 
-A start value for k is *computed*: the one that brings the mean of A's histogram to the middle
-gray of well-exposed pictures. The network says by how much to deviate from it, adds small free
-corrections per channel at knots in log light, and a low-resolution residual where the light
-inside A is uneven. What lies outside A and B is not its business: the renderer leaves C
-alone by construction, and the transition follows from the areas.
+A start value for k is *computed*: the one that lifts the mean of A's histogram to the middle
+gray of well-exposed pictures, or leaves it where it is above. The network says by how much to
+deviate from it, adds small free corrections per channel at knots in log light, and a
+low-resolution residual where the light inside A is uneven. What lies outside A and B is not its
+business: the renderer leaves C alone by construction, and the transition follows from the areas.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from maskupe.networks.base import LocalNetwork
 
 #: Entries of the tone curve's table.
 TABLE = 1024
-#: Mean display-encoded value to which the start value of the exposure brings A.
+#: Mean display-encoded value to which the start value of the exposure lifts A.
 MIDDLE_GRAY = 0.45
 
 _KNOTS = 16
@@ -158,14 +158,16 @@ class Lantern(LocalNetwork):
         return gain
 
     def _start(self, histogram: Tensor, exponent: Tensor, shoulder: Tensor, toe: Tensor) -> Tensor:
-        """The log exposure that brings the histogram's mean to middle gray, (N, 1), bisected."""
+        """The log exposure that lifts the histogram's mean to middle gray, (N, 1), bisected."""
         power = _with_toe(self.bins, toe) ** exponent
+        # What is brighter than middle gray already is the answer as it is, not to be darkened.
+        target = (self.bins * histogram).sum(1, keepdim=True).clamp(min=MIDDLE_GRAY)
         low = torch.full_like(exponent, _EXPOSURE_RANGE[0])
         high = torch.full_like(exponent, _EXPOSURE_RANGE[1])
         for _ in range(_BISECTIONS):
             middle = 0.5 * (low + high)
             lit = expose(power, middle, shoulder).clamp(0.0, 1.0) ** (1.0 / exponent)
-            bright = (lit * histogram).sum(1, keepdim=True) > MIDDLE_GRAY
+            bright = (lit * histogram).sum(1, keepdim=True) > target
             low, high = torch.where(bright, low, middle), torch.where(bright, middle, high)
         return 0.5 * (low + high)
 
