@@ -35,7 +35,7 @@ Float = npt.NDArray[np.float32]
 Progress = Callable[[float], None]
 
 #: What `enhance_region` can be asked for.
-OUTPUTS = ("image", "weight", "areas", "illumination")
+OUTPUTS = ("image", "weight", "areas", "illumination", "enhanced")
 #: Strength runs from the identity to twice the model's proposal (in the exponent).
 MAX_STRENGTH = 2.0
 
@@ -59,12 +59,15 @@ class RegionResult:
         weight: float32 (h, w), the weight with which the effect was blended in, where asked for.
         illumination: input divided by result, float32 (h, w[, 3]) in 0…1, where asked for: a layer
             in Divide mode with these values turns the input into the result.
+        enhanced: the region with the full effect at every pixel, where asked for, like ``image``:
+            blended into the region by ``weight`` it is ``image``.
     """
 
     image: npt.NDArray[Any]
     areas: Coverage
     weight: Float | None
     illumination: Float | None
+    enhanced: npt.NDArray[Any] | None = None
 
     @property
     def width(self) -> float:
@@ -198,7 +201,7 @@ class Enhancer:
             window: where the region lies in the layer.
             strength: see :meth:`enhance`.
             transition: see :meth:`enhance`.
-            outputs: of OUTPUTS; ``"illumination"`` and ``"weight"`` are made only where asked for.
+            outputs: of OUTPUTS; all but image and areas are made only where asked for.
             strip_pixels: how many pixels to render at a time, see :func:`maskupe.rendering.render`:
                 for a device that has run out of memory.
             backend: what to render with, see :func:`maskupe.rendering.render`.
@@ -231,23 +234,29 @@ class Enhancer:
         maps, effect = self._maps(*seen)
         tell(_STAGES[2])
         fade = self._fade(areas, effect, strength)
-        image = render(
-            maps,
-            region,
-            areas,
-            window,
-            strength=strength,
-            fade=fade,
-            threads=self._threads,
-            strip_pixels=strip_pixels,
-            backend=backend,
-            progress=lambda done: tell(_STAGES[-1] + done * (1.0 - _STAGES[-1])),
-        )
+
+        def lit(where: Coverage, fade: Fade) -> npt.NDArray[Any]:
+            return render(
+                maps,
+                region,
+                where,
+                window,
+                strength=strength,
+                fade=fade,
+                threads=self._threads,
+                strip_pixels=strip_pixels,
+                backend=backend,
+                progress=lambda done: tell(_STAGES[-1] + done * (1.0 - _STAGES[-1])),
+            )
+
+        image = lit(areas, fade)
+        enhanced = lit(everything(height, width), plain()) if "enhanced" in outputs else None
         return RegionResult(
             image,
             areas,
             weights(areas, region, fade) if "weight" in outputs else None,
             illumination(region, image) if "illumination" in outputs else None,
+            enhanced,
         )
 
     def _fade(self, areas: Coverage, effect: Effect, strength: float) -> Fade:
@@ -350,7 +359,9 @@ def estimate_bytes(
     # Two planes of distances, one of which becomes the coverage, and three of yes and no.
     planes += 2 + 2 + 3
     planes += 4 * min(channels, 3) * ("illumination" in outputs) + 4 * ("weight" in outputs)
-    planes += 2 * ("areas" in outputs)
+    planes += 2 * ("areas" in outputs) + channels * np.dtype(dtype).itemsize * (
+        "enhanced" in outputs
+    )
     return pixels * planes + 64 * 1024 * 1024
 
 

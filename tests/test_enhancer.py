@@ -176,6 +176,26 @@ def test_illumination_divides_the_input_into_the_result(enhancer: Enhancer) -> N
     assert (found.illumination[~(found.areas.a | found.areas.b)] == 1).all()
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_the_full_effect_blended_by_the_weight_is_the_result(
+    enhancer: Enhancer, dtype: type
+) -> None:
+    image, mask = photo(100, 120, 4, dtype), disc(100, 120)
+    outputs = ("image", "weight", "enhanced")
+    found = enhancer.enhance_region(
+        image, mask, None, window=Window(0, 0, 120, 100), outputs=outputs
+    )
+    assert found.enhanced is not None and found.weight is not None
+    assert found.enhanced.dtype == image.dtype
+    assert np.array_equal(found.enhanced[..., 3], image[..., 3])
+    before = image[..., :3].astype(np.float64)
+    change = found.enhanced[..., :3] - before
+    assert (change[found.areas.c] != 0).any()  # there is something to paint on outside, too
+    blended = before + found.weight[..., None] * change
+    level = 1.01 if dtype == np.uint8 else 1e-4
+    assert np.abs(blended - found.image[..., :3]).max() < level
+
+
 def test_illumination_of_black_is_one() -> None:
     black = np.zeros((2, 2, 3), np.uint8)
     assert (illumination(black, black) == 1).all()

@@ -27,7 +27,7 @@ from .kinds import (
 from .wire import MAX_CONTEXT, MAX_ID, MAX_PLANES, MAX_SIDE, PROTOCOL, WireError, unpack
 
 #: What an ``enhance`` may ask back.
-OUTPUTS = ("image", "weight", "illumination", "areas")
+OUTPUTS = ("image", "weight", "illumination", "areas", "enhanced")
 #: Largest strength: 1 is the network's proposal, more exaggerates it.
 MAX_STRENGTH = 2.0
 #: Widest transition in pixels.

@@ -38,7 +38,8 @@ class EnhanceRequest:
         strength: 0…2, 1 is the model's proposal.
         width: of the transition in pixels, or ``"auto"``.
         side: ``"outside"``, ``"inside"`` or ``"centred"``.
-        outputs: what to answer with: ``"image"``, ``"weight"``, ``"illumination"``, ``"areas"``.
+        outputs: what to answer with: ``"image"``, ``"weight"``, ``"illumination"``, ``"areas"``,
+            ``"enhanced"``.
         replaces: id of an older job of the same client that is not wanted any more.
         id: identifies the job; keep it when repeating a request.
     """

@@ -8,8 +8,9 @@ Environment variables make a machine what a test needs: ``MASKUPE_TEST_TOTAL_BYT
 ``MASKUPE_TEST_HEARTBEAT`` and ``MASKUPE_TEST_PATIENCE=SECONDS`` for less time until silent
 clients, and those that do not take their result, are dropped.
 
-The models: ``quick``; ``slow-N`` takes N strips of 50 ms; ``gpu`` runs out of memory on every
-device but the CPU; ``hungry`` raises MemoryError; ``broken`` raises; ``damaged`` has no weights.
+The models: ``quick``; ``slow-N`` takes N strips of 50 ms; ``full-gpu`` runs out of memory on every
+device but the CPU, ``tight-gpu`` there unless it works in small strips; ``hungry`` raises
+MemoryError; ``broken`` raises; ``damaged`` has no weights.
 """
 
 import os
@@ -27,7 +28,17 @@ from maskupe.errors import UnknownModelError, WeightsError
 from maskupe_daemon import cli, lifecycle, memory, outbox, transport
 
 STRIP = 0.05
-NAMES = ("quick", "slow-4", "slow-20", "slow-200", "gpu", "hungry", "broken", "damaged")
+NAMES = (
+    "quick",
+    "slow-4",
+    "slow-20",
+    "slow-200",
+    "full-gpu",
+    "tight-gpu",
+    "hungry",
+    "broken",
+    "damaged",
+)
 
 
 def enhanced(image, selection, strength=1.0, transition=None, layer=None):
@@ -56,14 +67,26 @@ class StandIn:
         self.device = "cpu" if device in ("auto", "cpu") else device
 
     def enhance_region(
-        self, region, selection, context, *, window, strength, transition, outputs, progress
+        self,
+        region,
+        selection,
+        context,
+        *,
+        window,
+        strength,
+        transition,
+        outputs,
+        strip_pixels,
+        backend,
+        progress,
     ):
         strips = int(self.name.split("-")[1]) if self.name.startswith("slow") else 1
         for strip in range(strips):
             if self.name.startswith("slow"):
                 time.sleep(STRIP)
             progress((strip + 1) / strips)
-        if self.name == "gpu" and self.device != "cpu":
+        fits = self.name != "full-gpu" and (self.name != "tight-gpu" or strip_pixels)
+        if not fits and self.device != "cpu":
             raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB.")
         if self.name == "hungry":
             raise MemoryError
@@ -72,11 +95,17 @@ class StandIn:
         layer = (window.layer_height, window.layer_width)
         image, areas = enhanced(region, selection, strength, transition, layer)
         light = illumination(region, image) if "illumination" in outputs else None
-        return RegionResult(image, areas, areas.weight, light)
+        full = None
+        if "enhanced" in outputs:
+            full, _everything = enhanced(region, None, strength, transition, layer)
+        return RegionResult(image, areas, areas.weight, light, full)
 
 
 class StandIns:
     """The stand-ins' library."""
+
+    def prepare(self, device):
+        pass
 
     def names(self):
         return list(NAMES)

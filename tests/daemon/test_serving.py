@@ -30,7 +30,7 @@ def test_every_depth_and_channel_count_comes_back_right(daemon, dtype, channels)
 
 def test_all_outputs_and_a_float_selection(daemon):
     image, selection = region(np.random.default_rng(1), feather=True)
-    outputs = ("areas", "image", "weight", "illumination")
+    outputs = ("areas", "image", "weight", "illumination", "enhanced")
     request, planes = request_for(image, selection, outputs=outputs)
     with daemon.connect() as client:
         header, answer = client.enhance(request, planes)
@@ -45,6 +45,9 @@ def test_all_outputs_and_a_float_selection(daemon):
     light = np.frombuffer(answer["illumination"], np.float32).reshape(image.shape)
     result = as_array(answer["image"], image)
     np.testing.assert_allclose(light * result, image, atol=0.51)
+    full = as_array(answer["enhanced"], image)
+    np.testing.assert_array_equal(full[areas.a], result[areas.a])
+    assert (full[areas.c] != image[areas.c]).any()
 
 
 def test_a_region_of_a_larger_layer_sent_in_bands(daemon):
@@ -102,15 +105,23 @@ def test_an_empty_selection_is_refused_in_words(daemon):
     assert caught.value.code == "empty-selection"
 
 
-def test_a_gpu_that_runs_out_of_memory_hands_over_to_the_cpu(start):
+@pytest.mark.parametrize(
+    ("model", "device", "words"),
+    [("tight-gpu", "cuda", "smaller strips"), ("full-gpu", "cpu", "processor did the work")],
+)
+def test_a_gpu_without_enough_memory_is_relieved_and_the_result_says_so(
+    start, model, device, words
+):
     daemon = start("--device", "cuda")
     image, selection = region(np.random.default_rng(6))
+    request, planes = request_for(image, selection, model=model)
     with daemon.connect() as client:
-        header, answer = client.enhance(*request_for(image, selection, model="gpu"))
-    request, _ = request_for(image, selection)
+        header, answer = client.enhance(request, planes)
     assert_right(answer, image, selection, request)
-    assert header["device"] == "cpu"
-    assert "out of memory" in " ".join(header["notes"])
+    assert header["device"] == device
+    (note,) = header["notes"]
+    assert "out of memory" in note
+    assert words in note
 
 
 def test_control_messages_are_answered_while_a_job_runs(daemon):

@@ -6,6 +6,7 @@ both ways go band by band; only the region is ever touched.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator
 
@@ -16,7 +17,7 @@ from maskupe_plugin.region import Box, context_size
 
 _BAND = 256
 #: Rows that are scaled down at a time: a power of two, as many as a tile and its halves need.
-_STRIP = 1024
+_STRIP = 512
 _NO_ABYSS = Gegl.AbyssPolicy.NONE
 _CLAMP = Gegl.AbyssPolicy.CLAMP
 _RUN = re.compile(rb"[^\0]+")
@@ -49,6 +50,16 @@ def read_selection(image: Gimp.Image, box: Box, dtype: str) -> bytes:
     return b"".join(buffer.get(rectangle(band), 1.0, babl, _NO_ABYSS) for band in bands(box))
 
 
+def ready_to_scale() -> None:
+    """Has to be called before anything is scaled: else it comes out black, without a word.
+
+    GEGL initialises itself in part only; what halves tiles is missing outside of a dialog. Its
+    operations, which take long to load, are not needed here.
+    """
+    os.environ.setdefault("GEGL_PATH", os.devnull)
+    Gegl.init(None)
+
+
 def read_context(
     drawable: Gimp.Drawable, encoding: Encoding, long_edge: int
 ) -> tuple[tuple[int, int, int], bytes]:
@@ -58,8 +69,7 @@ def read_context(
     numbers. So they are copied, strip by strip, into a buffer that calls them linear. Halving it
     again and again is exact then, and 16 bits are enough for the rounding not to add up.
     """
-    # Without this GEGL scales everything to black outside of a dialog, and says nothing.
-    Gegl.init(None)
+    ready_to_scale()
     width, height, step = context_size(drawable.get_width(), drawable.get_height(), long_edge)
     channels, babl = context_format(encoding)
     linear = "RGB u16" if channels == 3 else "Y u16"

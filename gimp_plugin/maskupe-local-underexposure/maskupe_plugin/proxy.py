@@ -76,7 +76,7 @@ def view_of(job: Job, zoomed: bool) -> Box:
 
 def read_proxy(job: Job, view: Box) -> Proxy:
     """Reads what is needed for a view from GIMP."""
-    Gegl.init(None)  # or all that is scaled comes black
+    pixels.ready_to_scale()
     scale = min(1.0, WIDTH / view.width, HEIGHT / view.height)
     layer = Box(
         0, 0, max(1, round(job.layer.width * scale)), max(1, round(job.layer.height * scale))
