@@ -11,6 +11,7 @@ import tifffile
 from PIL import ImageCms
 
 from maskupe.errors import InputError
+from maskupe_training.cli import main
 from maskupe_training.data.images import ImageCache, read_rgb, write_rgb
 from maskupe_training.data.manifest import check_manifest, manifest_digest
 from maskupe_training.data.open import SourceRecipe, open_source
@@ -46,7 +47,8 @@ def test_uieb_is_divided_by_seed_and_has_a_manifest(
     assert one == splits(tmp_path / "two") != splits(tmp_path / "three")
     assert "12 pairs, not the 890" in capsys.readouterr().out
     assert read_rgb(tmp_path / "one" / "input" / "3_img_.png").shape == (32, 32, 3)
-    assert check_manifest(tmp_path / "one") == 25  # 24 pictures and split.json
+    assert main(["prepare", "check", str(tmp_path / "one")]) == 0
+    assert "one: 25 files, all as" in capsys.readouterr().out  # 24 pictures and split.json
     recipe = SourceRecipe("pairs", "one", "val")
     assert len(open_source(recipe, tmp_path, ImageCache(32))) == 1
 

@@ -207,6 +207,16 @@ def prepare_photos(
     run(source, target, long_edge, tuple(licence or ()), val_share, seed)
 
 
+@prepare.command("check")
+def prepare_check(
+    folder: Annotated[Path, typer.Argument(help="A prepared data set.")],
+) -> None:
+    """Compare a prepared data set with its manifest."""
+    from maskupe_training.data.manifest import check_manifest
+
+    typer.echo(f"{folder}: {check_manifest(folder)} files, all as the manifest says.")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns the exit status: 0, 1 for a failure, 2 for bad input."""
     from maskupe.cli.runner import run
