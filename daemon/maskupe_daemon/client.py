@@ -3,35 +3,25 @@
     with Client.connect() as client:
         header, planes = client.enhance(request, [pixels, selection, context], progress=show)
 
-A client is used by one thread. It reconnects by itself when an idle connection was dropped, and
-a request may be repeated with the same object after an error: its id stays the same, so the
-daemon never does the same work twice at once.
+A client is used by one thread. It reconnects by itself when an idle connection was dropped, waits
+for its turn when the daemon is busy, and a request may be repeated with the same object after an
+error: its id stays the same, so the daemon never does the same work twice at once.
 """
 
 from __future__ import annotations
 
-import hmac
-import secrets
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
-from .connection import Connection, read_connection
-from .failures import (
-    AnswerError,
-    ClientError,
-    ConnectionLostError,
-    NotAnsweringError,
-    NotRunningError,
-    ProtocolMismatchError,
-    RefusedError,
-)
-from .messages import check_sizes, parse
+from .failures import AnswerError, ClientError, ConnectionLostError, NotRunningError
+from .link import Link
 from .request import EnhanceRequest, Progress
-from .wire import MAX_HEADER, PROTOCOL, PlaneSpec, WireError, new_id, pack
-from .zmtp import Bands, Buffer, Channel, frame_size
+from .stream import SLICE, Buffer
+from .wire import MAX_HEADER, PlaneSpec, WireError, new_id, pack
+from .zmtp import Bands, frame_size
 
 __all__ = ["BUNDLED", "Bands", "Client", "EnhanceRequest", "PlaneSpec", "Progress"]
 
@@ -42,34 +32,32 @@ BUNDLED = (
     "connection.py",
     "failures.py",
     "kinds.py",
+    "link.py",
     "messages.py",
     "request.py",
     "starter.py",
+    "stream.py",
     "wire.py",
     "zmtp.py",
 )
 
-#: Seconds without a sign of life after which a busy daemon counts as stuck. It sends one every
-#: half second while a job waits or runs, so this is generous.
-SILENCE = 10.0
+#: Seconds for which a job is offered again and again to a daemon that is too busy to queue it, …
+BUSY_PATIENCE = 120.0
+#: … and the longest pause between two attempts, which double from what the daemon proposes.
+_LONGEST_PAUSE = 10.0
 #: A result with all its outputs has less than this many times the bytes of the image.
 _MAX_GROWTH = 32
 
-
 ProgressCall = Callable[[Progress], None]
+_Self = TypeVar("_Self", bound="Client")
 
 
-class Client:
-    """A connection to the running daemon. Use :meth:`connect`, and close it in the end."""
+class Client(Link):
+    """A connection that takes jobs. Use :meth:`connect`, and close it in the end."""
 
     def __init__(self, directory: Path | None, name: str, timeout: float) -> None:
-        self._directory = directory
-        self._name = name
-        self._timeout = timeout
-        self._channel: Channel | None = None
+        super().__init__(directory, name, timeout)
         self._answered = self._sent = False
-        #: What the daemon said in ``welcome``: server, version, device, models, limits.
-        self.welcome: dict[str, Any] = {}
 
     @classmethod
     def connect(
@@ -92,7 +80,7 @@ class Client:
         client._reconnect()
         return client
 
-    def __enter__(self) -> Client:
+    def __enter__(self: _Self) -> _Self:
         return self
 
     def __exit__(
@@ -102,17 +90,6 @@ class Client:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-    def close(self) -> None:
-        """Closes the connection. Jobs of this client end."""
-        if self._channel:
-            self._channel.close()
-            self._channel = None
-
-    def hello(self) -> dict[str, Any]:
-        """Greets again; returns ``server``, ``version``, ``device``, ``models``, ``limits``."""
-        self.welcome = self._ask({"type": "hello", "client": self._name}, "welcome")
-        return self.welcome
 
     def status(self) -> dict[str, Any]:
         """What the daemon is doing: device, memory, models, queue, uptime, jobs served."""
@@ -132,6 +109,8 @@ class Client:
         request: EnhanceRequest,
         planes: Sequence[Buffer | Bands],
         progress: ProgressCall | None = None,
+        *,
+        patience: float = BUSY_PATIENCE,
     ) -> tuple[dict[str, Any], dict[str, memoryview]]:
         """Has a region enhanced.
 
@@ -141,6 +120,8 @@ class Client:
                 order: contiguous bytes-like objects, or :class:`Bands`.
             progress: called at least every 50 ms, so that a user interface stays alive. What it
                 raises cancels the job and comes out of this method.
+            patience: for how many seconds the job is offered again to a daemon whose queue is
+                full; meanwhile ``progress`` hears ``"queued"`` and how many jobs are ahead.
 
         Returns:
             The ``result`` header, and the planes by name as writable memoryviews of bytes.
@@ -152,8 +133,35 @@ class Client:
             NotRunningError, RefusedError, ProtocolMismatchError: when reconnecting.
         """
         self._check_limits(request, planes)
+        deadline = time.monotonic() + patience
+        pause = 0.0
+        while True:
+            try:
+                return self._enhance_once(request, planes, progress)
+            except AnswerError as refusal:
+                left = deadline - time.monotonic()
+                if refusal.code != "busy" or left <= 0:
+                    raise
+                # Twice as long each time: many clients that wait must not fill the line.
+                pause = min(_LONGEST_PAUSE, max(2 * pause, refusal.retry_after))
+                self._sit_out(min(pause, left), refusal.position, progress)
+
+    def _sit_out(self, seconds: float, position: int, progress: ProgressCall | None) -> None:
+        """Waits before the next attempt at a full queue."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            if progress:
+                progress(Progress("queued", 0.0, position))
+            time.sleep(min(SLICE, left))
+
+    def _enhance_once(
+        self,
+        request: EnhanceRequest,
+        planes: Sequence[Buffer | Bands],
+        progress: ProgressCall | None,
+    ) -> tuple[dict[str, Any], dict[str, memoryview]]:
         try:
-            return self._enhance(request, planes, progress)
+            return self._send_and_wait(request, planes, progress)
         except ConnectionLostError as lost:
             # A connection that lay idle may have been dropped, or the daemon restarted.
             if self._answered:
@@ -165,9 +173,9 @@ class Client:
                 if self._sent:
                     raise lost from None
                 raise
-            return self._enhance(request, planes, progress)
+            return self._send_and_wait(request, planes, progress)
 
-    def _enhance(
+    def _send_and_wait(
         self,
         request: EnhanceRequest,
         planes: Sequence[Buffer | Bands],
@@ -227,108 +235,3 @@ class Client:
                     f"{limits[name] / 1e6:.0f} MB.",
                     "Select a smaller part, or work at a lower precision.",
                 )
-
-    def _ask(self, header: dict[str, Any], expected: str) -> dict[str, Any]:
-        """Sends a small request and waits for its answer."""
-        try:
-            return self._ask_once(header, expected)
-        except ConnectionLostError:  # an idle connection that was dropped
-            self._reconnect()
-            return self._ask_once(header, expected)
-
-    def _ask_once(self, header: dict[str, Any], expected: str) -> dict[str, Any]:
-        channel = self._open_channel()
-        identifier = new_id()
-        channel.send([pack({**header, "id": identifier})])
-        deadline = time.monotonic() + self._timeout
-        while True:
-            left = deadline - time.monotonic()
-            parts = channel.receive(timeout=left) if left > 0 else None
-            if parts is None:
-                self.close()
-                raise NotAnsweringError(self._timeout)
-            answer = self._read(parts, identifier)
-            if answer is not None and answer["type"] == expected:
-                return answer
-
-    def _read(self, parts: list[memoryview], identifier: str) -> dict[str, Any] | None:
-        """The answer to a request; None if the message belongs to an older one.
-
-        Raises:
-            AnswerError: if it is an ``error``.
-            ProtocolMismatchError, RefusedError: if it cannot be understood.
-        """
-        try:
-            answer = parse(parts[0], "daemon")
-            check_sizes(answer, [len(part) for part in parts[1:]])
-        except WireError as error:
-            self.close()
-            if error.code == "version":
-                raise ProtocolMismatchError("another version", PROTOCOL) from error
-            raise RefusedError(
-                f"The daemon's answer cannot be understood: {error.message}", "Update MaskUPE."
-            ) from error
-        if answer["id"] not in (identifier, ""):
-            return None
-        if answer["type"] == "error":
-            if answer["code"] == "version":
-                self.close()
-                raise ProtocolMismatchError("another version", PROTOCOL)
-            raise AnswerError(
-                answer["code"],
-                answer["message"],
-                answer["hint"],
-                position=answer["position"],
-                retry_after=answer["retry_after"],
-            )
-        return answer
-
-    def _open_channel(self) -> Channel:
-        if self._channel is None or self._channel.broken:
-            self._reconnect()
-        assert self._channel is not None
-        return self._channel
-
-    def _reconnect(self) -> None:
-        deadline = time.monotonic() + self._timeout
-        while True:
-            try:
-                self._connect_once()
-                return
-            except ConnectionLostError:
-                # A daemon that ends may still let clients in; a moment later it is gone.
-                if time.monotonic() > deadline:
-                    raise RefusedError(
-                        "What listens in the daemon's place closes every connection.",
-                        "Restart the daemon.",
-                    ) from None
-                time.sleep(0.05)
-
-    def _connect_once(self) -> None:
-        self.close()
-        connection = read_connection(self._directory)
-        try:
-            self._channel = Channel.connect(
-                connection.endpoint, connection.token, self._timeout, SILENCE
-            )
-        except (FileNotFoundError, ConnectionRefusedError):
-            raise NotRunningError("it ended without tidying up") from None
-        except TimeoutError:
-            raise NotAnsweringError(self._timeout) from None
-        except OSError as error:
-            raise RefusedError(
-                f"The MaskUPE daemon at {connection.endpoint} cannot be reached: {error}.",
-                "Restart the daemon.",
-            ) from error
-        self._greet(connection)
-
-    def _greet(self, connection: Connection) -> None:
-        nonce = secrets.token_hex(16)
-        welcome = self._ask_once({"type": "hello", "client": self._name, "nonce": nonce}, "welcome")
-        if not hmac.compare_digest(welcome["proof"], connection.proof(nonce)):
-            self.close()
-            raise RefusedError(
-                "Another program listens in the place of the MaskUPE daemon.",
-                "Restart the daemon.",
-            )
-        self.welcome = welcome

@@ -269,8 +269,8 @@ class Desk:
             outcome.fields.get("model", job.fields["model"]),
             outcome.fields.get("device", "-"),
             waited,
-            outcome.load_seconds,
-            outcome.run_seconds,
+            outcome.timing.load,
+            outcome.timing.run,
             now - job.received,
             outcome.peak_bytes / 1e6,
         )

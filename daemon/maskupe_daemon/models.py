@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from importlib import import_module
 from typing import Any, Protocol
 
 from maskupe import registry
@@ -10,6 +11,9 @@ from maskupe import registry
 
 class Library(Protocol):
     """Where models come from: the ``maskupe`` package, or a stand-in of the tests."""
+
+    def prepare(self, device: str) -> None:
+        """Imports what loading a model will need; called once, before the first job."""
 
     def names(self) -> list[str]:
         """Names that clients may ask for."""
@@ -26,6 +30,16 @@ class Library(Protocol):
 
 class Maskupe:
     """The models of the ``maskupe`` package."""
+
+    def prepare(self, device: str) -> None:
+        """Imports ONNX Runtime: opening so large a library holds up every thread of Python.
+
+        The daemon's start is the moment at which nobody waits for an answer. PyTorch, which a
+        graphics card needs, is imported at its first job: it would take too much memory at rest.
+        """
+        if device in ("auto", "cpu"):
+            import_module("maskupe.inference.onnx_backend")
+            import_module("maskupe.enhancer")
 
     def names(self) -> list[str]:
         """Models whose weights are installed."""

@@ -13,14 +13,16 @@ from pathlib import Path
 import zmq
 import zmq.utils.monitor
 
-from maskupe_daemon.client import SILENCE, Client
+from maskupe_daemon.client import Client
 from maskupe_daemon.failures import (
     ConnectionLostError,
     NotAnsweringError,
     NotRunningError,
     RefusedError,
 )
-from maskupe_daemon.zmtp import SLICE, Bands, Buffer, Channel, Wait
+from maskupe_daemon.link import SILENCE
+from maskupe_daemon.stream import SLICE, Buffer, Wait
+from maskupe_daemon.zmtp import Bands
 
 _DROPPED = zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 _REFUSED = zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
@@ -57,12 +59,11 @@ class RemoteClient(Client):
         self.hello()
 
 
-class CurveChannel(Channel):
-    """A DEALER of libzmq behind the interface of the standard-library one."""
+class CurveChannel:
+    """A DEALER of libzmq as a :class:`maskupe_daemon.link.AnyChannel`."""
 
     def __init__(self, endpoint: str, keys: dict[str, str], timeout: float) -> None:
-        self.silence = SILENCE
-        self._broken = False
+        self.broken = False
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._dealer = self._context.socket(zmq.DEALER)
         self._dealer.linger = 0
@@ -86,7 +87,7 @@ class CurveChannel(Channel):
     def close(self) -> None:
         """Closes the connection; harmless when repeated."""
         if not self._context.closed:
-            self._broken = True
+            self.broken = True
             self._dealer.disable_monitor()
             self._context.destroy(linger=0)
 
@@ -116,7 +117,7 @@ class CurveChannel(Channel):
             waited = time.monotonic() - began
             if timeout is not None and waited >= timeout:
                 return None
-            if waited >= self.silence:
+            if waited >= SILENCE:
                 self.close()
                 raise NotAnsweringError(waited)
         frames = self._dealer.recv_multipart(copy=False)

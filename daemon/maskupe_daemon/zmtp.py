@@ -2,31 +2,19 @@
 
 Written from the ZMTP 3.0 specification (RFC 23) and RFC 24 (PLAIN), plus the PING and PONG of
 RFC 37, because libzmq sends heartbeats to every peer. It exists because GIMP's Python has no
-pyzmq. Messages are sent and received without joining their parts, and every wait is cut into
-short slices, so that a user interface can be kept alive.
+pyzmq. Messages are sent and received without joining their parts.
 """
 
 from __future__ import annotations
 
-import select
-import socket
 import struct
-import time
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
-from typing import Any
 
-from .failures import ClientError, ConnectionLostError, NotAnsweringError, RefusedError
+from .failures import RefusedError
+from .stream import Buffer, Stream, Wait, open_socket
 
-#: How often a wait returns to its caller, in seconds.
-SLICE = 0.05
-#: Bytes handed to the socket at once: one slice must not outlast the patience of a user.
-_CHUNK = 1 << 20
 _MORE, _LONG, _COMMAND = 1, 2, 4
 _SMALL_FRAME = 64 * 1024
-
-Buffer = Any
-Wait = Callable[[], None]
 
 
 class Bands:
@@ -47,17 +35,10 @@ def frame_size(part: Buffer | Bands) -> int:
 
 
 class Channel:
-    """One connection to a ROUTER.
+    """One connection to a ROUTER: messages over a stream that has shaken hands."""
 
-    ``silence`` is how long, in seconds, the peer may neither send nor accept a byte while
-    something is expected of it.
-    """
-
-    def __init__(self, sock: socket.socket, silence: float) -> None:
-        self._socket = sock
-        self._socket.setblocking(False)
-        self.silence = silence
-        self._broken = False
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
 
     @classmethod
     def connect(cls, endpoint: str, token: str, timeout: float, silence: float) -> Channel:
@@ -69,42 +50,41 @@ class Channel:
             RefusedError: if the peer turns the client away or is not a ROUTER.
             NotAnsweringError: if the handshake takes longer than ``timeout`` seconds.
         """
-        channel = cls(_open(endpoint, timeout), timeout)
+        channel = cls(Stream(open_socket(endpoint, timeout), timeout))
         try:
             channel._shake_hands(token)
         except BaseException:
             channel.close()
             raise
-        channel.silence = silence
+        channel.stream.silence = silence
         return channel
 
     @property
     def broken(self) -> bool:
         """Whether nothing more can be sent or received."""
-        return self._broken
+        return self.stream.broken
 
     def close(self) -> None:
         """Closes the connection; harmless when repeated."""
-        self._broken = True
-        self._socket.close()
+        self.stream.close()
 
     def send(self, parts: list[Buffer | Bands], wait: Wait | None = None) -> None:
-        """Sends one message; ``wait`` is called every :data:`SLICE` seconds.
+        """Sends one message; ``wait`` is called every :data:`.stream.SLICE` seconds.
 
         An exception in the middle, also one that ``wait`` or a :class:`Bands` raises, breaks the
         channel, because the peer could not tell where the next message begins.
 
         Raises:
             ConnectionLostError: if the peer is gone.
-            NotAnsweringError: if it accepts nothing for ``silence`` seconds.
+            NotAnsweringError: if it accepts nothing for as long as the stream's ``silence``.
         """
         try:
             for number, part in enumerate(parts):
                 flags = _MORE if number < len(parts) - 1 else 0
-                self._write(_head(flags, frame_size(part)), wait)
+                self.stream.write(_head(flags, frame_size(part)), wait)
                 sent = 0
                 for piece in part.pieces() if isinstance(part, Bands) else (part,):
-                    sent += self._write(piece, wait)
+                    sent += self.stream.write(piece, wait)
                 if sent != frame_size(part):
                     raise ValueError(f"a plane of {frame_size(part)} bytes gave {sent} bytes")
         except BaseException:
@@ -120,12 +100,12 @@ class Channel:
 
         Raises:
             ConnectionLostError: if the peer is gone.
-            NotAnsweringError: if nothing comes for ``silence`` seconds.
+            NotAnsweringError: if nothing comes for as long as the stream's ``silence``.
             RefusedError: if a message is larger than ``largest`` bytes in all.
         """
         parts: list[memoryview] = []
         while True:
-            if not parts and not self._await_byte(wait, timeout):
+            if not parts and not self.stream.await_byte(wait, timeout):
                 return None
             try:
                 flags, body = self._read_frame(wait, largest)
@@ -140,96 +120,24 @@ class Channel:
             if not flags & _MORE:
                 return parts
 
-    def _await_byte(self, wait: Wait | None, timeout: float | None) -> bool:
-        began = time.monotonic()
-        while not self._ready(True, SLICE if wait else 0.5, timeout, began):
-            if wait:
-                wait()
-            waited = time.monotonic() - began
-            if timeout is not None and waited >= timeout:
-                return False
-            if waited >= self.silence:
-                self.close()
-                raise NotAnsweringError(waited)
-        return True
-
-    def _ready(
-        self, reading: bool, patience: float, timeout: float | None = None, began: float = 0.0
-    ) -> bool:
-        if self._broken:
-            raise ConnectionLostError
-        if timeout is not None:
-            patience = max(0.0, min(patience, began + timeout - time.monotonic()))
-        here = [self._socket]
-        readable, writable, _ = select.select(
-            here if reading else [], [] if reading else here, [], patience
-        )
-        return bool(readable or writable)
-
-    def _retry(self, reading: bool, action: Callable[[], int], wait: Wait | None) -> int:
-        """Repeats ``action`` until it moves a byte."""
-        began = time.monotonic()
-        while True:
-            try:
-                moved = action()
-            except (BlockingIOError, InterruptedError):
-                moved = -1
-            except OSError as error:
-                self.close()
-                raise ConnectionLostError from error
-            if moved > 0:
-                return moved
-            if moved == 0:
-                self.close()
-                raise ConnectionLostError
-            self._ready(reading, SLICE)
-            if wait:
-                wait()
-            if time.monotonic() - began >= self.silence:
-                self.close()
-                raise NotAnsweringError(self.silence)
-
-    def _write(self, data: Buffer, wait: Wait | None) -> int:
-        view = memoryview(data).cast("B") if memoryview(data).nbytes else memoryview(b"")
-        done, called = 0, time.monotonic()
-        while done < len(view):
-            piece = view[done : done + _CHUNK]
-            done += self._retry(False, lambda piece=piece: self._socket.send(piece), wait)  # type: ignore[misc]
-            if wait and time.monotonic() - called >= SLICE:
-                wait()
-                called = time.monotonic()
-        return done
-
-    def _read(self, size: int, wait: Wait | None) -> memoryview:
-        data = bytearray(size)
-        view = memoryview(data)
-        done, called = 0, time.monotonic()
-        while done < size:
-            piece = view[done : done + _CHUNK]
-            done += self._retry(True, lambda piece=piece: self._socket.recv_into(piece), wait)  # type: ignore[misc]
-            if wait and time.monotonic() - called >= SLICE:
-                wait()
-                called = time.monotonic()
-        return view
-
     def _read_frame(self, wait: Wait | None, largest: int) -> tuple[int, memoryview]:
-        flags = self._read(1, wait)[0]
+        flags = self.stream.read(1, wait)[0]
         if flags & _LONG:
-            (size,) = struct.unpack(">Q", self._read(8, wait))
+            (size,) = struct.unpack(">Q", self.stream.read(8, wait))
         else:
-            size = self._read(1, wait)[0]
+            size = self.stream.read(1, wait)[0]
         if flags & ~7 or size > (_SMALL_FRAME if flags & _COMMAND else largest):
             raise RefusedError(
                 "What listens in the daemon's place sent an impossible frame.",
                 "Restart the daemon.",
             )
-        return flags, self._read(size, wait)
+        return flags, self.stream.read(size, wait)
 
     def _shake_hands(self, token: str) -> None:
         mechanism = b"PLAIN" if token else b"NULL"
         greeting = b"\xff" + bytes(8) + b"\x7f\x03\x00" + mechanism.ljust(20, b"\0") + bytes(32)
-        self._write(greeting, None)
-        theirs = bytes(self._read(64, None))
+        self.stream.write(greeting)
+        theirs = bytes(self.stream.read(64))
         if theirs[0] != 0xFF or theirs[9] & 1 == 0 or theirs[10] < 3:
             raise RefusedError("What listens in the daemon's place is not ZeroMQ.")
         if theirs[12:32].rstrip(b"\0") != mechanism:
@@ -248,7 +156,7 @@ class Channel:
 
     def _command(self, name: bytes, body: bytes) -> None:
         data = bytes([len(name)]) + name + body
-        self._write(_head(_COMMAND, len(data)) + data, None)
+        self.stream.write(_head(_COMMAND, len(data)) + data)
 
     def _expect(self, name: bytes) -> bytes:
         flags, body = self._read_frame(None, 0)
@@ -267,34 +175,6 @@ class Channel:
         name, body = _split(bytes(command))
         if name == b"PING":  # two bytes of time to live, then up to 16 to be sent back
             self._command(b"PONG", body[2:18])
-
-
-def _open(endpoint: str, timeout: float) -> socket.socket:
-    scheme, _, address = endpoint.partition("://")
-    if scheme == "ipc":
-        if not hasattr(socket, "AF_UNIX"):
-            raise ClientError("This Python cannot use the daemon's socket file.")
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        sock.settimeout(timeout)
-        deadline = time.monotonic() + timeout
-        while True:
-            try:
-                sock.connect(str(Path(address)))
-                return sock
-            except BlockingIOError:  # many others are connecting: the line is full for now
-                if time.monotonic() > deadline:
-                    sock.close()
-                    raise TimeoutError from None
-                time.sleep(0.01)
-            except BaseException:
-                sock.close()
-                raise
-    if scheme == "tcp":
-        host, _, port = address.rpartition(":")
-        sock = socket.create_connection((host.strip("[]"), int(port)), timeout)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return sock
-    raise ClientError(f"The endpoint {endpoint!r} is of an unknown kind.")
 
 
 def _head(flags: int, size: int) -> bytes:

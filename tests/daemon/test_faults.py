@@ -130,6 +130,52 @@ def test_a_full_queue_says_how_many_are_ahead(daemon):
     context.destroy(linger=0)
 
 
+@pytest.fixture
+def full_queue(start):
+    """A daemon whose queue one job fills: another one runs, for a second, and one waits."""
+    daemon = start(env={"MASKUPE_TEST_TOTAL_BYTES": str(400_000)})
+    request, planes = request_for(*region(np.random.default_rng(0), (120, 150, 3)))
+    context, dealer = dealer_to(daemon)
+    for _ in range(2):
+        dealer.send_multipart(
+            [pack({**request.header(), "id": new_id(), "model": "slow-20"}), *planes]
+        )
+    daemon.await_status(running=1, queued=1)
+    yield daemon
+    context.destroy(linger=0)
+
+
+def test_a_client_waits_for_its_turn_when_the_queue_is_full(full_queue):
+    image, selection = region(np.random.default_rng(1), (120, 150, 3))
+    request, planes = request_for(image, selection)
+    heard = []
+    with full_queue.connect() as client:
+        _, answer = client.enhance(request, planes, heard.append)
+    assert_right(answer, image, selection, request)
+    assert max(now.position for now in heard if now.stage == "queued") == 2
+    assert len(heard) > 10  # a user interface stays alive while it waits
+
+
+def test_patience_with_a_full_queue_ends(full_queue):
+    request, planes = request_for(*region(np.random.default_rng(1), (120, 150, 3)))
+    with full_queue.connect() as client:
+        with pytest.raises(AnswerError, match="2 jobs are ahead") as caught:
+            client.enhance(request, planes, patience=0.2)
+        assert caught.value.code == "busy"
+        assert caught.value.position == 2
+
+        class EnoughError(Exception):
+            pass
+
+        def enough(now):
+            if now.position:
+                raise EnoughError
+
+        with pytest.raises(EnoughError):  # a person may lose patience earlier
+            client.enhance(request, planes, enough)
+        assert client.status()["queued"] == 1
+
+
 def test_what_is_over_a_limit_is_refused_in_words(start):
     tight = start(env={"MASKUPE_TEST_TOTAL_BYTES": str(400_000)})  # a quarter may be one job's
     image, selection = region(np.random.default_rng(6), (200, 300, 3))
@@ -164,7 +210,7 @@ def test_a_job_that_does_not_fit_into_memory_is_refused_before_it_starts(start):
 def test_a_hung_daemon_is_noticed(start, monkeypatch):
     hung = start()
     client = hung.connect()
-    monkeypatch.setattr(client._channel, "silence", 1.0)
+    monkeypatch.setattr(client._channel.stream, "silence", 1.0)
     image, selection = region(np.random.default_rng(8))
     request, planes = request_for(image, selection, model="slow-200")
 

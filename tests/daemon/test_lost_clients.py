@@ -63,7 +63,7 @@ def test_a_header_without_its_planes(daemon):
     serves(daemon)
     with daemon.connect() as client:  # a half frame, by hand
         header = pack(request.header())
-        client._channel._write(bytes([3]) + len(header).to_bytes(8, "big") + header[:10], None)
+        client._channel.stream.write(bytes([3]) + len(header).to_bytes(8, "big") + header[:10])
         serves(daemon)
     context.destroy(linger=0)
 

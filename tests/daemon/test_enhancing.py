@@ -1,0 +1,103 @@
+"""A job's way through the real pipeline, on a graphics card whose memory does not suffice."""
+
+import numpy as np
+import pytest
+
+from maskupe.context import NETWORK_SIZE
+from maskupe.maps import Window
+from maskupe.rendering import torch_backend
+from maskupe.rendering.renderer import BACKEND_VARIABLE
+from maskupe_daemon.enhancing import SMALL_STRIP, Timing, enhance
+from maskupe_daemon.messages import parse
+from maskupe_daemon.models import Maskupe, Models
+from maskupe_daemon.wire import pack
+from tests.daemon.running import region, request_for
+from tests.untrained import write_weights
+
+torch = pytest.importorskip("torch")
+
+SHAPE = (300, 500, 3)  # more than one usual strip of the renderer
+
+
+@pytest.fixture
+def models(tmp_path, monkeypatch):
+    """Real weights; the renderer is the torch one on a graphics card."""
+    write_weights(tmp_path, "deepupe-mconcat")
+    monkeypatch.setattr("maskupe.registry.WEIGHTS_FOLDER", tmp_path)
+    monkeypatch.setenv(BACKEND_VARIABLE, "torch:cuda")
+    return Models(Maskupe(), "cpu")
+
+
+def give_a_gpu(monkeypatch, most_pixels):
+    """A graphics card that is the processor, but has memory for strips of so many pixels only.
+
+    Returns the sizes of the strips that each device was given.
+    """
+    prepare, tried = torch_backend.prepare, {"cuda": [], "cpu": []}
+
+    def prepare_there(job, device):
+        strip, rows = prepare(job, "cpu")
+
+        def limited(first, last):
+            size = (last - first) * job.width
+            tried[device].append(size)
+            if device == "cuda" and size > most_pixels:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+            strip(first, last)
+
+        return limited, rows
+
+    monkeypatch.setattr(torch_backend, "prepare", prepare_there)
+    return tried
+
+
+@pytest.mark.parametrize(
+    ("most_pixels", "device", "note"),
+    [
+        (1 << 20, "cuda", None),
+        (SMALL_STRIP, "cuda", "smaller strips"),
+        (SMALL_STRIP // 8, "cpu", "the processor did the work"),
+    ],
+)
+def test_smaller_strips_first_then_the_processor(models, monkeypatch, most_pixels, device, note):
+    tried = give_a_gpu(monkeypatch, most_pixels)
+    image, selection = region(np.random.default_rng(0), SHAPE)
+    request, planes = request_for(image, selection, model="deepupe-mconcat")
+    fields = parse(pack(request.header()), "client")
+    told = []
+    finished = enhance(models, fields, planes, told.append, Timing())
+    assert told[-1] == 1.0
+    if note:
+        (sentence,) = finished.fields["notes"]
+        assert sentence.startswith("The graphics card ran out of memory, so ")
+        assert note in sentence
+    else:
+        assert finished.fields["notes"] == []
+    done = {
+        "cuda": sum(size for size in tried["cuda"] if size <= most_pixels),
+        "cpu": sum(tried["cpu"]) - NETWORK_SIZE**2,  # the pipeline tries its maps there
+    }
+    assert done == {"cuda": 0, "cpu": 0, device: SHAPE[0] * SHAPE[1]}
+    # The same bits as with enough memory.
+    enhancer = models.get("deepupe-mconcat")
+    wanted = enhancer.enhance_region(
+        image, selection, None, window=Window(0, 0, SHAPE[1], SHAPE[0]), backend="torch"
+    )
+    np.testing.assert_array_equal(finished.planes[0], wanted.image)
+    assert not np.array_equal(finished.planes[0], image)
+
+
+def test_other_faults_are_not_tried_again(models, monkeypatch):
+    calls = []
+
+    def broken(job, device):
+        calls.append(device)
+        raise RuntimeError("an illegal instruction was encountered")
+
+    monkeypatch.setattr(torch_backend, "prepare", broken)
+    image, selection = region(np.random.default_rng(0))
+    request, planes = request_for(image, selection, model="deepupe-mconcat")
+    fields = parse(pack(request.header()), "client")
+    with pytest.raises(RuntimeError, match="illegal instruction"):
+        enhance(models, fields, planes, lambda _: None, Timing())
+    assert len(calls) == 1
