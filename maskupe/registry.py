@@ -33,12 +33,15 @@ class NetworkSpec:
             that a weight file cannot ask for a network of any size it likes.
         where: names of the choices of norms for MNorm, the class's ``norm_places``.
         native: whether it sees the areas by itself.
+        spatial: whether its maps differ from place to place; one map for the whole image can
+            neither keep C nor make a transition, whatever it knows of the mask.
     """
 
     target: str
     options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     where: tuple[str, ...] = ()
     native: bool = False
+    spatial: bool = True
 
 
 _NORMS = {"norm": ("none", "batch", "instance")}
@@ -49,7 +52,7 @@ NETWORKS: Mapping[str, NetworkSpec] = {
     "lantern": NetworkSpec("maskupe.networks.lantern:Lantern", native=True),
     "zero-dce": NetworkSpec("maskupe.networks.zero_dce:ZeroDCE"),
     "unet": NetworkSpec("maskupe.networks.unet:UNet", _NORMS, ("paper",)),
-    "lut3d": NetworkSpec("maskupe.networks.lut3d:Lut3D", where=("paper",)),
+    "lut3d": NetworkSpec("maskupe.networks.lut3d:Lut3D", where=("paper",), spatial=False),
     "lpf": NetworkSpec("maskupe.networks.lpf:LocalParametricFilters"),
 }
 
@@ -162,7 +165,7 @@ def _entry(
         description,
         licence,
         weights=f"{name}.safetensors",
-        learned_transition=conditioning in ("mconcat", "mnorm"),
+        learned_transition=conditioning in ("mconcat", "mnorm") and NETWORKS[network].spatial,
         options=options or {},
     )
 
@@ -186,6 +189,13 @@ MODELS: Mapping[str, ModelConfig] = {
         _entry("lut3d-mnorm", "lut3d", "mnorm", "3D look-up tables, the mask in the norms."),
         _entry("lantern", "lantern", "native", _LANTERN, licence=ANY_USE),
         _entry("lantern-research", "lantern", "native", f"{_LANTERN} Trained on brackets."),
+        _entry("lantern-uieb-research", "lantern", "native", "Lantern, for underwater photos."),
+        _entry(
+            "star-dce-mconcat-uieb-research",
+            "star-dce",
+            "mconcat",
+            "STAR-DCE, the mask as input channels, for underwater photos.",
+        ),
         _entry("lpf-mconcat", "lpf", "mconcat", "Elliptical and graduated filters (DeepLPF)."),
     )
 }
