@@ -98,7 +98,7 @@ def test_predictions_are_those_of_the_network(exported: Path, name: str) -> None
     context, areas = example()
     predictor = load_predictor(path)
     assert predictor.name == name
-    assert predictor.learned_transition == registry.resolve(name).local
+    assert predictor.learned_transition == registry.resolve(name).learned_transition
     assert predictor.metadata["recipe"] == "test"
     maps = predictor.predict(context, areas)
     network = load(path)[1]
