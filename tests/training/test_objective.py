@@ -10,8 +10,9 @@ from torch import Tensor
 from maskupe.networks.build import build
 from maskupe.registry import resolve
 from maskupe_training.objective import Objective, predict, psnr_in, reduced
-from maskupe_training.recipe import LossRecipe
+from maskupe_training.recipe import SHIPPED, LossRecipe, load
 
+RECIPES = sorted(path.stem for path in SHIPPED.glob("[!_]*.toml") if "paper" not in path.stem)
 LOSS = LossRecipe("deepupe", smooth_target="illumination")
 
 
@@ -63,3 +64,26 @@ def test_a_reduced_objective_is_the_loss_of_the_reduced_picture() -> None:
     whole = Objective(network, LOSS)(image, areas, target)
     for name in ("a_mse", "a_cosine", "c"):
         assert terms[name].item() == pytest.approx(whole[name].item(), rel=0.1), name
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_s_loss_reaches_all_of_its_network(name: str) -> None:
+    """A step downhill lowers the loss, and no parameter is left out of it."""
+    recipe = load(name)
+    torch.manual_seed(0)
+    objective = Objective(build(resolve(recipe.model)), recipe.loss, recipe.training.stride)
+    image, areas, target = (planes[:1] for planes in batch(64))
+    objective.eval()  # without dropout, so that the loss before and after compare
+    before = objective(image, areas, target)["total"]
+    before.backward()
+    gradients = {key: value.grad for key, value in objective.named_parameters()}
+    for key, gradient in gradients.items():
+        assert gradient is not None and bool(torch.isfinite(gradient).all()), key
+    length = sum(float(g.square().sum()) for g in gradients.values() if g is not None) ** 0.5
+    assert length > 0
+    with torch.no_grad():
+        for value in objective.parameters():
+            assert value.grad is not None
+            value -= 1e-3 / length * value.grad
+        after = objective(image, areas, target)["total"]
+    assert after < before
