@@ -37,7 +37,7 @@ def case(exposure: float = -3.0) -> Case:
     y, x = np.mgrid[:80, :80]
     selection = (np.hypot(x - 40, y - 40) < 22).astype(np.float32)
     areas = make_areas(selection)
-    return Case("c", "disc", image, truth, selection, Transition(), areas)
+    return Case("c", 0, "disc", image, truth, selection, Transition(), areas)
 
 
 def score(name: str, one: Case) -> float:
@@ -94,15 +94,23 @@ def test_lime_s_refinement_solves_its_equation() -> None:
     np.testing.assert_allclose(refine(np.full((12, 9), 0.4)), 0.4, atol=1e-6)
 
 
-def test_intervals_cover_the_mean_and_narrow_with_more_cases() -> None:
+def test_intervals_cover_the_mean_and_narrow_with_more_scenes() -> None:
     rng = np.random.default_rng(0)
     few, many = rng.normal(20, 3, 20), rng.normal(20, 3, 500)
     for values in (few, many):
-        low, high = interval(values)
+        low, high = interval(values, range(len(values)))
         assert low < values.mean() < high
         half = 1.96 * values.std() / math.sqrt(len(values))
         assert high - low == pytest.approx(2 * half, rel=0.2)
-    assert interval(np.array([3.0])) == (3.0, 3.0)
+    assert interval(np.array([3.0]), [0]) == (3.0, 3.0)
+
+
+def test_cases_of_one_scene_are_no_further_evidence() -> None:
+    values = np.random.default_rng(1).normal(20, 3, 30)
+    once = interval(values, range(30))
+    assert interval(np.repeat(values, 4), np.repeat(range(30), 4)) == pytest.approx(once, abs=0.1)
+    low, high = interval(np.repeat(values, 4), range(120))
+    assert high - low < 0.6 * (once[1] - once[0])
 
 
 @pytest.fixture(scope="module")

@@ -30,6 +30,7 @@ class Case:
 
     Attributes:
         name: the picture and the kind of selection.
+        scene: the scene's number in its data set; cases of one scene are alike.
         kind: the kind of selection.
         image: uint8 (H, W, 3), the input.
         truth: uint8 (H, W, 3), what A should look like.
@@ -39,6 +40,7 @@ class Case:
     """
 
     name: str
+    scene: int
     kind: str
     image: U8
     truth: U8
@@ -113,7 +115,8 @@ def _draw(
 ) -> Case | None:
     rng = np.random.default_rng([seed, index, attempt])
     # The offset makes a scene meet every kind as the list goes on; attempts walk to others.
-    exposure = source.nth(index + attempt * 7, rng)
+    scene = (index + attempt * 7) % len(source)
+    exposure = source.nth(scene, rng)
     if size is not None:
         exposure = squashed(exposure, size)
     kind = kinds[(index + index // max(1, len(source))) % len(kinds)]
@@ -124,4 +127,5 @@ def _draw(
         if not dark or truth is exposure.image:
             return None
     name = f"{exposure.name}-{kind}-{index:03d}"
-    return Case(name, kind, exposure.image, truth, drawn.selection, drawn.transition, drawn.areas)
+    image, areas = exposure.image, drawn.areas
+    return Case(name, scene, kind, image, truth, drawn.selection, drawn.transition, areas)

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 from scipy import stats
 
 from maskupe import metrics
@@ -15,6 +16,7 @@ from maskupe_training.evaluation.cases import Case
 
 #: One result's values by name; NaN where a metric does not apply.
 Values: TypeAlias = dict[str, float]
+Numbers: TypeAlias = npt.NDArray[np.float64]
 
 #: The metrics, in the order in which tables show them, with what they are called there.
 COLUMNS: Mapping[str, str] = {
@@ -58,14 +60,15 @@ def measure(case: Case, output: U8) -> Values:
     }
 
 
-def summarise(rows: Sequence[Values], reference: Sequence[Values] | None) -> dict[str, object]:
+def summarise(
+    rows: Sequence[Values], reference: Sequence[Values] | None, scenes: Sequence[int]
+) -> dict[str, object]:
     """Means over cases, intervals for PSNR in A, and the paired difference to a reference.
-
-    The intervals are 95 % bootstrap intervals (BCa) over the cases, 1000 resamples, seeded.
 
     Args:
         rows: one method's values per case.
         reference: the reference's, in the same order; ``None`` for no difference.
+        scenes: the scene of each case, for the intervals; see :func:`interval`.
     """
     psnr = np.array([row["psnr_a"] for row in rows])
     summary: dict[str, object] = {"n": len(rows)}
@@ -75,20 +78,39 @@ def summarise(rows: Sequence[Values], reference: Sequence[Values] | None) -> dic
         summary[name] = float(known.mean()) if known.size else None
     # The worst case is what an exact C must be judged by.
     summary["largest_c"] = float(max(row["largest_c"] for row in rows))
-    summary["psnr_a_interval"] = interval(psnr)
+    summary["psnr_a_interval"] = interval(psnr, scenes)
     if reference is not None:
         difference = psnr - np.array([row["psnr_a"] for row in reference])
         summary["psnr_a_gain"] = float(difference.mean())
-        summary["psnr_a_gain_interval"] = interval(difference)
+        summary["psnr_a_gain_interval"] = interval(difference, scenes)
     return summary
 
 
-def interval(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> tuple[float, float]:
-    """The 95 % bootstrap interval of the mean; a point for one value or equal ones."""
-    if len(values) < 2 or float(np.ptp(values)) == 0.0:
+def interval(values: Numbers, scenes: Sequence[int]) -> tuple[float, float]:
+    """The 95 % bootstrap interval (BCa) of the mean; a point for one scene or equal values.
+
+    Whole scenes are drawn, 1000 times, seeded: cases of one scene are alike, and to draw them one
+    by one would pass them off as more evidence than they are.
+
+    Args:
+        values: one per case.
+        scenes: the scene of each.
+    """
+    _, index = np.unique(np.asarray(scenes), return_inverse=True)
+    count = np.bincount(index)
+    if len(count) < 2 or float(np.ptp(values)) == 0.0:
         mean = float(values.mean())
         return mean, mean
+
+    def mean_of(sums: Numbers, counts: Numbers, axis: int = -1) -> Numbers:
+        return np.asarray(sums.sum(axis=axis) / counts.sum(axis=axis))
+
     found = stats.bootstrap(
-        (values,), np.mean, n_resamples=_RESAMPLES, rng=np.random.default_rng(0)
+        (np.bincount(index, values), count.astype(float)),
+        mean_of,
+        paired=True,
+        vectorized=True,
+        n_resamples=_RESAMPLES,
+        rng=np.random.default_rng(0),
     ).confidence_interval
     return float(found.low), float(found.high)

@@ -111,8 +111,9 @@ def evaluate(
             rows[name].append(measure(case, output))
         if number in shown and out is not None:
             pictures.append(outputs)
+    scenes = [case.scene for case in cases]
     summaries = {
-        name: summarise(own, rows[REFERENCE] if name != REFERENCE else None)
+        name: summarise(own, rows[REFERENCE] if name != REFERENCE else None, scenes)
         for name, own in rows.items()
     }
     title = f"{request.folder} {request.split}, {len(cases)} cases, seed {request.seed}"
