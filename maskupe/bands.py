@@ -22,14 +22,19 @@ from maskupe.strips import machine_threads, run_strips
 Bools = npt.NDArray[np.bool_]
 Float = npt.NDArray[np.float32]
 
+#: The coverage of a pixel of A, see :class:`maskupe.coverage.Coverage`.
+FULL = 65_535
+
 # A selection's partial pixels that touch its edge, also by a corner, are taken for antialiasing.
 _NEIGHBOURS = np.ones((3, 3), np.uint8)
 # If more than this share of the partial pixels lies further away, the edge is soft on purpose.
 _SOFT_SHARE = 0.05
 # What counts as fully selected: half a step of 8 bits below one absorbs rounding of float masks.
 _FULL = 1.0 - 1.0 / 512.0
-# Pixels of one strip: its temporaries stay in the second-level cache.
-_STRIP_PIXELS = 1 << 15
+# Pixels of one strip: few enough for the cache, enough for threads not to queue up in Python.
+_STRIP_PIXELS = 1 << 17
+# Bands wider than this many pixels are not drawn with a table, which would become too large.
+_WIDEST_TABLE = 1400
 
 
 class Strip(NamedTuple):
@@ -53,13 +58,11 @@ class Band(Protocol):
         shape: (height, width) of the selection.
         width: of the transition, see :class:`maskupe.areas.Areas`.
         uniform: whether every pixel belongs to A.
-        spare: uint16 (h, w) that may be overwritten where rows have been drawn, or None.
     """
 
     shape: tuple[int, int]
     width: float
     uniform: bool
-    spare: npt.NDArray[np.uint16] | None
 
     def rows(self, first: int, last: int) -> Strip:
         """The areas of some rows."""
@@ -82,9 +85,14 @@ def draw(band: Band, keep: Callable[[slice, Strip], None], threads: int | None =
 
     threads = machine_threads() if threads is None else threads
     run_strips(strip, height, max(1, _STRIP_PIXELS // width), threads, None)
-    if not lit.is_set():
+    check_lit(lit.is_set(), band.width)
+
+
+def check_lit(lit: bool, width: float) -> None:
+    """Raises EmptySelectionError unless some pixel is in A."""
+    if not lit:
         raise EmptySelectionError(
-            f"A transition of {band.width:.0f} px inside the selection leaves nothing to light up.",
+            f"A transition of {width:.0f} px inside the selection leaves nothing to light up.",
             "Use a smaller width, or put the transition outside.",
         )
 
@@ -98,7 +106,7 @@ def divide(
     """Works out the band of a selection; arguments and errors of :func:`make_areas`."""
     threads = machine_threads() if threads is None else threads
     marks = _Marks(selection, threads)
-    count = int(np.count_nonzero(marks.selected))
+    count = selection.size if _is_one(marks.selected) else int(np.count_nonzero(marks.selected))
     if count == 0:
         raise EmptySelectionError(
             "The selection is empty: no pixel is selected by at least one half.",
@@ -126,8 +134,12 @@ class _Marks:
         selection_as_float(selection[:1])  # the checks of its form; those of its values follow
         self.selection = selection
         self.threads = threads
+        self.soft = False
         if selection.dtype == np.bool_:
-            self.selected, self.soft = selection, False
+            self.selected = selection
+            return
+        if selection.dtype.kind == "u" and selection.min() == np.iinfo(selection.dtype).max:
+            self.selected = np.broadcast_to(np.True_, selection.shape)
             return
         self.selected = self.where(lambda part: part >= 0.5)
         partial, near = (sum(numbers) for numbers in zip(*self._count_partial(), strict=True))
@@ -197,7 +209,7 @@ class HardBand:
     def __init__(self, selected: Bools, width: float, side: str, threads: int) -> None:
         self.shape = selected.shape[0], selected.shape[1]
         self.width = width
-        self.uniform = bool(selected.all())
+        self.uniform = _is_one(selected) or bool(selected.all())
         self._selected = selected
         self._grow = {"outside": width, "inside": 0.0, "centred": width / 2}[side]
         self._shrink = width - self._grow
@@ -206,8 +218,43 @@ class HardBand:
             self._outward = DistanceField(selected, self._grow, threads)
         if self._shrink > 0 and not self.uniform:
             self._inward = DistanceField(~selected, self._shrink, threads)
-        one = self._outward or self._inward
-        self.spare = None if one is None or (self._outward and self._inward) else one.plane
+
+    def _weight_outside(self, distance: Float) -> Float:
+        """Blend weights at these distances from the selected set."""
+        return self._weight(distance + np.float32(self._shrink))
+
+    def _weight_inside(self, distance: Float) -> Float:
+        """Blend weights within the selected set, at these distances from what is not."""
+        return self._weight(np.float32(self._shrink + 1.0) - distance)
+
+    def _weight(self, position: Float) -> Float:
+        # Steps from the last pixel of A to the first of C: one more than the pixels between them.
+        steps = np.float32(self.width + 1.0)
+        return smoothstep((1.0 - position / steps).astype(np.float32))
+
+    def coverage(self, threads: int) -> npt.NDArray[np.uint16] | None:
+        """All rows at once, as :class:`maskupe.coverage.Coverage` counts, or None.
+
+        The formulas are the same: they are worked out once for every squared distance that there
+        is, and looked up by the compiled code. The band cannot be drawn any more afterwards.
+        """
+        fields = [field for field in (self._outward, self._inward) if field is not None]
+        widest = max(self._grow, self._shrink)
+        if not fields or fields[0].plane is None or widest > _WIDEST_TABLE:
+            return None
+        plane: npt.NDArray[np.uint16] = fields[0].plane
+        if self._outward is not None:
+            distance = _distances(self._grow)
+            reached = distance <= self._grow
+            table = np.where(reached, partial_coverage(self._weight_outside(distance)), 0)
+            self._outward.write(plane, table.astype(np.uint16), 0, FULL, threads)
+        if self._inward is not None:
+            distance = _distances(self._shrink)
+            lit = distance > self._shrink
+            table = np.where(lit, FULL, partial_coverage(self._weight_inside(distance)))
+            others = 0 if self._outward is None else None
+            self._inward.write(plane, table.astype(np.uint16), FULL, others, threads)
+        return plane
 
     def rows(self, first: int, last: int) -> Strip:
         """The areas of some rows."""
@@ -220,24 +267,19 @@ class HardBand:
             inward = self._inward.rows(first, last)
             a = selected & (inward > self._shrink)
         b = reached & ~a
-        if outward is None and inward is None:
-            return Strip(a, b, np.empty(0, np.float32))
-        # Steps from the last pixel of A to the first of C: one more than the pixels between them.
-        steps = np.float32(self.width + 1.0)
-        position = np.zeros(0, np.float32)
+        weight = np.zeros(0, np.float32)
         if outward is not None:
-            position = outward[b] + np.float32(self._shrink)
+            weight = self._weight_outside(outward[b])
         if inward is not None:
-            within = np.float32(self._shrink + 1.0) - inward[b]
-            position = within if outward is None else np.where(selected[b], within, position)
-        return Strip(a, b, smoothstep((1.0 - position / steps).astype(np.float32)))
+            within = self._weight_inside(inward[b])
+            weight = within if outward is None else np.where(selected[b], within, weight)
+        return Strip(a, b, weight)
 
 
 class SoftBand:
     """Areas of a feathered selection: its own ramp, perhaps widened or narrowed by a width."""
 
     uniform = False
-    spare: npt.NDArray[np.uint16] | None = None
 
     def __init__(
         self, marks: _Marks, level: float, width: float, side: str, band: HardBand | None
@@ -307,6 +349,24 @@ def _reach(full: Bools, touched: Bools, threads: int) -> float:
     height, width = full.shape
     run_strips(strip, height, max(1, _STRIP_PIXELS // width), threads, None)
     return max(longest)
+
+
+def partial_coverage(weight: Float) -> npt.NDArray[np.uint16]:
+    """Weights of B as coverage: never quite that of A or of C."""
+    steps = np.clip(weight * np.float32(FULL) + np.float32(0.5), 1, FULL - 1)
+    result: npt.NDArray[np.uint16] = steps.astype(np.uint16)
+    return result
+
+
+def _distances(longest: float) -> Float:
+    """The distances whose squares are 0, 1, 2, … up to one that is longer than ``longest``."""
+    squares = np.arange((int(longest) + 2) ** 2, dtype=np.float32)
+    return np.sqrt(squares)
+
+
+def _is_one(plane: Bools) -> bool:
+    """Whether one yes stands for all pixels."""
+    return plane.strides == (0, 0)
 
 
 def _strip(a: Bools, reached: Bools, weight: Float) -> Strip:

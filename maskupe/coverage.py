@@ -14,10 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from maskupe.areas import Transition
-from maskupe.bands import Strip, divide, draw
-
-#: The number of a pixel of A.
-FULL = 65_535
+from maskupe.bands import FULL, HardBand, Strip, check_lit, divide, draw, partial_coverage
+from maskupe.strips import machine_threads
 
 
 @dataclass(frozen=True)
@@ -92,14 +90,19 @@ def cover(
         short_side: short side of the whole image in pixels.
         threads: how many to use; all that the process may use if None.
     """
+    threads = machine_threads() if threads is None else threads
     band = divide(selection, transition or Transition(), short_side, threads)
     if band.uniform:
         return Coverage(everything(*band.shape).plane, band.width)
-    plane = np.empty(band.shape, np.uint16) if band.spare is None else band.spare
+    whole = band.coverage(threads) if isinstance(band, HardBand) else None
+    if whole is not None:
+        check_lit(any((row == FULL).any() for row in whole), band.width)
+        return Coverage(whole, band.width)
+    plane = np.empty(band.shape, np.uint16)
 
     def keep(rows: slice, strip: Strip) -> None:
         np.multiply(strip.a, np.uint16(FULL), out=plane[rows])
-        plane[rows][strip.b] = np.clip(quantise(strip.weight), 1, FULL - 1)
+        plane[rows][strip.b] = partial_coverage(strip.weight)
 
     draw(band, keep, threads)
     return Coverage(plane, band.width)

@@ -22,6 +22,8 @@ Float = npt.NDArray[np.float32]
 LONGEST = 65_534
 # Fewer columns than this are not worth a thread.
 _COLUMNS = 512
+# Pixels whose distances are worked out between two looks at whether to stop.
+_STRIP_PIXELS = 1 << 18
 
 
 class DistanceField:
@@ -66,12 +68,46 @@ class DistanceField:
         if self.plane is None or self._library is None:
             return self._distances[first:last]
         out = np.empty((last - first, self._width), np.float32)
-        scratch = np.empty((2, self._width), np.int32)
+        scratch = np.empty((3, self._width), np.int32)
         self._library.maskupe_row_distances(
             *(self.plane[first:].ctypes.data, self._width, self._width, last - first),
             *(self._limit, out.ctypes.data, scratch.ctypes.data),
         )
         return out
+
+    def write(
+        self,
+        out: npt.NDArray[np.uint16],
+        table: npt.NDArray[np.uint16],
+        beyond: int,
+        inside: int | None,
+        threads: int,
+    ) -> None:
+        """Writes a function of the distance, where :attr:`plane` is there.
+
+        Args:
+            out: uint16 (h, w), contiguous; may be :attr:`plane`, whose distances are then gone.
+            table: uint16, the function of the *squared* distance 0, 1, 2, …
+            beyond: where the squared distance is off the table.
+            inside: on the set itself; None leaves what ``out`` has there.
+            threads: how many to use.
+        """
+        library, plane, width = self._library, self.plane, self._width
+        assert library is not None and plane is not None
+        limit = min(self._limit, math.isqrt(table.size) + 1)
+        padded = np.full(limit * limit + 1, beyond, np.uint16)
+        known = min(table.size, padded.size)
+        padded[:known] = table[:known]
+
+        def rows(first: int, last: int) -> None:
+            scratch = np.empty((3, width), np.int32)
+            library.maskupe_row_values(
+                *(plane[first:].ctypes.data, width, width, last - first, limit),
+                *(padded.ctypes.data, beyond, -1 if inside is None else inside),
+                *(out[first:].ctypes.data, scratch.ctypes.data),
+            )
+
+        run_strips(rows, self._height, max(1, _STRIP_PIXELS // width), threads, None)
 
 
 def _by_opencv(target: npt.NDArray[np.bool_]) -> Float:

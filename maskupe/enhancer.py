@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskupe.areas import Areas, Transition, make_areas, selection_as_float, smoothstep
-from maskupe.context import CONTEXT_EDGE, network_input, scale_of, shrink
+from maskupe.context import CONTEXT_EDGE, network_input, shrink
 from maskupe.coverage import Coverage, cover, everything
 from maskupe.errors import InputError
 from maskupe.fade import Fade, make_fade, plain
@@ -27,6 +27,8 @@ from maskupe.maps import Maps, Window
 from maskupe.ramp import blend_weight
 from maskupe.rendering import render
 from maskupe.rendering.pixels import weights
+from maskupe.sources import scale_of
+from maskupe.strips import stoppable
 
 if TYPE_CHECKING:
     from maskupe.inference import Predictor
@@ -205,7 +207,7 @@ class Enhancer:
             strip_pixels: how many pixels to render at a time, see :func:`maskupe.rendering.render`:
                 for a device that has run out of memory.
             backend: what to render with, see :func:`maskupe.rendering.render`.
-            progress: see :meth:`enhance`; it is called after every stage, and while rendering.
+            progress: see :meth:`enhance`; called after every strip of every stage.
 
         Raises:
             InputError: for arrays or options that cannot be used.
@@ -218,19 +220,21 @@ class Enhancer:
             0 <= window.y <= window.layer_height - height
         ):
             raise InputError("The region does not lie inside its layer.")
-        if selection is None:
-            areas = everything(height, width)
-        else:
-            if selection.shape != (height, width):
-                raise InputError(
-                    f"The selection is {_size(selection)} pixels, the region {_size(region)}."
-                )
-            short = min(window.layer_width, window.layer_height)
-            areas = cover(selection, transition, short_side=short, threads=self._threads)
+        if selection is not None and selection.shape != (height, width):
+            raise InputError(
+                f"The selection is {_size(selection)} pixels, the region {_size(region)}."
+            )
         tell = progress or (lambda _: None)
-        tell(_STAGES[0])
-        seen = network_input(region, areas, context, window, threads=self._threads)
-        tell(_STAGES[1])
+        done = 0.0
+        with stoppable(lambda: tell(done)):
+            if selection is None:
+                areas = everything(height, width)
+            else:
+                short = min(window.layer_width, window.layer_height)
+                areas = cover(selection, transition, short_side=short, threads=self._threads)
+            tell(done := _STAGES[0])
+            seen = network_input(region, areas, context, window, threads=self._threads)
+            tell(done := _STAGES[1])
         maps, effect = self._maps(*seen)
         tell(_STAGES[2])
         fade = self._fade(areas, effect, strength)

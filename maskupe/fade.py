@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskupe.areas import smoothstep
-from maskupe.coverage import FULL
+from maskupe.bands import FULL
 
 Float = npt.NDArray[np.float32]
 

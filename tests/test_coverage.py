@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from scipy.ndimage import distance_transform_edt
 
 from maskupe.areas import Transition, make_areas
-from maskupe.coverage import FULL, cover, everything, quantise
+from maskupe.bands import FULL
+from maskupe.coverage import cover, everything, quantise
 from maskupe.distance import DistanceField
 from maskupe.errors import EmptySelectionError
 from maskupe.fade import Fade, make_fade, plain

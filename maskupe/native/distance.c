@@ -48,65 +48,113 @@ EXPORT void maskupe_column_distances(const uint8_t *set, int64_t set_stride, uin
 
 static int64_t squared(int64_t x) { return x * x; }
 
-/* The squared distances of the pixels first..last of one row, all outside of the set: the lower
- * envelope of the parabolas that stand on the run and on its two neighbours. */
-static void run_distances(const uint16_t *column, int first, int last, int width, int limit,
-                          float *out, int32_t *apex, int32_t *start) {
+/* Scratch memory of one row: parabola k stands at column apex[k], at the height of the square of
+ * above[k], and is the lowest of all from start[k] on. */
+typedef struct {
+    int32_t *apex, *start, *above;
+} Envelope;
+
+static Envelope envelope_in(int32_t *scratch, int width) {
+    return (Envelope){scratch, scratch + width, scratch + 2 * (int64_t)width};
+}
+
+/* Finds the lower envelope over the pixels first..last of one row, all outside of the set, of the
+ * parabolas that stand on them and on their two neighbours. What lies left of `first` is not read.
+ * Returns how many there are. */
+static int find_envelope(const uint16_t *column, int first, int last, int width, int limit,
+                         const Envelope *found) {
+    int32_t *apex = found->apex, *start = found->start, *above = found->above;
     int count = 0;
-    const int end = last < width ? last + 1 : last;
-    for (int x = first > 0 ? first - 1 : 0; x < end; x++) {
+    if (first > 0) {
+        apex[0] = first - 1, start[0] = first, above[0] = 0;
+        count = 1;
+    }
+    for (int x = first, end = last < width ? last + 1 : last; x < end; x++) {
         if (column[x] > limit) continue;
         const int64_t height = squared(column[x]);
-        while (count && squared(start[count - 1] - apex[count - 1]) +
-                                squared(column[apex[count - 1]]) >
+        while (count && squared(start[count - 1] - apex[count - 1]) + squared(above[count - 1]) >
                             squared(start[count - 1] - x) + height)
             count--;
-        if (count == 0) {
-            apex[0] = x;
-            start[0] = first;
-            count = 1;
-            continue;
+        int from = first;
+        if (count) {
+            const int before = apex[count - 1];
+            const int64_t difference =
+                squared(x) - squared(before) + height - squared(above[count - 1]);
+            /* Exact: the quotient of whole numbers this small is never rounded across one. */
+            const double begin = floor((double)difference / (double)(2 * (x - before))) + 1.0;
+            if (begin >= (double)last) continue;
+            from = begin > first ? (int)begin : first;
         }
-        const int before = apex[count - 1];
-        const int64_t above = squared(x) - squared(before) + height - squared(column[before]);
-        /* Exact: the quotient of whole numbers this small is never rounded across one. */
-        const double from = floor((double)above / (double)(2 * (x - before))) + 1.0;
-        if (from < (double)last) {
-            apex[count] = x;
-            start[count] = from > first ? (int32_t)from : first;
-            count++;
-        }
+        apex[count] = x, start[count] = from, above[count] = column[x];
+        count++;
     }
-    if (count == 0) {
-        for (int x = first; x < last; x++) out[x] = INFINITY;
-        return;
-    }
-    const int64_t most = squared(limit);
-    for (int k = count - 1, to = last; k >= 0; to = start[k], k--) {
-        const int64_t height = squared(column[apex[k]]);
-        for (int x = start[k]; x < to; x++) {
-            const int64_t distance = squared(x - apex[k]) + height;
-            out[x] = distance > most ? INFINITY : (float)distance;
-        }
-    }
-    for (int x = first; x < last; x++) out[x] = sqrtf(out[x]);
+    return count;
+}
+
+/* Where the run of pixels inside or outside of the set ends that begins at x. */
+static int run_end(const uint16_t *column, int x, int width) {
+    int end = x + 1;
+    if (column[x] == 0)
+        while (end < width && column[end] == 0) end++;
+    else
+        while (end < width && column[end] != 0) end++;
+    return end;
 }
 
 /* The second pass over some rows: distances in pixels, infinite beyond the limit. `plane` points
- * to the first of them, `out` is contiguous, `scratch` holds two numbers a column. */
+ * to the first of them, `out` is contiguous, `scratch` holds three numbers a column. */
 EXPORT void maskupe_row_distances(const uint16_t *plane, int64_t plane_stride, int32_t width,
                                   int32_t rows, int32_t limit, float *out, int32_t *scratch) {
+    const int64_t most = squared(limit);
+    const Envelope found = envelope_in(scratch, width);
     for (int y = 0; y < rows; y++, plane += plane_stride, out += width) {
-        for (int x = 0; x < width;) {
-            int end = x;
+        for (int x = 0, end; x < width; x = end) {
+            end = run_end(plane, x, width);
             if (plane[x] == 0) {
-                while (end < width && plane[end] == 0) end++;
                 memset(out + x, 0, sizeof(float) * (size_t)(end - x));
-            } else {
-                while (end < width && plane[end] != 0) end++;
-                run_distances(plane, x, end, width, limit, out, scratch, scratch + width);
+                continue;
             }
-            x = end;
+            int k = find_envelope(plane, x, end, width, limit, &found);
+            if (k == 0)
+                for (int i = x; i < end; i++) out[i] = INFINITY;
+            for (int to = end; k--; to = found.start[k]) {
+                const int64_t height = squared(found.above[k]);
+                for (int i = found.start[k]; i < to; i++) {
+                    const int64_t distance = squared(i - found.apex[k]) + height;
+                    out[i] = distance > most ? INFINITY : (float)distance;
+                }
+            }
+            for (int i = x; i < end; i++) out[i] = sqrtf(out[i]);
+        }
+    }
+}
+
+/* The second pass over some rows, all in one: writes table[d * d] for the distances d up to the
+ * limit, `beyond` where it is longer, and `inside` on the set itself, which keeps what `out` has
+ * there if that is negative. `out` has the plane's stride and may be the plane. */
+EXPORT void maskupe_row_values(const uint16_t *plane, int64_t plane_stride, int32_t width,
+                               int32_t rows, int32_t limit, const uint16_t *table, int32_t beyond,
+                               int32_t inside, uint16_t *out, int32_t *scratch) {
+    const int64_t most = squared(limit);
+    const Envelope found = envelope_in(scratch, width);
+    for (int y = 0; y < rows; y++, plane += plane_stride, out += plane_stride) {
+        for (int x = 0, end; x < width; x = end) {
+            end = run_end(plane, x, width);
+            if (plane[x] == 0) {
+                if (inside >= 0)
+                    for (int i = x; i < end; i++) out[i] = (uint16_t)inside;
+                continue;
+            }
+            int k = find_envelope(plane, x, end, width, limit, &found);
+            if (k == 0)
+                for (int i = x; i < end; i++) out[i] = (uint16_t)beyond;
+            for (int to = end; k--; to = found.start[k]) {
+                const int64_t height = squared(found.above[k]);
+                for (int i = found.start[k]; i < to; i++) {
+                    const int64_t distance = squared(i - found.apex[k]) + height;
+                    out[i] = distance > most ? (uint16_t)beyond : table[distance];
+                }
+            }
         }
     }
 }

@@ -37,8 +37,14 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "maskupe_render": (None, ctypes.POINTER(NativeJob), _INT, _INT, _POINTER),
     "maskupe_column_distances": (None, _POINTER, _LONG, _POINTER, _LONG, _INT, _INT, _INT, _INT),
     "maskupe_row_distances": (None, _POINTER, _LONG, _INT, _INT, _INT, _POINTER, _POINTER),
-    "maskupe_add_rows": (None, _POINTER, _LONG, _INT, _INT, _INT, _POINTER, _POINTER),
-    "maskupe_add_areas": (None, _POINTER, _LONG, _INT, _INT, _POINTER, _POINTER, _POINTER),
+    "maskupe_row_values": (
+        *(None, _POINTER, _LONG, _INT, _INT, _INT),
+        *(_POINTER, _INT, _INT, _POINTER, _POINTER),
+    ),
+    "maskupe_average": (
+        *(None, _POINTER, _LONG, _INT, _INT, _INT, _INT, _POINTER, _POINTER, _POINTER),
+        *(_INT, _POINTER, _POINTER, ctypes.c_float, _POINTER, _POINTER),
+    ),
 }
 
 

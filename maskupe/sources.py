@@ -1,0 +1,178 @@
+"""Sources of area averages: the colours of an image, and the areas of a selection.
+
+Rows are summed with their shares, then columns between the cells' lines: by the compiled code,
+which reads each pixel once, or by numpy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from maskupe.areas import Areas
+from maskupe.coverage import Coverage
+from maskupe.native import DEPTHS, load
+
+Float = npt.NDArray[np.float32]
+
+# Pixels that numpy sums at a time: their floats stay in the second-level cache.
+_STRIP_PIXELS = 1 << 16
+# The compiled code's number for a coverage in place of a kind of pixel.
+_COVERAGE = -1
+
+
+def scale_of(dtype: np.dtype[Any]) -> float:
+    """What a full-range value of this dtype is divided by to become 1.0."""
+    return float(np.iinfo(dtype).max) if np.issubdtype(dtype, np.integer) else 1.0
+
+
+def colour_channels(image: npt.NDArray[Any]) -> int:
+    """How many of the last axis' channels are colour: 1 (gray, gray+alpha) or 3 (RGB, RGBA)."""
+    count = 1 if image.ndim == 2 else image.shape[2]
+    return 3 if count >= 3 else 1
+
+
+def alpha_of(image: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
+    """The alpha plane (H, W) of a gray+alpha or RGBA image, else None."""
+    if image.ndim == 3 and image.shape[2] in (2, 4):
+        alpha: npt.NDArray[Any] = image[..., -1]
+        return alpha
+    return None
+
+
+class Lines(NamedTuple):
+    """Where cells begin and end along a row of pixels.
+
+    Attributes:
+        whole: int32, the pixel in which each line lies.
+        part: float32, how much of it lies to the left, 0…1.
+    """
+
+    whole: npt.NDArray[np.int32]
+    part: Float
+
+    @classmethod
+    def at(cls, places: npt.NDArray[np.float64], count: int) -> Lines:
+        """Lines at places 0…count of so many pixels."""
+        whole = np.minimum(places.astype(np.int32), count - 1).astype(np.int32)
+        return cls(whole, (places - whole).astype(np.float32))
+
+
+class Source(Protocol):
+    """What can be averaged."""
+
+    @property
+    def channels(self) -> int:
+        """How many the averages have."""
+
+    def average(
+        self, tops: Sequence[int], shares: Sequence[Float], columns: Lines, share: float
+    ) -> Float:
+        """Averages of some rows of cells, float32 (rows, cells, channels).
+
+        Args:
+            tops: the first row of pixels of each row of cells.
+            shares: how much each row of pixels from there on counts.
+            columns: where the cells begin and end.
+            share: how much a column of pixels counts.
+        """
+
+
+@dataclass(frozen=True)
+class _Compiled:
+    """Pixels (h, w, n) of which each row is contiguous, or a coverage (h, w)."""
+
+    pixels: npt.NDArray[Any]
+    depth: int
+    read: int
+    channels: int
+    scale: float
+
+    def average(
+        self, tops: Sequence[int], shares: Sequence[Float], columns: Lines, share: float
+    ) -> Float:
+        library = load()
+        assert library is not None
+        starts = np.array(tops, np.int32)
+        heights = np.array([part.size for part in shares], np.int32)
+        together = np.concatenate(shares)
+        width, cells = self.pixels.shape[1], columns.whole.size - 1
+        sums = np.empty(width * self.read, np.float32)
+        out = np.empty((len(tops), cells, self.read), np.float32)
+        library.maskupe_average(
+            *(self.pixels.ctypes.data, self.pixels.strides[0], self.depth, self.read, width),
+            *(len(tops), starts.ctypes.data, heights.ctypes.data, together.ctypes.data, cells),
+            *(columns.whole.ctypes.data, columns.part.ctypes.data, share * self.scale),
+            *(sums.ctypes.data, out.ctypes.data),
+        )
+        return out[..., : self.channels]
+
+
+@dataclass(frozen=True)
+class _Strips:
+    """Pixels made by numpy: ``strip`` gives float32 (n, w, channels) by first and last row."""
+
+    strip: Callable[[int, int], Float]
+    width: int
+    channels: int
+    scale: float
+
+    def average(
+        self, tops: Sequence[int], shares: Sequence[Float], columns: Lines, share: float
+    ) -> Float:
+        cells = columns.whole.size - 1
+        out = np.empty((len(tops), cells, self.channels), np.float32)
+        for top, part, row in zip(tops, shares, out, strict=True):
+            pixels = self._sum(top, part).reshape(self.width, self.channels)
+            until = np.zeros((self.width + 1, self.channels))
+            np.cumsum(pixels, axis=0, out=until[1:])
+            at_lines = until[columns.whole] + columns.part[:, None] * pixels[columns.whole]
+            row[:] = np.diff(at_lines, axis=0) * (share * self.scale)
+        return out
+
+    def _sum(self, first: int, shares: Float) -> Float:
+        total = np.zeros(self.width * self.channels, np.float32)
+        step = max(1, _STRIP_PIXELS // self.width)
+        for start in range(0, shares.size, step):
+            part = shares[start : start + step]
+            pixels = self.strip(first + start, first + start + part.size)
+            total += part @ pixels.reshape(part.size, -1)
+        return total
+
+
+def colours_of(image: npt.NDArray[Any]) -> Source:
+    """An image's colour channels, 0…1; what lies outside is clipped, NaN counts as black."""
+    channels = colour_channels(image)
+    pixels = image.reshape(*image.shape[:2], -1)
+    scale = 1.0 / scale_of(image.dtype)
+    if load() is not None and pixels.strides[1:] == (pixels[0, 0].nbytes, pixels.itemsize):
+        return _Compiled(pixels, DEPTHS[image.dtype], pixels.shape[2], channels, scale)
+
+    def strip(first: int, last: int) -> Float:
+        values = pixels[first:last, :, :channels].astype(np.float32)
+        if image.dtype.kind == "f":
+            np.nan_to_num(values, copy=False, nan=0.0, posinf=1.0, neginf=0.0)
+            np.clip(values, 0.0, 1.0, out=values)
+        return values
+
+    return _Strips(strip, pixels.shape[1], channels, scale)
+
+
+def areas_of(areas: Areas | Coverage, visible: npt.NDArray[Any] | None) -> Source:
+    """1 in A and 1 in B, where the pixels are visible (alpha, if there is one, above 0)."""
+    plane = areas.plane if isinstance(areas, Coverage) and visible is None else None
+    if load() is not None and plane is not None and plane.strides[1] == plane.itemsize:
+        return _Compiled(plane, _COVERAGE, 2, 2, 1.0)
+
+    def strip(first: int, last: int) -> Float:
+        part = areas.crop(slice(first, last), slice(None))
+        found = np.stack([part.a, part.b], axis=2)
+        if visible is not None:
+            found &= (visible[first:last] > 0)[..., None]
+        return found.astype(np.float32)
+
+    return _Strips(strip, areas.shape[1], 2, 1.0)
