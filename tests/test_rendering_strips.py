@@ -16,7 +16,7 @@ from maskupe import coverage
 from maskupe.errors import CancelledError
 from maskupe.maps import Window
 from maskupe.rendering import render
-from maskupe.strips import run_strips
+from maskupe.strips import run_strips, stoppable
 from tests.rendering_cases import FAST, KINDS, random_areas, random_image, random_maps
 
 
@@ -93,6 +93,24 @@ def test_progress_can_stop_the_work(threads):
         run_strips(strip, 1000, 1, threads, stop)
     assert len(rendered) < 1000
     assert not [t for t in threading.enumerate() if t.name.startswith("maskupe-render")]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_thread_s_check_can_stop_work_that_knows_nothing_of_it(threads):
+    rendered = []
+
+    def strip(first: int, last: int) -> None:
+        rendered.append(first)
+        time.sleep(0.002)
+
+    def stop() -> None:
+        assert threading.current_thread() is threading.main_thread()
+        raise CancelledError("stopped")
+
+    with pytest.raises(CancelledError), stoppable(stop):
+        run_strips(strip, 1000, 1, threads, None)
+    assert 0 < len(rendered) < 1000
+    run_strips(strip, 10, 10, threads, None)  # afterwards nobody is asked
 
 
 def test_an_error_in_a_strip_reaches_the_caller():

@@ -89,7 +89,8 @@ def _parser() -> argparse.ArgumentParser:
     create.add_argument("file", type=Path, help="where the client's key file is written")
     allow = what.add_parser("allow", parents=[common], help="allow a client's public key")
     allow.add_argument("name")
-    allow.add_argument("public")
+    # The rest of the line, as a key may begin with a dash like an option.
+    allow.add_argument("public", nargs=argparse.REMAINDER)
     revoke = what.add_parser("revoke", parents=[common], help="allow a client no more")
     revoke.add_argument("name")
     what.add_parser("list", parents=[common], help="show the daemon's key and the allowed ones")
@@ -190,7 +191,7 @@ def _keys(options: argparse.Namespace) -> int:
         ring.create(options.name, options.file)
         print(f"{options.name} may connect with the key in {options.file}; keep that file secret.")
     elif options.what == "allow":
-        ring.allow(options.name, options.public)
+        ring.allow(options.name, " ".join(options.public))
     elif options.what == "revoke":
         ring.revoke(options.name)
     else:

@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from .failures import NotRunningError, ProtocolMismatchError, RefusedError
@@ -55,20 +55,6 @@ class Connection:
         """What a daemon that knows the secret answers to a nonce."""
         text = f"{self.server} {nonce}".encode()
         return hmac.new(self.secret.encode(), text, hashlib.sha256).hexdigest()
-
-    def write(self, directory: Path) -> None:
-        """Writes the file at once as a whole, readable by its owner only."""
-        path = directory / FILE_NAME
-        beside = directory / f".{FILE_NAME}.{os.getpid()}"
-        beside.unlink(missing_ok=True)
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                json.dump(asdict(self), file, indent=1)
-            beside.replace(path)
-        except BaseException:
-            beside.unlink(missing_ok=True)
-            raise
 
 
 def read_connection(directory: Path | None = None) -> Connection:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import zmq
 from zmq.utils import z85
 
 from maskupe.errors import InputError
-from maskupe_daemon.access import AccessError, secure_directory
+from maskupe_daemon.private import AccessError, create_json, replace_json, secure_directory
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -36,7 +35,7 @@ class KeyRing:
         if not stored:
             public, secret = zmq.curve_keypair()
             stored = {"public": public.decode(), "secret": secret.decode()}
-            self._save("server.json", stored)
+            replace_json(self._directory / "server.json", stored)
         try:
             pair = stored["public"].encode(), stored["secret"].encode()
         except KeyError:
@@ -73,7 +72,7 @@ class KeyRing:
         allowed = self.allowed()
         if name in allowed:
             raise InputError(f"There is a key named {name!r} already.", "Revoke it first.")
-        self._save("allowed.json", {**allowed, name: public})
+        replace_json(self._directory / "allowed.json", {**allowed, name: public})
 
     def create(self, name: str, path: Path) -> None:
         """Makes a key pair for a client, lets it in, and writes its file to ``path``.
@@ -93,7 +92,7 @@ class KeyRing:
             "server": server_public.decode(),
         }
         try:
-            _write(path, pair)
+            create_json(path, pair)
         except OSError as error:
             self.revoke(name)
             raise InputError(f"{path} cannot be written: {error.strerror}.") from error
@@ -108,7 +107,7 @@ class KeyRing:
         if name not in allowed:
             raise InputError(f"There is no key named {name!r}.")
         del allowed[name]
-        self._save("allowed.json", allowed)
+        replace_json(self._directory / "allowed.json", allowed)
 
     def _load(self, name: str) -> dict[str, str]:
         path = self._directory / name
@@ -121,14 +120,3 @@ class KeyRing:
         if not isinstance(values, dict) or not all(isinstance(v, str) for v in values.values()):
             raise AccessError(f"The key file {path} is damaged.")
         return values
-
-    def _save(self, name: str, values: dict[str, str]) -> None:
-        beside = self._directory / f".{name}.{os.getpid()}"
-        _write(beside, values)
-        beside.replace(self._directory / name)
-
-
-def _write(path: Path, values: dict[str, str]) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        json.dump(values, file, indent=1)

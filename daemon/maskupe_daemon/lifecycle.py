@@ -8,10 +8,8 @@ import os
 import secrets
 import signal
 import socket
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
-from logging.handlers import RotatingFileHandler
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import filelock
@@ -20,11 +18,13 @@ import zmq
 from maskupe import __version__
 from maskupe.errors import InputError, MaskUPEError
 from maskupe_daemon import memory
-from maskupe_daemon.access import AccessError, Doorkeeper, secure_directory
 from maskupe_daemon.connection import FILE_NAME, Connection, state_directory
 from maskupe_daemon.desk import Limits
+from maskupe_daemon.doorkeeper import Doorkeeper
 from maskupe_daemon.keys import KeyRing
+from maskupe_daemon.logfile import logging_to
 from maskupe_daemon.models import Library, Maskupe, Models
+from maskupe_daemon.private import AccessError, replace_json, secure_directory
 from maskupe_daemon.server import Server
 from maskupe_daemon.transport import Listener, default_endpoint, listen, listen_remote, new_token
 from maskupe_daemon.wire import MAX_PLANE_BYTES
@@ -81,7 +81,7 @@ def run(options: Options, library: Library | None = None) -> None:
     """
     directory = state_directory()
     secure_directory(directory)
-    with _logging(directory, options.verbose), _only_one(directory):
+    with logging_to(directory, verbose=options.verbose), _only_one(directory):
         _check_device(options.device)
         memory.settle_allocator()
         _serve(directory, options, library or Maskupe())
@@ -184,7 +184,7 @@ def _only_one(directory: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def _connection_file(connection: Connection, directory: Path) -> Iterator[None]:
     try:
-        connection.write(directory)
+        replace_json(directory / FILE_NAME, asdict(connection))
     except OSError as error:
         raise AccessError(
             f"The connection file in {directory} cannot be written: {error.strerror}.",
@@ -209,43 +209,6 @@ def _signals(server: Server) -> Iterator[None]:
         signal.set_wakeup_fd(wakeup)
         for name, handler in before.items():
             signal.signal(name, handler)
-
-
-class _QuietFileHandler(RotatingFileHandler):
-    """Goes on without the file when the disk is full: a log must not stop the work."""
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        pass
-
-
-@contextlib.contextmanager
-def _logging(directory: Path, verbose: bool) -> Iterator[None]:
-    """Logs to stderr and to ``daemon.log``, which is rotated at 1 MB, three old ones kept."""
-    form = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
-    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
-    with contextlib.suppress(OSError), _owner_only():
-        path = directory / "daemon.log"
-        handlers.append(_QuietFileHandler(path, maxBytes=1_000_000, backupCount=3, delay=False))
-    for handler in handlers:
-        handler.setFormatter(form)
-        log.addHandler(handler)
-    log.setLevel(logging.DEBUG if verbose else logging.INFO)
-    try:
-        yield
-    finally:
-        for handler in handlers:
-            log.removeHandler(handler)
-            with contextlib.suppress(OSError):
-                handler.close()
-
-
-@contextlib.contextmanager
-def _owner_only() -> Iterator[None]:
-    before = os.umask(0o077)
-    try:
-        yield
-    finally:
-        os.umask(before)
 
 
 def notify(state: str) -> None:

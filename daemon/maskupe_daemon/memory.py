@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import gc
 import sys
 from pathlib import Path
@@ -17,8 +18,14 @@ _LARGE_BLOCK = 1 << 20
 
 def resident_bytes() -> int:
     """Memory of this process that is in RAM."""
-    size: int = psutil.Process().memory_info().rss
+    size: int = _this_process().memory_info().rss
     return size
+
+
+@functools.cache
+def _this_process() -> psutil.Process:
+    """Kept, because making one reads several files, and a job asks after every strip."""
+    return psutil.Process()
 
 
 def total_bytes() -> int:

@@ -19,9 +19,9 @@ from typing import Any
 import zmq
 
 from maskupe_daemon import memory
-from maskupe_daemon.access import Doorkeeper
 from maskupe_daemon.connection import Connection
 from maskupe_daemon.desk import Desk, Limits
+from maskupe_daemon.doorkeeper import Doorkeeper
 from maskupe_daemon.jobs import Route
 from maskupe_daemon.messages import check_sizes, parse
 from maskupe_daemon.models import Models

@@ -8,14 +8,13 @@ import re
 import secrets
 import stat
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import zmq
 
 from maskupe.errors import InputError
-from maskupe_daemon.access import AccessError, secure_directory
+from maskupe_daemon.private import AccessError, owner_only, secure_directory
 
 #: The longest path of a socket file in bytes: ``sun_path`` less its end mark.
 LONGEST_SOCKET_PATH = 107 if sys.platform == "linux" else 103
@@ -158,7 +157,7 @@ def _bind_file(socket: zmq.Socket[bytes], path: Path) -> None:
         )
     secure_directory(path.parent)
     _clear_stale(path)
-    with _umask(0o077):
+    with owner_only():
         _bind(socket, f"ipc://{path}")
 
 
@@ -173,12 +172,3 @@ def _clear_stale(path: Path) -> None:
         pass
     except OSError as error:
         raise BindError(f"The old socket {path} cannot be removed: {error.strerror}.") from error
-
-
-@contextlib.contextmanager
-def _umask(mask: int) -> Iterator[None]:
-    before = os.umask(mask)
-    try:
-        yield
-    finally:
-        os.umask(before)

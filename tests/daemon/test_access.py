@@ -6,15 +6,17 @@ import os
 import socket
 import stat
 import threading
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 import zmq
+from zmq.utils import z85
 
 from maskupe.errors import InputError
 from maskupe_daemon.cli import main
 from maskupe_daemon.client import Client
-from maskupe_daemon.connection import Connection, read_connection
+from maskupe_daemon.connection import FILE_NAME, Connection, read_connection
 from maskupe_daemon.failures import (
     NotAnsweringError,
     NotRunningError,
@@ -22,6 +24,7 @@ from maskupe_daemon.failures import (
     RefusedError,
 )
 from maskupe_daemon.keys import KeyRing
+from maskupe_daemon.private import replace_json
 from maskupe_daemon.remote import RemoteClient
 from maskupe_daemon.wire import pack
 from tests.daemon.running import assert_right, region, request_for
@@ -157,12 +160,18 @@ def test_every_failure_to_connect_has_its_own_sentence(start, home):
     assert len(sentences) == 8
 
 
+def pretend_daemon(home):
+    """Writes the connection file of a daemon at the usual socket."""
+    there = Connection(f"ipc://{home}/daemon.sock", "NULL", "", "s" * 64, "server", 1, "1")
+    replace_json(home / FILE_NAME, asdict(there))
+
+
 def test_something_that_closes_every_connection_is_told_apart(home):
     """And a daemon in its last moments, which does so once, counts as not running."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(home / "daemon.sock"))
         listener.listen()
-        Connection(f"ipc://{home}/daemon.sock", "NULL", "", "s" * 64, "server", 1, "1").write(home)
+        pretend_daemon(home)
 
         def close_all():
             with contextlib.suppress(OSError):
@@ -193,8 +202,7 @@ def test_an_impostor_is_noticed(home):
     context = zmq.Context()
     router = context.socket(zmq.ROUTER)
     router.bind(f"ipc://{home}/daemon.sock")
-    real = Connection(f"ipc://{home}/daemon.sock", "NULL", "", "s" * 64, "server", 1, "1")
-    real.write(home)
+    pretend_daemon(home)
 
     def answer():
         identity, header = router.recv_multipart()
@@ -216,7 +224,7 @@ def test_a_daemon_of_another_version_is_told_apart(home):
     context = zmq.Context()
     router = context.socket(zmq.ROUTER)
     router.bind(f"ipc://{home}/daemon.sock")
-    Connection(f"ipc://{home}/daemon.sock", "NULL", "", "s" * 64, "server", 1, "1").write(home)
+    pretend_daemon(home)
 
     def answer():
         import msgpack
@@ -333,7 +341,12 @@ def test_keys_on_the_command_line(home, tmp_path, capsys):
     assert keys("create", "desk", str(tmp_path / "again.key")) == 2
     assert keys("create", "../desk", str(tmp_path / "again.key")) == 2
     assert keys("allow", "lap", "not-a-key") == 2
-    assert keys("allow", "lap", zmq.curve_keypair()[0].decode()) == 0
+    assert keys("allow", "lap") == 2
+    for name, first in (("lap", 0), ("dash", 63 * 85**4)):  # 63 is the digit "-"
+        key = z85.encode(first.to_bytes(4, "big") + bytes(28)).decode()
+        assert keys("allow", name, key) == 0
+        assert KeyRing(home / "keys").allows(z85.decode(key))
+    assert key[0] == "-"
     assert keys("revoke", "desk") == 0
     capsys.readouterr()
     keys("list")

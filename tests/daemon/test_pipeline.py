@@ -1,6 +1,8 @@
 """The daemon with real networks: the same pixels as the library's, and damaged weights refused."""
 
+import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -101,6 +103,39 @@ def test_weights_that_are_cut_damaged_wrong_or_missing(real, model, code):
         client.enhance(request, [image, selection])
     assert caught.value.code == code
     assert caught.value.message.endswith(".")
+
+
+def run_seconds(real, ending):
+    """What the log says of the last job that ended so."""
+    lines = [line for line in real.log.splitlines() if f" {ending} client=" in line]
+    return float(re.search(r" run=([0-9.]+)s", lines[-1])[1])
+
+
+def test_a_job_ends_soon_after_cancel_also_before_its_pixels_are_rendered(real):
+    """Most of a large job is areas and averages, which look out for it between strips too."""
+    image = np.full((3000, 3000, 3), 40, np.uint8)
+    selection = np.zeros(image.shape[:2], np.uint8)
+    selection[500:2500, 500:2500] = 255
+    request = EnhanceRequest(
+        image=spec(image),
+        layer=image.shape[:2],
+        selection=spec(selection),
+        model="deepupe-mconcat",
+    )
+
+    class ChangedMindError(Exception):
+        pass
+
+    def change_mind(now):
+        if now.stage == "running":
+            raise ChangedMindError
+
+    with real.connect() as client:
+        client.enhance(replace(request, id="in-full"), [image, selection])
+        with pytest.raises(ChangedMindError):
+            client.enhance(request, [image, selection], change_mind)
+        real.await_status(running=0)
+    assert run_seconds(real, "cancelled") < run_seconds(real, "ok") / 2
 
 
 def test_idle_models_are_not_loaded_to_be_listed(real):

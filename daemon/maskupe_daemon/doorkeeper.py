@@ -1,4 +1,4 @@
-"""Who gets in: an owner-only directory for the socket, a token on loopback, keys from afar.
+"""Who gets in by tcp: those with the token on loopback, those with an allowed key from afar.
 
 libzmq asks a handler at ``inproc://zeromq.zap.01`` (ZAP, RFC 27) about every connection that uses
 PLAIN or CURVE; :class:`Doorkeeper` is that handler, polled by the daemon's own loop.
@@ -8,57 +8,13 @@ from __future__ import annotations
 
 import hmac
 import logging
-import os
-import stat
 from collections.abc import Callable
-from pathlib import Path
 
 import zmq
 
-from maskupe.errors import MaskUPEError
-
-log = logging.getLogger("maskupe_daemon.access")
+log = logging.getLogger("maskupe_daemon.doorkeeper")
 
 _ZAP = "inproc://zeromq.zap.01"
-
-
-class AccessError(MaskUPEError):
-    """The daemon cannot guarantee that only its owner gets in."""
-
-    code = "access"
-    exit_status = 4
-
-
-def secure_directory(path: Path) -> None:
-    """Makes sure that a directory exists and belongs to this user alone.
-
-    A directory of ours that others may enter is closed to them.
-
-    Raises:
-        AccessError: if it is a symbolic link, no directory, somebody else's, or cannot be made.
-    """
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = path.lstat()
-        if not stat.S_ISDIR(status.st_mode):
-            raise AccessError(
-                f"{path} is a link or a file, not a directory.",
-                "Remove it, or set MASKUPE_STATE_DIR to another place.",
-            )
-        if hasattr(os, "geteuid"):
-            if status.st_uid != os.geteuid():
-                raise AccessError(
-                    f"{path} belongs to another user.",
-                    "Set MASKUPE_STATE_DIR to a directory of your own.",
-                )
-            if status.st_mode & 0o077:
-                log.warning("%s could be entered by others; closing it to them", path)
-                path.chmod(0o700)
-    except OSError as error:
-        raise AccessError(
-            f"The directory {path} cannot be made or looked at: {error.strerror}.",
-            "Set MASKUPE_STATE_DIR to a directory of your own.",
-        ) from error
 
 
 class Doorkeeper:
