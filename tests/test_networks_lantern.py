@@ -45,6 +45,24 @@ def test_untrained_it_exposes_a_to_middle_gray(network: Lantern, dark: float) ->
     assert float(lit) == pytest.approx(MIDDLE_GRAY, abs=0.04)
 
 
+def test_untrained_it_does_not_darken_what_is_bright(network: Lantern) -> None:
+    image, areas = scene(1.0)
+    image[..., :128] = 0.6 + 0.1 * image[..., :128]
+    with torch.no_grad():
+        lit = network(image, areas).image[0, :, :, :118]
+    assert float(lit.mean()) == pytest.approx(float(image[0, :, :, :118].mean()), abs=0.02)
+
+
+@pytest.mark.parametrize(("levels", "at_most"), [(0.0, 16.0), (0.5, 70.0), (1.5, 95.0)])
+def test_black_is_not_lifted_to_gray(network: Lantern, levels: float, at_most: float) -> None:
+    image, areas = scene(0.1)
+    noise = torch.rand(1, 3, 256, 128, generator=torch.Generator().manual_seed(1))
+    image[..., :128] = (2.0 * levels * noise).round() / 255.0
+    with torch.no_grad():
+        lit = 255.0 * float(network(image, areas).image[0, :, :, :118].mean())
+    assert levels <= lit <= at_most
+
+
 def test_surroundings_do_not_change_the_untrained_exposure(network: Lantern) -> None:
     image, areas = scene(0.1)
     brighter = image.clone()

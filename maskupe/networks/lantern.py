@@ -51,6 +51,8 @@ _EXPONENT, _EXPONENT_SPAN = 1.2, 0.7
 _SHOULDER, _SHOULDER_SPAN = 0.12, 1.5
 _BISECTIONS = 14
 _EXPOSURE_RANGE = (-1.0, 4.5)
+# A whose mean is below this many levels of 8 bits is lifted less than to middle gray.
+_BLACK = 3.0
 # The toe in levels of 8 bits: what the network may add, and what each EV beyond the free ones adds.
 _TOE = 4.0
 _TOE_FREE = 3.0
@@ -160,8 +162,11 @@ class Lantern(LocalNetwork):
     def _start(self, histogram: Tensor, exponent: Tensor, shoulder: Tensor, toe: Tensor) -> Tensor:
         """The log exposure that lifts the histogram's mean to middle gray, (N, 1), bisected."""
         power = _with_toe(self.bins, toe) ** exponent
+        mean = (self.bins * histogram).sum(1, keepdim=True)
+        # A night sky is black: below a few levels there is only noise to be lifted to gray.
+        seen = (mean * (255.0 / _BLACK)).clamp(1e-3, 1.0).sqrt()
         # What is brighter than middle gray already is the answer as it is, not to be darkened.
-        target = (self.bins * histogram).sum(1, keepdim=True).clamp(min=MIDDLE_GRAY)
+        target = torch.maximum(mean, MIDDLE_GRAY * seen)
         low = torch.full_like(exponent, _EXPOSURE_RANGE[0])
         high = torch.full_like(exponent, _EXPOSURE_RANGE[1])
         for _ in range(_BISECTIONS):
