@@ -44,6 +44,7 @@ MAX_STRENGTH = 2.0
 # A learned transition is kept until the blend weight falls below this; from there to C it fades.
 _LEARNED_UNTIL = 0.25
 _CACHED_MAPS = 8
+_LEAST_LIGHT = 1.0 / 255.0
 # Pixels of one strip of what is made beside the image.
 _STRIP_PIXELS = 1 << 16
 # Progress when the areas, the network's input and its maps are there; then comes the rendering.
@@ -269,7 +270,7 @@ class Enhancer:
             return plain()
         weight = plain().ramp
         if self._predictor.learned_transition:
-            ramp = smoothstep(weight / np.float32(_LEARNED_UNTIL))
+            ramp = learned_ramp(weight)
         else:
             ramp = blend_weight(weight, effect.log_gain * strength)
         return make_fade(ramp, effect.allowed)
@@ -291,6 +292,11 @@ class Enhancer:
             while len(self._cache) > _CACHED_MAPS:
                 self._cache.popitem(last=False)
         return found
+
+
+def learned_ramp(weight: Float) -> Float:
+    """The weight where the network made the transition itself: only its end at C fades."""
+    return smoothstep(weight / np.float32(_LEARNED_UNTIL))
 
 
 def check_image(image: npt.NDArray[Any]) -> None:
@@ -331,7 +337,10 @@ def region_of(selection: npt.NDArray[Any], transition: Transition) -> tuple[slic
 
 
 def illumination(before: npt.NDArray[Any], after: npt.NDArray[Any]) -> Float:
-    """before / after per colour channel, float32 in 0…1, 1 where nothing changed."""
+    """before / after per colour channel, float32 in 1/255…1, so that 8 bits never divide by 0.
+
+    1 where nothing changed, and for black, which no division can change.
+    """
     colours = slice(None) if before.ndim == 2 else slice(0, 3 if before.shape[2] >= 3 else 1)
     scale = np.float32(1.0 / scale_of(before.dtype))
     dark = before if before.ndim == 2 else before[..., colours]
@@ -341,9 +350,8 @@ def illumination(before: npt.NDArray[Any], after: npt.NDArray[Any]) -> Float:
     for first in range(0, before.shape[0], step):
         rows = slice(first, first + step)
         own, lit = (part[rows].astype(np.float32) * scale for part in (dark, light))
-        np.divide(own, lit, out=result[rows], where=(own != lit) & (lit > 0))
-        np.copyto(result[rows], own, where=(own != lit) & ~(lit > 0))
-        np.clip(result[rows], 0.0, 1.0, out=result[rows])
+        np.divide(own, lit, out=result[rows], where=(own != lit) & (own > 0) & (lit > 0))
+        np.clip(result[rows], _LEAST_LIGHT, 1.0, out=result[rows])
     return result
 
 

@@ -188,6 +188,10 @@ def test_the_strip_shows_every_degree(weights: Path, tmp_path: Path) -> None:
     assert inside[0] < inside[1] < inside[2]
     assert np.array_equal(cells[0][:20, :20], cells[2][:20, :20])
     assert main([*arguments, "--by", "strength", "--values", "0,1", "-o", str(out)]) == 0
+    # A strength of 0 is the input; a degree and a strength of 1 are the same, the model's proposal.
+    none, one = (read_rgb(out)[18:, 258 * i : 258 * i + 256].astype(int) for i in (1, 2))
+    assert one[100:156, 100:156].mean() > none[100:156, 100:156].mean() + 5
+    assert np.abs(one - cells[1]).mean() < 0.5
 
 
 @pytest.mark.parametrize(

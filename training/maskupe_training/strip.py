@@ -3,7 +3,7 @@
 ``degree`` is the paper's coefficient: it multiplies the illumination map (smaller is brighter) or
 the curve maps (larger is brighter). ``strength`` is the product's: an exponent of the gain, 0 for
 the identity and 1 for the model's proposal. Only the strength leaves the identity in reach; both
-are blended by the areas, so C stays as it is.
+are blended by the areas, or faded towards C where the network learned the transition.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import torch
 
 from maskupe import Enhancer
 from maskupe.areas import Areas, make_areas
+from maskupe.enhancer import learned_ramp
 from maskupe.errors import InputError
 from maskupe.networks.build import load
 from maskupe.registry import resolve, weights_path
@@ -72,7 +73,8 @@ def _by_degree(image: U8, areas: Areas, model: str, degrees: list[float]) -> lis
     path = Path(model) if model.endswith(".safetensors") else weights_path(resolve(model))
     if path is None:
         raise InputError(f"The weights of {model!r} are not installed.", "Give a .safetensors.")
-    _, network, _ = load(path)
+    config, network, _ = load(path)
+    weight = learned_ramp(areas.weight) if config.learned_transition else areas.weight
     pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255.0
     shares = torch.from_numpy(areas.channels())[None]
     results = []
@@ -80,8 +82,7 @@ def _by_degree(image: U8, areas: Areas, model: str, degrees: list[float]) -> lis
         maps = predict(network, pixels, shares)
         for degree in degrees:
             lit = network.apply(maps, pixels, shares, degree=degree).image[0].permute(1, 2, 0)
-            weight = areas.weight[..., None]
-            mixed = image + weight * (255.0 * lit.clamp(0, 1).numpy() - image)
+            mixed = image + weight[..., None] * (255.0 * lit.clamp(0, 1).numpy() - image)
             results.append(np.rint(mixed).astype(np.uint8))
     return results
 
