@@ -12,43 +12,66 @@ from tests.gimp.session import Session
 
 # The layer itself first, for comparison; then the same on a fresh image with another output.
 CODE = """
+from gi.repository import Babl
+
 def opened():
-    image = new_image(512, 512, precision, gray)
+    global own
+    image = new_image(512, 512, precision, gray, profile)
     group = Gimp.GroupLayer.new(image, "group")
     image.insert_layer(group, None, 0)
-    layer = new_layer(image, 512, 512, parent=group)
-    write(layer, path, babl)
+    layer = new_layer(image, 512, 512, alpha, parent=group)
+    # In the image's own space: a bare name would convert to sRGB.
+    own = Babl.get_name(Babl.format_with_space(babl, layer.get_format()))
+    write(layer, path, own)
     select_ellipse(image, 150, 120, 200, 240)
     return image, layer
 
 image, layer = opened()
 direct = enhance(image, [layer], strength=strength)
-read(layer, babl, "direct.raw")
+read(layer, own, "direct.raw")
 image.delete()
 image, layer = opened()
 called = enhance(image, [layer], strength=strength, output=output)
-read(layer, babl, "source.raw")
+active = [item.get_name() for item in image.get_selected_layers()]
+read(layer, own, "source.raw")
 top = layer.get_parent().get_children()[0]
+inside = top.get_children() if top.is_group() else []
 flat = image.duplicate()
 Gimp.Selection.none(flat)
-read(flat.merge_visible_layers(Gimp.MergeType.CLIP_TO_IMAGE), babl, "merged.raw")
+read(Gimp.Layer.new_from_visible(flat, flat, ""), own, "visible.raw")
+read(flat.merge_visible_layers(Gimp.MergeType.CLIP_TO_IMAGE), own, "merged.raw")
 mask = top.get_mask()
 if mask:
     read(mask, "Y u8", "mask.raw")
+    # Painting the mask white brings out the full effect everywhere.
+    mask.fill(Gimp.FillType.WHITE)
+    Gimp.Selection.none(image)
+    read(Gimp.Layer.new_from_visible(image, image, ""), own, "painted.raw")
 result = {
     "called": [direct, called],
     "name": top.get_name(),
     "siblings": len(layer.get_parent().get_children()),
     "place": [top.get_width(), top.get_height(), *top.get_offsets()[1:]],
-    "mode": top.get_mode() == Gimp.LayerMode.DIVIDE,
+    "divides": (inside or [top])[-1].get_mode() == Gimp.LayerMode.DIVIDE,
+    "inside": [item.get_name() for item in inside],
+    "active": active,
     "masked": mask is not None,
 }
 flat.delete(); image.delete()
 """
 
 
-def run(gimp: Session, output: str, dtype: Any, gray: bool = False) -> tuple[dict[str, Any], Any]:
-    photo = dark_photo(dtype, gray=gray)
+def run(
+    gimp: Session,
+    output: str,
+    dtype: Any,
+    gray: bool = False,
+    *,
+    strength: float = 0.8,
+    alpha: bool = False,
+    profile: str | None = None,
+) -> tuple[dict[str, Any], Any]:
+    photo = dark_photo(dtype, gray=gray, alpha=alpha)
     precision = {"uint8": "U8_NON_LINEAR", "float32": "FLOAT_LINEAR"}[photo.dtype.name]
     told = gimp.run(
         CODE,
@@ -56,43 +79,77 @@ def run(gimp: Session, output: str, dtype: Any, gray: bool = False) -> tuple[dic
         babl=babl(photo),
         precision=precision,
         gray=gray,
+        alpha=alpha,
+        profile=profile,
         output=output,
-        strength=0.8,
+        strength=strength,
     )
     assert told["called"] == [[True, ""], [True, ""]]
-    planes = {
-        name: gimp.get(photo.shape, photo.dtype, f"{name}.raw")
-        for name in ("source", "direct", "merged")
-    }
-    assert np.abs(planes["source"].astype(float) - photo).max() <= 1e-6  # the layer is unchanged
+    names = ["source", "direct", "merged", "visible", *(["painted"] if told["masked"] else [])]
+    planes = {name: gimp.get(photo.shape, photo.dtype, f"{name}.raw") for name in names}
+    assert np.abs(planes["source"].astype(float) - photo).max() <= 1e-6  # it is unchanged
     return told, planes
+
+
+def off_by(planes: dict[str, Any], alpha: bool = False) -> float:
+    """By how much what is seen and what merging gives differ from the layer changed in place."""
+    seen = planes["direct"][..., 3] > 0 if alpha else np.s_[:]
+    direct = planes["direct"].astype(float)
+    return max(float(np.abs(planes[n] - direct)[seen].max()) for n in ("merged", "visible"))
 
 
 @pytest.mark.parametrize("gray", [False, True], ids=["rgb", "gray"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-@pytest.mark.parametrize("output", ["new-layer", "new-layer-with-mask"])
-def test_a_new_layer_shows_the_result(gimp: Session, output: str, dtype: Any, gray: bool) -> None:
-    told, planes = run(gimp, output, dtype, gray)
+def test_a_new_layer_shows_the_result(gimp: Session, dtype: Any, gray: bool) -> None:
+    told, planes = run(gimp, "new-layer", dtype, gray)
     assert told["name"] == "photo, lit up"
     assert told["siblings"] == 2
     width, height, x, y = told["place"]
     assert 200 < width < 300 and 240 < height < 350 and 100 < x < 150 and 70 < y < 120
-    error = np.abs(planes["merged"].astype(float) - planes["direct"].astype(float))
-    assert error.max() <= (0 if dtype == np.uint8 else 1e-5)
-    assert told["masked"] == (output == "new-layer-with-mask")
-    if told["masked"]:
-        mask = gimp.get((height, width), np.uint8, "mask.raw")
-        changed = (planes["direct"] != planes["source"]).any(axis=2)[y : y + height, x : x + width]
-        assert set(np.unique(mask)) == {0, 255}
-        assert not (changed & (mask == 0)).any()
+    assert off_by(planes) <= (0 if dtype == np.uint8 else 1e-5)
+    assert not told["masked"]
 
 
 @pytest.mark.parametrize("gray", [False, True], ids=["rgb", "gray"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-def test_an_illumination_layer_gives_the_result(gimp: Session, dtype: Any, gray: bool) -> None:
-    told, planes = run(gimp, "illumination-layer", dtype, gray)
-    assert told["mode"]
+def test_a_layer_mask_holds_the_transition(gimp: Session, dtype: Any, gray: bool) -> None:
+    told, planes = run(gimp, "new-layer-with-mask", dtype, gray)
+    assert told["name"] == "photo, lit up"
+    assert off_by(planes) <= (1 if dtype == np.uint8 else 1e-5)
+    width, height, x, y = told["place"]
+    mask = gimp.get((height, width), np.uint8, "mask.raw")
+    assert len(np.unique(mask)) > 100  # it fades
+    assert mask[height // 2, width // 2] == 255
+    assert not mask[:2, :2].any()
+    # Where it is painted white, outside of the selection too, the full light comes out.
+    corner = np.s_[y : y + 20, x : x + 20]
+    dark, lit = (planes[name][corner].astype(float).mean() for name in ("source", "painted"))
+    assert lit > 1.3 * dark
+    middle = np.s_[220:260, 230:270]
+    off = np.abs(planes["painted"][middle].astype(float) - planes["direct"][middle])
+    assert off.max() <= (1 if dtype == np.uint8 else 1e-5)
+
+
+@pytest.mark.parametrize("strength", [0.8, 2.0])
+@pytest.mark.parametrize("kind", ["rgb", "gray", "rgba", "adobe"])
+def test_an_illumination_layer_gives_the_result_at_8_bits(
+    gimp: Session, kind: str, strength: float
+) -> None:
+    options = {"gray": kind == "gray", "alpha": kind == "rgba"}
+    profile = "adobe" if kind == "adobe" else None
+    told, planes = run(
+        gimp, "illumination-layer", np.uint8, strength=strength, profile=profile, **options
+    )
     assert told["siblings"] == 2
-    error = np.abs(planes["merged"].astype(float) - planes["direct"].astype(float))
-    print(dtype, gray, error.max(), (error > 1).mean())
-    assert error.max() <= (1 if dtype == np.uint8 else 1 / 255)
+    assert told["name"] == "Light of photo"
+    assert told["inside"] == ["What division leaves over", "Light"]
+    assert told["active"] == ["Light"]
+    assert told["divides"]
+    assert off_by(planes, kind == "rgba") <= 1
+
+
+@pytest.mark.parametrize("gray", [False, True], ids=["rgb", "gray"])
+def test_an_illumination_layer_gives_the_result_at_32_bits(gimp: Session, gray: bool) -> None:
+    told, planes = run(gimp, "illumination-layer", np.float32, gray, strength=2.0)
+    assert told["divides"]
+    assert off_by(planes) <= 1e-4

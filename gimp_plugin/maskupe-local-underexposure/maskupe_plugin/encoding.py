@@ -67,8 +67,8 @@ def float_encoding(drawable: Gimp.Drawable) -> Encoding:
 
 
 def mask_encoding(mask: Gimp.Drawable) -> Encoding:
-    """Bytes of a mask, 0…255."""
-    return _encoding(mask, "Y", False, "u8", False)
+    """Numbers of a mask, 0…1."""
+    return _encoding(mask, "Y", False, "f32", False)
 
 
 def context_format(encoding: Encoding) -> tuple[int, str]:
@@ -78,11 +78,15 @@ def context_format(encoding: Encoding) -> tuple[int, str]:
     return 1, "Y u16" if encoding.colour == "Y" else "Y' u16"
 
 
+def has_8_bits(image: Gimp.Image) -> bool:
+    """Whether the image's layers hold bytes."""
+    p = Gimp.Precision
+    return image.get_precision() in (p.U8_LINEAR, p.U8_NON_LINEAR, p.U8_PERCEPTUAL)
+
+
 def selection_dtype(image: Gimp.Image) -> str:
     """How the selection travels: as bytes where GIMP holds it so, else as float."""
-    p = Gimp.Precision
-    as_bytes = image.get_precision() in (p.U8_LINEAR, p.U8_NON_LINEAR, p.U8_PERCEPTUAL)
-    return "u8" if as_bytes else "f32"
+    return "u8" if has_8_bits(image) else "f32"
 
 
 def selection_format(dtype: str) -> str:

@@ -88,6 +88,12 @@ def read_context(
     return (height, width, channels), b"".join(scaled)
 
 
+def copy_pixels(source: Gegl.Buffer, place: Box, target: Gegl.Buffer, where: Box) -> None:
+    """Copies a box of pixels to another buffer: bit for bit if both are of one format."""
+    source.copy(rectangle(place), _NO_ABYSS, target, rectangle(where))
+    target.flush()
+
+
 def write_bands(
     buffer: Gegl.Buffer, box: Box, encoding: Encoding, pixels: memoryview, report: Report
 ) -> None:

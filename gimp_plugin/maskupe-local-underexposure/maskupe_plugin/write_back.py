@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from gi.repository import Babl, Gegl, Gimp
 
 from maskupe_plugin.encoding import Encoding
-from maskupe_plugin.pixels import Report, rectangle, write_bands, write_touched
+from maskupe_plugin.pixels import Report, copy_pixels, write_bands, write_touched
 from maskupe_plugin.region import Box
 
 
@@ -44,7 +44,7 @@ def only_rectangle(image: Gimp.Image, box: Box | None) -> Iterator[None]:
     bounds = Box(left, top, right - left, bottom - top)
     was_empty = Gimp.Selection.is_empty(image)
     kept = Gegl.Buffer.new(name, *bounds)
-    _copy(selection.get_buffer(), kept, bounds)
+    copy_pixels(selection.get_buffer(), bounds, kept, bounds)
     Gimp.context_push()
     try:
         if box is None:
@@ -58,7 +58,7 @@ def only_rectangle(image: Gimp.Image, box: Box | None) -> Iterator[None]:
         Gimp.context_pop()
         Gimp.Selection.none(image)
         if not was_empty:
-            _copy(kept, selection.get_buffer(), bounds)
+            copy_pixels(kept, bounds, selection.get_buffer(), bounds)
             selection.update(*bounds)
 
 
@@ -94,7 +94,7 @@ def replace_region(
         if touched is None and merged == box:
             write_bands(shadow, box, encoding, pixels, report)
         else:
-            _copy(drawable.get_buffer(), shadow, merged)
+            copy_pixels(drawable.get_buffer(), merged, shadow, merged)
             if touched is None:
                 write_bands(shadow, box, encoding, pixels, report)
             else:
@@ -103,16 +103,9 @@ def replace_region(
         if not _merges_exactly(image, encoding) and _all_writable(image, drawable):
             # Merging went through linear light, which moved even pixels that were merely copied.
             # The undo step is made: now the shadow's bits can go straight into the layer.
-            _copy(shadow, drawable.get_buffer(), merged)
+            copy_pixels(shadow, merged, drawable.get_buffer(), merged)
     drawable.update(box.x, box.y, box.width, box.height)
     Gimp.displays_flush()
-
-
-def _copy(source: Gegl.Buffer, target: Gegl.Buffer, box: Box) -> None:
-    """Copies pixels between buffers of one format, bit for bit."""
-    place = rectangle(box)
-    source.copy(place, Gegl.AbyssPolicy.NONE, target, place)
-    target.flush()
 
 
 def _merges_exactly(image: Gimp.Image, encoding: Encoding) -> bool:
