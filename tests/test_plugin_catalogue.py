@@ -28,7 +28,8 @@ def test_there_is_a_translation() -> None:
 @pytest.mark.parametrize("language", catalogue.translations())
 def test_translations_are_complete_and_keep_the_fields(language: str) -> None:
     entries = catalogue.read(catalogue.translations()[language])
-    assert set(entries) == set(catalogue.texts())
+    # The models' own texts may be there; a new model need not wait for its translators.
+    assert set(entries) - set(catalogue.model_texts()) == set(catalogue.texts())
     for text, translation in entries.items():
         assert translation, text
         assert sorted(FIELD.findall(translation)) == sorted(FIELD.findall(text)), text

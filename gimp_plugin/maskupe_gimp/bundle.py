@@ -38,15 +38,18 @@ def daemon_command() -> list[str]:
     return [sys.executable, "-m", "maskupe_daemon", "run"]
 
 
-def models() -> dict[str, str]:
-    """The models that can be chosen in the dialog: name, and what it is and may be used for."""
+def models() -> dict[str, dict[str, str]]:
+    """The models that can be chosen in the dialog: own name, what it is and may be used for."""
     found = {}
     for name in registry.available():
         config = registry.resolve(name)
         if not config.local:  # one that does not see the selection is no choice here
             continue
-        about = f"{config.description} Licence: {config.licence}."
-        found[name] = f"{config.name}, recommended. {about}" if name == "default" else about
+        found[name] = {
+            "name": config.name,
+            "description": config.description,
+            "licence": config.licence,
+        }
     return found
 
 

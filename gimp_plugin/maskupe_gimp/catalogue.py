@@ -11,6 +11,7 @@ import re
 import struct
 from pathlib import Path
 
+from maskupe import registry
 from maskupe_gimp import bundle
 
 _FOLDER = "locale"
@@ -37,6 +38,8 @@ def texts() -> dict[str, list[str]]:
             called = isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
             if not (called and node.func.id == "_"):  # type: ignore[attr-defined]
                 continue
+            if not isinstance(node.args[0], ast.Constant):  # type: ignore[attr-defined]
+                continue  # a text of a model, see below
             text = ast.literal_eval(node.args[0])  # type: ignore[attr-defined]
             places = found.setdefault(text, [])
             if path.name not in places:
@@ -44,10 +47,19 @@ def texts() -> dict[str, list[str]]:
     return found
 
 
+def model_texts() -> dict[str, list[str]]:
+    """What the dialog tells about models, where a translation has it."""
+    found: dict[str, list[str]] = {}
+    for config in registry.MODELS.values():
+        if config.local:
+            found |= {config.description: ["models"], config.licence: ["models"]}
+    return found
+
+
 def template() -> str:
     """The template's content."""
     lines = ['msgid ""', 'msgstr "Content-Type: text/plain; charset=UTF-8\\n"', ""]
-    for text, places in texts().items():
+    for text, places in (texts() | model_texts()).items():
         lines += [f"#: {' '.join(places)}", f"msgid {_quoted(text)}", 'msgstr ""', ""]
     return "\n".join(lines)
 

@@ -8,7 +8,7 @@ import gi
 
 gi.require_version("Gtk", "3.0")
 gi.require_version("GimpUi", "3.0")
-from gi.repository import Gimp, GimpUi, GObject, Gtk  # noqa: E402
+from gi.repository import Gimp, GimpUi, Gtk  # noqa: E402
 
 from maskupe_daemon.client import Progress  # noqa: E402
 from maskupe_plugin.job import Job, plan  # noqa: E402
@@ -44,10 +44,11 @@ class Dialog:
         self._drawables = drawables
         self._cancelled = False
         GimpUi.init(procedure.get_name())
+        GimpUi.dialogs_show_help_button(False)  # GIMP's manual has no page about this
         self._dialog = GimpUi.ProcedureDialog.new(procedure, config, _("Local Underexposure"))
         self._preview = Preview(self._plan, self._show_width)
         self._settings = self._build_settings()
-        columns = Gtk.Box(spacing=18, border_width=12)
+        columns = Gtk.Box(spacing=24, border_width=12)
         columns.pack_start(self._preview.box, True, True, 0)
         columns.pack_start(self._settings, False, False, 0)
         self._dialog.get_content_area().pack_start(columns, True, True, 0)
@@ -60,20 +61,26 @@ class Dialog:
         dialog = self._dialog
         box = Gtk.Box(orientation=Gtk.Orientation.VERTICAL, spacing=10)
         box.set_size_request(380, -1)
-        self._measure = Gtk.Label(xalign=0.0)
+        self._measure = Gtk.Label(xalign=0.0, margin_start=24)
         self._measure.get_style_context().add_class("dim-label")
         strength = dialog.get_scale_entry("strength", 1.0)
         width = dialog.get_scale_entry("width", 1.0)
+        # The type is named because GIMP 3.2 makes radio buttons of short lists.
+        side, output = (dialog.get_widget(n, GimpUi.StringComboBox) for n in ("side", "output"))
+        model = ModelRow(self._config)
         for slider in (strength, width):
             slider.get_range().set_size_request(130, -1)
+        labels = Gtk.SizeGroup(mode=Gtk.SizeGroupMode.HORIZONTAL)
+        for label in (*(row.get_label() for row in (strength, width, side, output)), model.label):
+            labels.add_widget(label)
         rows = [
             strength,
             dialog.get_widget("automatic-width", Gtk.CheckButton),
             self._measure,
             width,
-            dialog.get_widget("side", GObject.TYPE_NONE),
-            ModelRow(self._config).box,
-            dialog.get_widget("output", GObject.TYPE_NONE),
+            side,
+            output,
+            model.box,
         ]
         dialog.set_sensitive("width", True, self._config, "automatic-width", True)
         for row in rows:
@@ -102,9 +109,14 @@ class Dialog:
             CancelledError: if the user cancelled.
         """
         self._preview.close()
-        self._settings.set_sensitive(False)
-        self._preview.box.set_sensitive(False)
-        self._dialog.set_response_sensitive(Gtk.ResponseType.OK, False)
+        cancel = self._dialog.get_widget_for_response(Gtk.ResponseType.CANCEL)
+        for widget in (
+            *self._dialog.get_content_area().get_children(),
+            *cancel.get_parent().get_children(),
+        ):
+            holds_cancel = widget is cancel or cancel.is_ancestor(widget)
+            widget.set_sensitive(holds_cancel or widget is self._bar)
+        cancel.grab_focus()
         self._bar.show()
         self._dialog.connect("response", self._cancel)
         self._dialog.connect("delete-event", self._cancel)

@@ -13,6 +13,7 @@ from maskupe_plugin.checks import RefusalError
 from maskupe_plugin.deliver import deliver, wanted_planes
 from maskupe_plugin.job import Job, plan, send
 from maskupe_plugin.outputs import NEW_LAYER
+from maskupe_plugin.sentences import in_words
 from maskupe_plugin.service import connect
 from maskupe_plugin.settings import settings_of
 from maskupe_plugin.words import _
@@ -85,7 +86,7 @@ def run_job(client: Client, job: Job, report: Callable[[Progress], None] | None 
     try:
         answer = send(client, job, wanted_planes(job), show)
     except ClientError as error:
-        raise RefusalError(error.message, error.hint) from error
+        raise RefusalError(*in_words(error)) from error
     deliver(job, answer, lambda part: _bar(_WORKED + part * (1.0 - _WORKED)))
     Gimp.progress_end()
 

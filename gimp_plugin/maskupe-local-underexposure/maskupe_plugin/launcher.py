@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,30 @@ def daemon_command() -> list[str]:
     return list(command) if known else []
 
 
-def known_models() -> dict[str, str]:
-    """The models that were there at installation: name and a line about each; at least default."""
+@dataclass(frozen=True)
+class Model:
+    """What the dialog tells about a model.
+
+    Attributes:
+        name: its own name; the recommended one has another, ``default``, too.
+        description: one sentence, in English.
+        licence: what it may be used for, in English.
+    """
+
+    name: str = ""
+    description: str = ""
+    licence: str = ""
+
+
+def known_models() -> dict[str, Model]:
+    """The models that were there at installation, by name; at least default."""
     models = _read().get("models")
-    if not isinstance(models, dict):
-        models = {}
-    found = {str(name): str(about) for name, about in models.items()}
-    return {"default": "", **found}
+    found = {"default": Model()}
+    for name, about in models.items() if isinstance(models, dict) else ():
+        if isinstance(about, dict):
+            texts = (str(about.get(key, "")) for key in ("name", "description", "licence"))
+            found[str(name)] = Model(*texts)
+    return found
 
 
 def _read() -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gi.repository import Gimp, Gtk
 
-from maskupe_plugin.launcher import known_models
+from maskupe_plugin.launcher import Model, known_models
 from maskupe_plugin.words import _
 
 
@@ -14,16 +14,18 @@ class ModelRow:
     def __init__(self, config: Gimp.ProcedureConfig) -> None:
         self._config = config
         self._models = known_models()
-        self.box = Gtk.Box(orientation=Gtk.Orientation.VERTICAL, spacing=4)
-        line = Gtk.Box(spacing=12)
-        label = Gtk.Label(label=_("_Model"), use_underline=True, xalign=0.0)
+        self.box = Gtk.Box(orientation=Gtk.Orientation.VERTICAL, spacing=6)
+        line = Gtk.Box(spacing=6)
+        #: The row's label, to be aligned with those of other rows.
+        self.label = Gtk.Label(label=_("_Model"), use_underline=True, xalign=0.0)
         self._combo = Gtk.ComboBoxText()
-        label.set_mnemonic_widget(self._combo)
+        self._combo.set_tooltip_text(_("The neural network that decides how much light is added"))
+        self.label.set_mnemonic_widget(self._combo)
         for name in self._models:
-            self._combo.append(name, name)
-        line.pack_start(label, False, False, 0)
+            self._combo.append(name, self._title(name))
+        line.pack_start(self.label, False, False, 0)
         line.pack_start(self._combo, True, True, 0)
-        self._about = Gtk.Label(xalign=0.0, wrap=True, max_width_chars=42)
+        self._about = Gtk.Label(xalign=0.0, wrap=True, max_width_chars=44)
         self._about.get_style_context().add_class("dim-label")
         self.box.pack_start(line, False, False, 0)
         self.box.pack_start(self._about, False, False, 0)
@@ -34,11 +36,20 @@ class ModelRow:
     def _read(self) -> None:
         name = self._config.get_property("model") or "default"
         if name not in self._models:  # installed later, or a script's
-            self._models[name] = ""
+            self._models[name] = Model(name)
             self._combo.append(name, name)
         if self._combo.get_active_id() != name:
             self._combo.set_active_id(name)
-        self._about.set_text(self._models[name])
+        model = self._models[name]
+        licence = _("Licence: {licence}").format(licence=_(model.licence)) if model.licence else ""
+        lines = (_(model.description) if model.description else "", licence)
+        self._about.set_text("\n".join(line for line in lines if line))
+
+    def _title(self, name: str) -> str:
+        own = self._models[name].name
+        if name == "default":
+            return _("Recommended ({name})").format(name=own) if own else _("Recommended")
+        return name
 
     def _write(self, combo: Gtk.ComboBoxText) -> None:
         if combo.get_active_id() != self._config.get_property("model"):

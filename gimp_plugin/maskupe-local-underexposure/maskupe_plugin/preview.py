@@ -38,7 +38,6 @@ class Preview:
 
     def _build(self) -> None:
         self._image = Gtk.Image()
-        self._image.set_size_request(WIDTH, HEIGHT)
         # The event box hugs the picture, so that clicks are counted from its edge.
         self._area = Gtk.EventBox(halign=Gtk.Align.CENTER, valign=Gtk.Align.CENTER)
         self._area.set_can_focus(True)
@@ -51,6 +50,8 @@ class Preview:
         self._area.connect("key-press-event", self._key)
         self._area.add(self._image)
         frame = Gtk.Frame()
+        # Of one size, whatever is shown: nothing beside it moves.
+        frame.set_size_request(WIDTH, HEIGHT)
         frame.add(self._area)
         self.box.pack_start(frame, True, True, 0)
 
@@ -111,6 +112,7 @@ class Preview:
     def _ask(self) -> bool:
         self._timer = 0
         job = self._plan()
+        self._zoom.set_sensitive(job.selected)
         view = view_of(job, self._zoom.get_active())
         if self._proxy is None or self._proxy.view != view:
             self._proxy = read_proxy(job, view)

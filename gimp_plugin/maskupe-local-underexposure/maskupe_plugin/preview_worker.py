@@ -18,6 +18,7 @@ from maskupe_daemon.client import Client, EnhanceRequest, Progress
 from maskupe_daemon.failures import ClientError
 from maskupe_plugin import log
 from maskupe_plugin.checks import RefusalError
+from maskupe_plugin.sentences import in_words
 from maskupe_plugin.service import connect
 from maskupe_plugin.words import _
 
@@ -91,7 +92,9 @@ class PreviewWorker(threading.Thread):
                 self._serve(request, planes, about)
             except _OvertakenError:
                 continue
-            except (ClientError, RefusalError) as error:
+            except ClientError as error:
+                self._say(" ".join(in_words(error)).strip(), True)
+            except RefusalError as error:
                 self._say(str(error), True)
             except Exception:
                 log.failure("A preview failed.")

@@ -13,6 +13,7 @@ from maskupe_daemon.starter import ensure_running
 from maskupe_plugin.checks import RefusalError
 from maskupe_plugin.launcher import daemon_command
 from maskupe_plugin.log import log_file
+from maskupe_plugin.sentences import in_words
 from maskupe_plugin.words import _
 
 _CLIENT_NAME = "gimp"
@@ -36,13 +37,13 @@ def connect(wait: Callable[[], None] | None = None, *, start: bool = True) -> Cl
     except NotRunningError as error:
         how = shlex.join(command) if command else "maskupe-daemon"
         raise RefusalError(
-            error.message,
+            in_words(error)[0],
             _("Start it in a terminal with: {command} — its log is in {folder}.").format(
                 command=how, folder=log_file().parent
             ),
         ) from error
     except ClientError as error:
-        raise RefusalError(error.message, error.hint) from error
+        raise RefusalError(*in_words(error)) from error
 
 
 def in_sandbox() -> bool:

@@ -18,6 +18,11 @@ _catalogue = gettext.translation(
 )
 
 
+def translated() -> bool:
+    """Whether there is a catalogue of the user's language, other than the texts' own English."""
+    return isinstance(_catalogue, gettext.GNUTranslations)
+
+
 def _(text: str) -> str:
     """The text in the user's language."""
     return _catalogue.gettext(text)
