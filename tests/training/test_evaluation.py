@@ -148,6 +148,7 @@ def test_the_command_measures_a_weight_file(
     assert "tiny" in printed and f"{mean:.2f}" in printed and "PSNR A" in printed
 
 
+@pytest.mark.slow
 def test_the_same_backbone_trained_globally_joins_and_is_blended(
     weights: Path, data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

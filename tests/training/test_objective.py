@@ -66,6 +66,7 @@ def test_a_reduced_objective_is_the_loss_of_the_reduced_picture() -> None:
         assert terms[name].item() == pytest.approx(whole[name].item(), rel=0.1), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_s_loss_reaches_all_of_its_network(name: str) -> None:
     """A step downhill lowers the loss, and no parameter is left out of it."""
