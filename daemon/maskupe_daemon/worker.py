@@ -70,6 +70,7 @@ class Worker:
 
     def _loop(self) -> None:
         self._models.library.prepare(self._models.device)
+        memory.settle_imports()
         while (job := self._jobs.get()) is not None:
             outcome = self._outcome(job)
             job.planes = []
