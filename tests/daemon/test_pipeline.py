@@ -2,18 +2,21 @@
 
 import re
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from maskupe import Enhancer, Transition
+from maskupe.areas import SIDES
 from maskupe.context import CONTEXT_EDGE, shrink
 from maskupe.enhancer import region_of
+from maskupe.maps import Window
 from maskupe.registry import DEFAULT
 from maskupe_daemon.client import EnhanceRequest
 from maskupe_daemon.failures import AnswerError
-from tests.daemon.running import RunningDaemon, as_array, region, spec
+from tests.daemon.running import RunningDaemon, as_array, region, request_for, spec
 from tests.untrained import write_weights
 
 
@@ -103,6 +106,48 @@ def test_weights_that_are_cut_damaged_wrong_or_missing(real, model, code):
         client.enhance(request, [image, selection])
     assert caught.value.code == code
     assert caught.value.message.endswith(".")
+
+
+@pytest.mark.slow
+def test_sixteen_clients_with_mixed_jobs_get_what_the_library_gives(real, weights):
+    """800 jobs of every depth, size and strength, each compared with the library's answer."""
+    rng = np.random.default_rng(0)
+    model = "deepupe-mconcat"
+    enhancer = Enhancer.load(weights / f"{model}.safetensors")
+    jobs = []
+    for number, dtype in enumerate(["u8", "u16", "f32"] * 2):
+        shape = (*(int(side) for side in rng.integers(30, 150, 2)), number % 4 + 1)
+        image, selection = region(rng, shape, dtype)
+        width, side = 2.0 + number, SIDES[number % len(SIDES)]
+        for strength in (0.4, 1.0, 1.7):
+            found = enhancer.enhance_region(
+                image,
+                selection,
+                None,
+                window=Window(0, 0, shape[1], shape[0]),
+                strength=strength,
+                transition=Transition(width, side),
+            )
+            options = {"strength": strength, "width": width, "side": side}
+            jobs.append((image, selection, options, found.image.astype(np.float64)))
+    wrong, right = [], []
+
+    def work(number):
+        rng = np.random.default_rng(number)
+        with real.connect(name=f"client-{number}") as client:
+            for _ in range(50):
+                image, selection, options, wanted = jobs[rng.integers(len(jobs))]
+                request, planes = request_for(image, selection, model=model, **options)
+                _, answer = client.enhance(request, planes)
+                result = as_array(answer["image"], image)
+                step = 1 if image.dtype.kind == "u" else 1e-5
+                fits = np.abs(result - wanted).max() <= step
+                (right if fits else wrong).append(request.id)
+
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(work, range(16)))
+    assert not wrong
+    assert len(set(right)) == 800
 
 
 def run_seconds(real, ending):
