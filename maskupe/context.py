@@ -7,7 +7,6 @@ own averages replace the context's; then it hardly matters how the client scaled
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import cv2
@@ -17,7 +16,7 @@ import numpy.typing as npt
 from maskupe.areas import Areas
 from maskupe.coverage import Coverage
 from maskupe.maps import Window
-from maskupe.sources import Lines, Source, alpha_of, areas_of, colours_of
+from maskupe.sources import Lines, Rows, Source, alpha_of, areas_of, colours_of
 from maskupe.strips import machine_threads, run_strips
 
 Float = npt.NDArray[np.float32]
@@ -27,8 +26,8 @@ NETWORK_SIZE = 256
 #: Long edge of the context that travels with a job, in pixels.
 CONTEXT_EDGE = 512
 
-# Rows of cells that a thread takes at a time.
-_CELL_ROWS = 8
+# Pixels that a thread averages at a time.
+_STRIP_PIXELS = 1 << 18
 
 
 def shrink(image: npt.NDArray[Any], long_edge: int, threads: int | None = None) -> Float:
@@ -65,21 +64,17 @@ def _average(
     left, right = _touched(window.x, width, window.layer_width, cells[1])
     lines = np.arange(left, right + 1) * (window.layer_width / cells[1]) - window.x
     columns = Lines.at(np.clip(lines, 0, width), width)
+    rows = Rows.of(np.arange(low, high + 1) * (window.layer_height / cells[0]) - window.y, height)
+    share = cells[0] / window.layer_height * cells[1] / window.layer_width
     result = np.zeros((*cells, source.channels), np.float32)
-    scale = window.layer_height / cells[0]
 
     def average(first: int, last: int) -> None:
-        tops, shares = [], []
-        for cell in range(low + first, low + last):
-            top = max(0, math.floor(cell * scale) - window.y)
-            bottom = min(height, math.ceil((cell + 1) * scale) - window.y)
-            place = window.y + top, bottom - top, window.layer_height, cells[0]
-            tops.append(top)
-            shares.append(overlap_matrix(*place, cell, cell + 1)[0])
-        found = source.average(tops, shares, columns, cells[1] / window.layer_width)
+        found = source.average(rows.part(first, last), columns, share)
         result[low + first : low + last, left:right] = found
 
-    run_strips(average, high - low, _CELL_ROWS, threads, None)
+    pixels_in_a_row_of_cells = max(1, height * width // (high - low))
+    step = max(1, _STRIP_PIXELS // pixels_in_a_row_of_cells)
+    run_strips(average, high - low, step, threads, None)
     return result
 
 

@@ -6,7 +6,7 @@ which reads each pixel once, or by numpy.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -62,6 +62,37 @@ class Lines(NamedTuple):
         return cls(whole, (places - whole).astype(np.float32))
 
 
+class Rows(NamedTuple):
+    """Which rows of pixels each row of cells takes.
+
+    Attributes:
+        tops: int32, the first.
+        heights: int32, how many.
+        shares: float32, how much of each lies in the cell, 0…1, one row of cells after the other.
+    """
+
+    tops: npt.NDArray[np.int32]
+    heights: npt.NDArray[np.int32]
+    shares: Float
+
+    @classmethod
+    def of(cls, lines: npt.NDArray[Any], count: int) -> Rows:
+        """Of rows of cells between these lines, in rows of pixels, of which there are ``count``."""
+        lines = np.clip(lines, 0, count)
+        tops = np.floor(lines[:-1]).astype(np.int32)
+        heights = np.ceil(lines[1:]).astype(np.int32) - tops
+        rows = tops[:, None] + np.arange(int(heights.max()))
+        shares = np.minimum(rows + 1, lines[1:, None]) - np.maximum(rows, lines[:-1, None])
+        taken = rows < (tops + heights)[:, None]
+        return cls(tops, heights, shares[taken].astype(np.float32))
+
+    def part(self, first: int, last: int) -> Rows:
+        """The rows of cells from the first to the last (exclusive) number."""
+        ends = np.concatenate([[0], np.cumsum(self.heights)])
+        shares = self.shares[ends[first] : ends[last]]
+        return Rows(self.tops[first:last], self.heights[first:last], shares)
+
+
 class Source(Protocol):
     """What can be averaged."""
 
@@ -69,16 +100,13 @@ class Source(Protocol):
     def channels(self) -> int:
         """How many the averages have."""
 
-    def average(
-        self, tops: Sequence[int], shares: Sequence[Float], columns: Lines, share: float
-    ) -> Float:
+    def average(self, rows: Rows, columns: Lines, share: float) -> Float:
         """Averages of some rows of cells, float32 (rows, cells, channels).
 
         Args:
-            tops: the first row of pixels of each row of cells.
-            shares: how much each row of pixels from there on counts.
+            rows: of pixels, of each row of cells.
             columns: where the cells begin and end.
-            share: how much a column of pixels counts.
+            share: how much a whole pixel counts.
         """
 
 
@@ -92,21 +120,17 @@ class _Compiled:
     channels: int
     scale: float
 
-    def average(
-        self, tops: Sequence[int], shares: Sequence[Float], columns: Lines, share: float
-    ) -> Float:
+    def average(self, rows: Rows, columns: Lines, share: float) -> Float:
         library = load()
         assert library is not None
-        starts = np.array(tops, np.int32)
-        heights = np.array([part.size for part in shares], np.int32)
-        together = np.concatenate(shares)
+        count = rows.tops.size
         width, cells = self.pixels.shape[1], columns.whole.size - 1
         sums = np.empty(width * self.read, np.float32)
-        out = np.empty((len(tops), cells, self.read), np.float32)
+        out = np.empty((count, cells, self.read), np.float32)
         library.maskupe_average(
             *(self.pixels.ctypes.data, self.pixels.strides[0], self.depth, self.read, width),
-            *(len(tops), starts.ctypes.data, heights.ctypes.data, together.ctypes.data, cells),
-            *(columns.whole.ctypes.data, columns.part.ctypes.data, share * self.scale),
+            *(count, rows.tops.ctypes.data, rows.heights.ctypes.data, rows.shares.ctypes.data),
+            *(cells, columns.whole.ctypes.data, columns.part.ctypes.data, share * self.scale),
             *(sums.ctypes.data, out.ctypes.data),
         )
         return out[..., : self.channels]
@@ -121,13 +145,12 @@ class _Strips:
     channels: int
     scale: float
 
-    def average(
-        self, tops: Sequence[int], shares: Sequence[Float], columns: Lines, share: float
-    ) -> Float:
+    def average(self, rows: Rows, columns: Lines, share: float) -> Float:
         cells = columns.whole.size - 1
-        out = np.empty((len(tops), cells, self.channels), np.float32)
-        for top, part, row in zip(tops, shares, out, strict=True):
-            pixels = self._sum(top, part).reshape(self.width, self.channels)
+        out = np.empty((rows.tops.size, cells, self.channels), np.float32)
+        for number, row in enumerate(out):
+            one = rows.part(number, number + 1)
+            pixels = self._sum(int(one.tops[0]), one.shares).reshape(self.width, self.channels)
             until = np.zeros((self.width + 1, self.channels))
             np.cumsum(pixels, axis=0, out=until[1:])
             at_lines = until[columns.whole] + columns.part[:, None] * pixels[columns.whole]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -45,35 +44,72 @@ def run_strips(
 ) -> None:
     """Calls ``strip`` for all rows, ``rows`` at a time, on up to ``threads`` threads.
 
-    ``progress`` is called in the caller's thread after each strip with the finished share, 0…1.
-    If it, a strip or the check of :func:`stoppable` raises, no further strip starts, the running
-    ones end, and the exception goes to the caller.
+    The caller's thread works as well, so that a small job costs no waiting for others. In it
+    ``progress`` is called with the finished share, 0…1, whenever it has done a strip, and with 1
+    at the end. If that, a strip or the check of :func:`stoppable` raises, no further strip starts,
+    the running ones end, and the exception goes to the caller.
     """
     check = _check.get()
-    bounds = [(first, min(first + rows, height)) for first in range(0, height, rows)]
-    threads = min(threads, len(bounds))
-    if threads <= 1:
-        for done, (first, last) in enumerate(bounds, 1):
-            strip(first, last)
-            if check is not None:
-                check()
-            if progress is not None:
-                progress(done / len(bounds))
-        return
-    stopped = threading.Event()
 
-    def guarded(first: int, last: int) -> None:
-        if not stopped.is_set():
-            strip(first, last)
+    def after(share: float) -> None:
+        if check is not None:
+            check()
+        if progress is not None and share < 1.0:
+            progress(share)
 
-    with ThreadPoolExecutor(threads, thread_name_prefix="maskupe-render") as pool:
-        futures = [pool.submit(guarded, first, last) for first, last in bounds]
+    queue = _Queue(height, rows)
+    helpers = [
+        threading.Thread(target=queue.help, args=(strip,), name="maskupe-strips", daemon=True)
+        for _ in range(min(threads, queue.count) - 1)
+    ]
+    for helper in helpers:
+        helper.start()
+    try:
+        queue.work(strip, after)
+    finally:
+        queue.stop()
+        for helper in helpers:
+            helper.join()
+    if queue.failure is not None:
+        raise queue.failure
+    if progress is not None:
+        progress(1.0)
+
+
+class _Queue:
+    """Strips that are still to be done, for several threads to take from."""
+
+    def __init__(self, height: int, rows: int) -> None:
+        self.count = -(-height // rows)
+        #: What a strip raised in another thread than the caller's.
+        self.failure: BaseException | None = None
+        self._bounds = iter([(y, min(y + rows, height)) for y in range(0, height, rows)])
+        self._done = 0
+        self._stopped = False
+        self._lock = threading.Lock()
+
+    def stop(self) -> None:
+        """No further strip is handed out."""
+        self._stopped = True
+
+    def work(self, strip: StripFunction, after: Callable[[float], None] | None) -> None:
+        """Does strips until there are none left; ``after`` each it is told the finished share."""
+        while True:
+            with self._lock:
+                bounds = None if self._stopped else next(self._bounds, None)
+            if bounds is None:
+                return
+            strip(*bounds)
+            with self._lock:
+                self._done += 1
+                share = self._done / self.count
+            if after is not None:
+                after(share)
+
+    def help(self, strip: StripFunction) -> None:
+        """Does the same in a thread of its own, where nobody would see what is raised."""
         try:
-            for done, future in enumerate(as_completed(futures), 1):
-                future.result()
-                if check is not None:
-                    check()
-                if progress is not None:
-                    progress(done / len(bounds))
-        finally:
-            stopped.set()
+            self.work(strip, None)
+        except BaseException as error:
+            self.failure = error
+            self.stop()
