@@ -6,6 +6,7 @@ VENV ?= .venv
 # offered and not the newest CUDA build of several GB; for a GPU, see README.md.
 TORCH ?= torch==2.13.0
 PIP_FLAGS ?= --disable-pip-version-check
+PYTHONS ?= 3.10 3.11 3.12 3.13
 
 BIN := $(VENV)/bin
 BASE_STAMP := $(VENV)/.base
@@ -13,10 +14,10 @@ DEV_STAMP := $(VENV)/.dev
 SOURCES := maskupe daemon training gimp_plugin tests
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast check format gimp bench soak clean
+.PHONY: help demo test test-fast test-pythons check format docs package gimp bench soak clean
 
 help: ## show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 demo: $(BASE_STAMP) ## a real photo through a real daemon; or yours: make demo PHOTO=… MASK=…
 	@$(BIN)/maskupe demo $(if $(PHOTO),--photo "$(PHOTO)") $(if $(MASK),--mask "$(MASK)")
@@ -26,6 +27,9 @@ test: $(DEV_STAMP) ## all tests (those of GIMP run where a GIMP 3 can be had)
 
 test-fast: $(DEV_STAMP) ## the tests that take no longer than a few seconds
 	$(BIN)/python -m pytest -m "not slow and not gimp"
+
+test-pythons: ## the tests without PyTorch, with each Python that is here: PYTHONS="3.10 3.13"
+	@tools/test_pythons.sh $(PYTHONS)
 
 check: $(DEV_STAMP) ## lint, formatting, types, spelling
 	$(BIN)/ruff check .
@@ -37,17 +41,24 @@ format: $(DEV_STAMP) ## put the sources into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-gimp: $(DEV_STAMP) ## the tests in a real GIMP 3, which must be there
-	MASKUPE_REQUIRE_GIMP=1 $(BIN)/python -m pytest tests/gimp
+docs: $(DEV_STAMP) ## write the tables of the documents anew, from the code and from measurements
+	$(BIN)/python -m tests.docs $(if $(EVALUATION),--evaluation "$(EVALUATION)")
 
-bench: $(DEV_STAMP) ## measure: a table of ratios to a copy of memory
-	$(BIN)/python -m tests.bench
+package: $(DEV_STAMP) ## build wheel and source archive, install the wheel elsewhere, try it
+	@tools/try_package.sh $(BIN)/python
+
+gimp: $(DEV_STAMP) ## the tests in real GIMPs 3.0 and 3.2, which must be had
+	MASKUPE_REQUIRE_GIMP=1 MASKUPE_GIMP_VERSIONS=3.0,3.2 MASKUPE_SCREENSHOTS=build/screenshots \
+	    $(BIN)/python -m pytest tests/gimp
+
+bench: $(DEV_STAMP) ## measure everything, some minutes: docs/benchmarks.md and .json
+	$(BIN)/python -m tests.bench --write docs
 
 soak: $(DEV_STAMP) ## let the daemon work for minutes and watch its memory
 	$(BIN)/python -m tests.daemon.soak
 
 clean: ## remove what was built, not the weights and not your runs
-	rm -rf $(VENV) build dist out .pytest_cache .hypothesis .ruff_cache .mypy_cache
+	rm -rf $(VENV) .venv-* build dist out .pytest_cache .hypothesis .ruff_cache .mypy_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # ---------------------------------------------------------------------------------- installation

@@ -44,7 +44,6 @@ class Dialog:
         self._drawables = drawables
         self._cancelled = False
         GimpUi.init(procedure.get_name())
-        GimpUi.dialogs_show_help_button(False)  # GIMP's manual has no page about this
         self._dialog = GimpUi.ProcedureDialog.new(procedure, config, _("Local Underexposure"))
         self._preview = Preview(self._plan, self._show_width)
         self._settings = self._build_settings()
