@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
+import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
-import torch
+from maskupe.registry import MODELS, WEIGHTS_FOLDER
 
-from maskupe.networks.build import build, save
-from maskupe.registry import MODELS
-
-#: The network that the file is of; any would do.
-NETWORK = "deepupe-mconcat"
+_HAS_TORCH = find_spec("torch") is not None
+#: The model that the file is of; any would do. Without PyTorch it is the smallest one shipped,
+#: which nobody has to make.
+NETWORK = "deepupe-mconcat" if _HAS_TORCH else "star-dce-mconcat"
 
 
 def write_weights(folder: Path, name: str = "untrained") -> Path:
     """Writes a weight file that changes pictures visibly, the same in every run."""
+    path = folder / f"{name}.safetensors"
+    if not _HAS_TORCH:
+        return _copy_shipped(path)
+    import torch
+
+    from maskupe.networks.build import build, save
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
         network = build(MODELS[NETWORK])
-    path = folder / f"{name}.safetensors"
     save(path, MODELS[NETWORK], network, {"training_data": "none", "metrics": {}})
+    return path
+
+
+def _copy_shipped(path: Path) -> Path:
+    shutil.copy(WEIGHTS_FOLDER / f"{NETWORK}.safetensors", path)
+    shutil.copy(WEIGHTS_FOLDER / f"{NETWORK}.onnx", path.with_suffix(".onnx"))
+    # The graph takes the weights from the file under whose name it was exported.
+    if path.stem != NETWORK:
+        shutil.copy(WEIGHTS_FOLDER / f"{NETWORK}.safetensors", path.parent)
     return path

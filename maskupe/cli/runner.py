@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import Any
 
 import typer
 
@@ -20,7 +21,7 @@ _UsageError: type[Exception] = next(
 FAILURE, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
 
-def run(app: typer.Typer, name: str, arguments: Sequence[str]) -> int:
+def run(app: typer.Typer, name: str, arguments: Sequence[str], extra: str | None = None) -> int:
     """Runs an application and returns its exit status; errors go to stderr as one sentence.
 
     ``--debug`` anywhere among the arguments adds the traceback; no arguments ask for the help.
@@ -29,11 +30,15 @@ def run(app: typer.Typer, name: str, arguments: Sequence[str]) -> int:
         app: the commands; a command may return its exit status.
         name: the program's name, before each sentence.
         arguments: without the program's name.
+        extra: the package's extra that brings what the commands import, if they need one.
     """
     debug = "--debug" in arguments
     wanted = [argument for argument in arguments if argument != "--debug"] or ["--help"]
+    command = typer.main.get_command(app)
     try:
-        status = typer.main.get_command(app).main(wanted, prog_name=name, standalone_mode=False)
+        if _showed_help(command, name, wanted):
+            return 0
+        status = command.main(wanted, prog_name=name, standalone_mode=False)
         sys.stdout.flush()
         return status if isinstance(status, int) else 0
     except (KeyboardInterrupt, typer.Abort):
@@ -46,11 +51,36 @@ def run(app: typer.Typer, name: str, arguments: Sequence[str]) -> int:
     except Exception as error:
         if debug:
             traceback.print_exception(error)
-        return _explain(name, error)
+        return _explain(name, error, extra)
 
 
-def _explain(name: str, error: Exception) -> int:
+def _showed_help(command: Any, name: str, arguments: Sequence[str]) -> bool:
+    """Prints a command's help if its name and ``--help`` are all that is given.
+
+    Typer would do the same half a second later: before it parses, it imports what converts values.
+    """
+    *path, last = arguments
+    context = typer.Context(command, info_name=name)
+    for part in path:
+        command = getattr(command, "commands", {}).get(part)
+        if command is None or not command.add_help_option:
+            return False
+        context = typer.Context(command, info_name=part, parent=context)
+    if last != "--help":
+        return False
+    typer.echo(command.get_help(context))
+    return True
+
+
+def _explain(name: str, error: Exception, extra: str | None) -> int:
     """Says what went wrong; returns the exit status."""
+    if extra and isinstance(error, ModuleNotFoundError):
+        say(
+            name,
+            f"This command needs {error.name}, which is not installed.",
+            f"Install it with: pip install 'maskupe[{extra}]'",
+        )
+        return FAILURE
     if isinstance(error, _UsageError):
         say(name, _sentence(error.format_message()), f"See '{name} --help'.")  # type: ignore[attr-defined]
         return BAD_INPUT

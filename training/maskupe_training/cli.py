@@ -221,4 +221,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns the exit status: 0, 1 for a failure, 2 for bad input."""
     from maskupe.cli.runner import run
 
-    return run(app, "maskupe-train", sys.argv[1:] if arguments is None else list(arguments))
+    wanted = sys.argv[1:] if arguments is None else list(arguments)
+    return run(app, "maskupe-train", wanted, extra="train")

@@ -1,10 +1,10 @@
-"""``docs/protocol.md`` and the code say the same: tables, limits, codes and the byte example."""
+"""``docs/protocol.md`` and the code say the same: limits, codes and the byte example.
 
-import json
+The tables of fields are generated; see ``test_tables.py``.
+"""
+
 import re
 from pathlib import Path
-
-import pytest
 
 from maskupe_daemon import wire
 from maskupe_daemon.messages import ERROR_CODES, MESSAGES, OUTPUTS, parse
@@ -26,13 +26,6 @@ def rows(heading):
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[2:]]
 
 
-def default_words(field):
-    if field.required:
-        return "required"
-    value = list(field.default) if isinstance(field.default, tuple) else field.default
-    return f"`{json.dumps(value)}`"
-
-
 def test_the_version_is_the_codes():
     assert f"**Protocol {PROTOCOL}.**" in DOCUMENT
 
@@ -43,15 +36,6 @@ def test_every_message_has_its_section_and_no_other():
     for name, sender, receiver in headings:
         assert sender == MESSAGES[name].sender
         assert {sender, receiver} == {"client", "daemon"}
-
-
-@pytest.mark.parametrize("name", MESSAGES)
-def test_the_fields_are_the_codes(name):
-    message = MESSAGES[name]
-    receiver = "daemon" if message.sender == "client" else "client"
-    written = [row[:3] for row in rows(f"`{name}` ({message.sender} → {receiver})")]
-    coded = [[f"`{f.name}`", f.kind.words, default_words(f)] for f in message.fields]
-    assert written == coded
 
 
 def test_the_error_codes_are_the_codes():

@@ -1,0 +1,34 @@
+"""On a Python without the extra ``train``, the tests that need it are skipped, not failed.
+
+So one command runs all that a user's installation can do on every Python, also where PyTorch has
+no wheel (`make test-pythons`). Where the extra is installed, nothing here does anything.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator
+from importlib.util import find_spec
+from typing import Any
+
+import pytest
+
+#: What the extra brings and some tests import at their top.
+EXTRA = ("torch", "lightning_fabric", "torchmetrics", "tensorboard", "matplotlib", "onnx", "scipy")
+MISSING = [name for name in EXTRA if find_spec(name) is None]
+
+
+def pytest_report_header() -> list[str]:
+    """Says what is left out."""
+    return [f"skipping what needs {', '.join(MISSING)}"] if MISSING else []
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, Any, None]:
+    """Turns a module that cannot import the extra into a skipped one."""
+    outcome = yield
+    report = outcome.get_result()
+    found = report.failed and re.search(r"No module named '(\w+)", str(report.longrepr))
+    if found and found[1] in MISSING:
+        report.outcome = "skipped"
+        report.longrepr = (str(collector.path), 1, f"Skipped: needs {found[1]}")

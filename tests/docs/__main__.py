@@ -1,0 +1,36 @@
+"""``python -m tests.docs`` (``make docs``): writes the documents' generated tables anew."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from tests.docs.markdown import DOCUMENTS, read, short
+from tests.docs.protocol import regenerate_messages
+from tests.docs.tables import keep_evaluation, regenerate
+
+
+def main() -> None:
+    """Rewrites what differs and says which."""
+    parser = argparse.ArgumentParser(prog="python -m tests.docs", description=__doc__)
+    parser.add_argument(
+        "--evaluation",
+        type=Path,
+        metavar="FILE",
+        help="quote this evaluation.json from now on; `maskupe-train evaluate --out` writes it",
+    )
+    options = parser.parse_args()
+    if options.evaluation:
+        keep_evaluation(options.evaluation)
+    for path in DOCUMENTS:
+        before = read(path)
+        after = regenerate(before)
+        if path.name == "protocol.md":
+            after = regenerate_messages(after)
+        if after != before:
+            path.write_text(after, encoding="utf-8")
+            print(short(path))
+
+
+if __name__ == "__main__":
+    main()

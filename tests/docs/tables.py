@@ -1,0 +1,141 @@
+"""The tables that the code knows better than a writer. ``make docs`` puts them into the documents.
+
+A generated table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from maskupe import registry
+from tests.docs.markdown import ROOT
+
+#: The evaluation that the documents quote: what was asked for, and each method's summary.
+EVALUATION = ROOT / "docs" / "evaluation.json"
+
+_PLACE = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end -->)", re.S)
+
+
+def regenerate(text: str) -> str:
+    """A document with all its generated tables as they should be."""
+    return _PLACE.sub(lambda found: f"{found[1]}\n{TABLES[found[2]]()}\n{found[3]}", text)
+
+
+def names(text: str) -> list[str]:
+    """The generated tables in a document."""
+    return [found[2] for found in _PLACE.finditer(text)]
+
+
+def keep_evaluation(path: Path) -> None:
+    """Takes over what the documents quote of an ``evaluation.json``."""
+    content = json.loads(path.read_text("utf-8"))
+    kept = {"request": content["request"], "summary": content["summary"]}
+    EVALUATION.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", "utf-8")
+
+
+def models() -> str:
+    """All models: their size from the weight file, or counted, which takes PyTorch."""
+    from maskupe.cli.models import describe
+
+    rows = []
+    for name in registry.MODELS:
+        entry = describe(name)
+        rows.append(
+            (
+                f"`{name}`" + (", the default" if entry["default"] else ""),
+                f"{entry['parameters']:,}",
+                f"{entry['multiply_adds'] / 1e6:,.0f} M",
+                "yes" if entry["installed"] else "no",
+                entry["licence"],
+                entry["description"],
+            )
+        )
+    head = ("name", "parameters", "multiply-adds", "weights included", "weights are for", "")
+    return table(head, rows, "lrrlll")
+
+
+def recipes() -> str:
+    """The recipes that come with the package, in their own words."""
+    from maskupe_training.recipe import SHIPPED, load
+
+    rows = []
+    for path in sorted(SHIPPED.glob("[a-z]*.toml")):
+        recipe = load(path.stem)
+        training = recipe.training
+        rows.append(
+            (
+                f"`{path.stem}`",
+                recipe.about,
+                f"{training.steps:,} × {training.batch}",
+                recipe.licence,
+            )
+        )
+    return table(("recipe", "", "steps × batch", "weights are for"), rows, "llrl")
+
+
+def evaluation() -> str:
+    """Every column of the kept evaluation, and the command that makes it."""
+    from maskupe_training.evaluation.report import markdown_table
+
+    kept = _kept()
+    return f"Made with\n\n```sh\n{_command(kept['request'])}\n```\n\n" + markdown_table(
+        kept["summary"]
+    ).rstrip("\n")
+
+
+def quality() -> str:
+    """The README's few columns of the kept evaluation."""
+    kept = _kept()
+    shown = {"input": "the dark photo", "linear gain": "exposure turned up to middle gray"}
+    rows = []
+    for method, values in kept["summary"].items():
+        local = method in registry.MODELS
+        if method in shown or local:
+            label = shown.get(method, f"`{method}`")
+            if method == registry.DEFAULT:
+                label += ", the default"
+            low, high = values["psnr_a_interval"]
+            halo = values["halo"]
+            rows.append(
+                (
+                    label,
+                    f"{values['psnr_a']:.1f} dB",
+                    f"{low:.1f} … {high:.1f}",
+                    f"{values['psnr_a_levelled']:.1f} dB",
+                    f"{values['ssim_a']:.2f}",
+                    "–" if halo is None else f"{halo:.1f}",
+                )
+            )
+    head = ("", "PSNR", "95 % interval", "PSNR, levelled", "SSIM", "halo")
+    return table(head, rows, "lrrrrr")
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], sides: str) -> str:
+    """Markdown; ``sides`` has an l or r for each column."""
+    marks = ["--:" if side == "r" else "---" for side in sides]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in [head, marks, *rows])
+
+
+def _kept() -> Any:
+    return json.loads(EVALUATION.read_text("utf-8"))
+
+
+def _command(request: dict[str, Any]) -> str:
+    """The command line of an evaluation's request."""
+    words = ["maskupe-train evaluate", *request["models"], "--data DATA"]
+    for option in ("kind", "folder", "split", "cases", "seed"):
+        words.append(f"--{option} {request[option]}")
+    words += [f"--silhouettes {folder}" for folder in request["silhouettes"]]
+    return " ".join([*words, "--out runs/evaluation"])
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "models": models,
+    "recipes": recipes,
+    "evaluation": evaluation,
+    "quality": quality,
+}
