@@ -109,18 +109,10 @@ class Story:
         window = self.dialog()
         lit = self.look(window, "dialog")
 
-        self.press("alt+g")
-        self.desktop.run("xdotool", "key", "ctrl+a")
-        self.desktop.run("xdotool", "type", "0.2")
-        self.press("Tab")
-        time.sleep(1.0)
+        self.strength("0.2")
         weaker = self.look(window, "weaker")
         self.seen["slider changed the preview by"] = self.changed(lit, weaker)
-        self.press("alt+g")
-        self.desktop.run("xdotool", "key", "ctrl+a")
-        self.desktop.run("xdotool", "type", "1.0")
-        self.press("Tab")
-        time.sleep(1.0)
+        self.strength("1.0")
         self.seen["and back by"] = self.changed(lit, self.look(window))
 
         self.press("alt+v")
@@ -152,15 +144,69 @@ class Story:
         self.press("ctrl+z")
         self.press("ctrl+f")
         self.seen["repeated by Ctrl+F"] = self.until(lambda: self.pixels() == after, 20)
+        self.press("ctrl+z")
+        self.values(lit, weaker)
+        self.without_daemon()
         self.cancel()
+
+    def strength(self, number: str) -> None:
+        """Types a strength into the dialog, by keys alone."""
+        self.press("alt+g")
+        self.desktop.run("xdotool", "key", "ctrl+a")
+        self.desktop.run("xdotool", "type", number)
+        self.press("Tab")
+        time.sleep(1.0)
+
+    def again(self) -> str:
+        """The dialog once more, with its preview."""
+        self.desktop.focus(self.desktop.window("GIMP$"))
+        self.press("ctrl+shift+f")
+        return self.dialog()
+
+    def values(self, lit: np.ndarray, weaker: np.ndarray) -> None:
+        """Saves settings, runs with others, and looks for each at the next time."""
+        window = self.again()
+        self.press("alt+s")  # Save Settings: those of the run before
+        self.strength("0.2")
+        self.press("alt+o")
+        self.desktop.gone(TITLE)
+        self.press("ctrl+z")
+        window = self.again()
+        self.seen["last values off by"] = self.changed(weaker, self.look(window, "last-values"))
+        self.press("alt+l")  # Load Saved Settings
+        time.sleep(1.0)
+        self.seen["saved settings off by"] = self.changed(lit, self.look(window, "loaded"))
+        self.strength("0.2")
+        self.press("alt+r")  # Reset
+        self.desktop.screenshot("reset-menu")
+        self.press("Tab", "Return")  # its second entry: factory defaults
+        time.sleep(1.0)
+        self.seen["defaults off by"] = self.changed(lit, self.look(window, "reset"))
+        self.press("Escape")
+        self.seen["escape closed it"] = self.desktop.gone(TITLE)
+
+    def without_daemon(self) -> None:
+        """Opens the dialog while no daemon can be had: it says so, and stays usable."""
+        self.daemon.stop()
+        launcher = self.session.work / "profile" / "plug-ins" / bundle.NAME / bundle.LAUNCHER
+        launcher.unlink()
+        self.desktop.focus(self.desktop.window("GIMP$"))
+        self.press("ctrl+shift+f")
+        window = self.desktop.window(TITLE)
+        self.desktop.focus(window)
+        time.sleep(3.0)
+        said = self.look(window, "no-daemon")
+        self.daemon.start()
+        self.strength("0.9")
+        self.seen["came back by"] = self.changed(said, self.look(window, "daemon-back"))
+        self.press("Escape")
+        self.desktop.gone(TITLE)
 
     def cancel(self) -> None:
         """Presses Cancel while the daemon is at work on a large photo."""
         self.open(np.tile(dark_photo(), (10, 10, 1)), (100, 100, 4900, 4900))
         before = self.pixels()
-        self.desktop.focus(self.desktop.window("GIMP$"))
-        self.press("ctrl+shift+f")
-        window = self.dialog()
+        window = self.again()
         self.press("alt+o")
         with self.daemon.client() as client:
             self.seen["was at work"] = self.until(lambda: client.status()["running"] == 1, 20)
@@ -210,6 +256,17 @@ def test_ok_is_one_undo_step(seen: dict[str, Any]) -> None:
 
 def test_repeat_with_the_last_values(seen: dict[str, Any]) -> None:
     assert seen["repeated by Ctrl+F"]
+
+
+def test_last_values_saved_settings_and_defaults(seen: dict[str, Any]) -> None:
+    assert seen["last values off by"] < 1000
+    assert seen["saved settings off by"] < 1000
+    assert seen["defaults off by"] < 1000
+    assert seen["escape closed it"]
+
+
+def test_a_daemon_that_comes_back_is_used(seen: dict[str, Any]) -> None:
+    assert seen["came back by"] > 5000
 
 
 def test_cancel_ends_the_job(seen: dict[str, Any]) -> None:

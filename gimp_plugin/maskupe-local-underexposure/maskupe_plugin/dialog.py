@@ -65,7 +65,7 @@ class Dialog:
         strength = dialog.get_scale_entry("strength", 1.0)
         width = dialog.get_scale_entry("width", 1.0)
         # The type is named because GIMP 3.2 makes radio buttons of short lists.
-        side, output = (dialog.get_widget(n, GimpUi.StringComboBox) for n in ("side", "output"))
+        side, output = (dialog.get_widget(n, Gtk.ComboBox) for n in ("side", "output"))
         model = ModelRow(self._config)
         for slider in (strength, width):
             slider.get_range().set_size_request(130, -1)

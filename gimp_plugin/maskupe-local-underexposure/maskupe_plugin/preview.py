@@ -84,9 +84,9 @@ class Preview:
         self._gain.set_tooltip_text(
             _("How much lighter the selected area becomes on average, in photographic stops")
         )
-        self._state = Gtk.Label(xalign=1.0, wrap=True, max_width_chars=60)
+        self._state = Gtk.Label(xalign=0.0, wrap=True, max_width_chars=60)
         line.pack_start(self._gain, False, False, 0)
-        line.pack_end(self._state, True, True, 0)
+        line.pack_start(self._state, True, True, 0)
         self.box.pack_start(line, False, False, 0)
 
     @staticmethod
