@@ -14,7 +14,7 @@ DEV_STAMP := $(VENV)/.dev
 SOURCES := maskupe daemon training gimp_plugin tests
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-pythons check format docs package gimp bench soak clean
+.PHONY: help demo test test-fast test-pythons check format docs picture package gimp bench soak clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -43,6 +43,11 @@ format: $(DEV_STAMP) ## put the sources into shape
 
 docs: $(DEV_STAMP) ## write the tables of the documents anew, from the code and from measurements
 	$(BIN)/python -m tests.docs $(if $(EVALUATION),--evaluation "$(EVALUATION)")
+
+picture: $(BASE_STAMP) ## make the README's picture anew
+	$(BIN)/maskupe demo --out build/demo
+	$(BIN)/python -c "from PIL import Image; \
+	  Image.open('build/demo/sheet.png').convert('RGB').save('docs/images/portrait.jpg', quality=92)"
 
 package: $(DEV_STAMP) ## build wheel and source archive, install the wheel elsewhere, try it
 	@tools/try_package.sh $(BIN)/python

@@ -17,14 +17,14 @@ from maskupe.registry import DEFAULT
 from maskupe_daemon.client import EnhanceRequest
 from maskupe_daemon.failures import AnswerError
 from tests.daemon.running import RunningDaemon, as_array, region, request_for, spec
-from tests.untrained import write_weights
+from tests.untrained import NETWORK, write_weights
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     """A folder with good weights for two names, and one file of each kind of damage."""
     folder = tmp_path_factory.mktemp("weights")
-    good = write_weights(folder, "deepupe-mconcat")
+    good = write_weights(folder, NETWORK)
     (folder / "deepupe.safetensors").write_bytes(good.read_bytes()[:-1000])
     damaged = bytearray(good.read_bytes())
     damaged[5] ^= 0xFF
@@ -60,7 +60,7 @@ def test_the_daemon_gives_what_the_library_gives(real, weights, dtype, channels)
     selection = np.zeros((150, 220), np.uint8)
     selection[40:80, 60:110] = 255
     transition = Transition(9, "centred")
-    enhancer = Enhancer.load(weights / "deepupe-mconcat.safetensors")
+    enhancer = Enhancer.load(weights / f"{NETWORK}.safetensors")
     wanted = enhancer.enhance(image, selection, strength=0.8, transition=transition)
     rows, columns = region_of(selection, transition)
     part, chosen = np.ascontiguousarray(image[rows, columns]), selection[rows, columns].copy()
@@ -71,7 +71,7 @@ def test_the_daemon_gives_what_the_library_gives(real, weights, dtype, channels)
         origin=(rows.start, columns.start),
         selection=spec(chosen),
         context=spec(context),
-        model="deepupe-mconcat",
+        model=NETWORK,
         strength=0.8,
         width=9,
         side="centred",
@@ -80,7 +80,7 @@ def test_the_daemon_gives_what_the_library_gives(real, weights, dtype, channels)
         header, answer = client.enhance(request, [part, chosen, context])
     result = image.copy()
     result[rows, columns] = as_array(answer["image"], part)
-    assert header["model"] == "deepupe-mconcat"
+    assert header["model"] == NETWORK
     assert header["device"] in ("cpu", "cuda")
     step = 1 if dtype != "f32" else 1e-5
     assert np.abs(result.astype(np.float64) - wanted.astype(np.float64)).max() <= step
@@ -94,7 +94,7 @@ def test_the_daemon_gives_what_the_library_gives(real, weights, dtype, channels)
         ("star-dce", "bad-weights"),
         ("default", "bad-weights"),
         ("deepupe-mnorm", "bad-weights"),
-        ("deepupe-mconcat.safetensors", "unknown-model"),
+        (f"{NETWORK}.safetensors", "unknown-model"),
     ],
 )
 def test_weights_that_are_cut_damaged_wrong_or_missing(real, model, code):
@@ -112,7 +112,7 @@ def test_weights_that_are_cut_damaged_wrong_or_missing(real, model, code):
 def test_sixteen_clients_with_mixed_jobs_get_what_the_library_gives(real, weights):
     """800 jobs of every depth, size and strength, each compared with the library's answer."""
     rng = np.random.default_rng(0)
-    model = "deepupe-mconcat"
+    model = NETWORK
     enhancer = Enhancer.load(weights / f"{model}.safetensors")
     jobs = []
     for number, dtype in enumerate(["u8", "u16", "f32"] * 2):
@@ -165,7 +165,7 @@ def test_a_job_ends_soon_after_cancel_also_before_its_pixels_are_rendered(real):
         image=spec(image),
         layer=image.shape[:2],
         selection=spec(selection),
-        model="deepupe-mconcat",
+        model=NETWORK,
     )
 
     class ChangedMindError(Exception):
@@ -185,4 +185,4 @@ def test_a_job_ends_soon_after_cancel_also_before_its_pixels_are_rendered(real):
 
 def test_idle_models_are_not_loaded_to_be_listed(real):
     with real.connect() as client:
-        assert "deepupe-mconcat" in client.welcome["models"]
+        assert NETWORK in client.welcome["models"]

@@ -23,8 +23,12 @@ SIZE = (240, 320)
 
 def commands(path: Path) -> list[list[str]]:
     found = (ours(line) for line in shell_lines(code_blocks(read(path))))
-    # The demo starts a daemon and has tests of its own.
-    return [words for words in found if words and words[0] == "maskupe" and words[1] != "demo"]
+    # The demo starts a daemon and has tests of its own; a model of the reader's own is not here.
+    return [
+        words
+        for words in found
+        if words and words[0] == "maskupe" and words[1] != "demo" and "--model" not in words
+    ]
 
 
 @pytest.fixture
