@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -120,16 +121,18 @@ def _quiet() -> Iterator[None]:
 
 
 def _refer_to_weights(graph: Any, path: Path) -> None:
-    """Replaces the initialisers' bytes by references to equal bytes in the weight file."""
+    """Replaces the initialisers' bytes by references to the same values in the weight file."""
     import onnx
     from onnx import numpy_helper
 
     header, arrays = weightfile.read(path)
+    # The network computes in float32: what is stored in half precision is cast by the graph.
     places = {
-        array.tobytes(): header.tensors[name]
+        _computed(array).tobytes(): header.tensors[name]
         for name, array in arrays.items()
         if array.nbytes >= _SMALL
     }
+    casts = []
     for tensor in graph.graph.initializer:
         place = places.get(numpy_helper.to_array(tensor).tobytes())
         if place is None:
@@ -141,6 +144,18 @@ def _refer_to_weights(graph: Any, path: Path) -> None:
         for key, value in reference.items():
             entry = tensor.external_data.add()
             entry.key, entry.value = key, str(value)
+        if place.dtype == np.float16:
+            name, tensor.name = tensor.name, f"{tensor.name}.half"
+            tensor.data_type = onnx.TensorProto.FLOAT16
+            to = onnx.TensorProto.FLOAT
+            casts.append(onnx.helper.make_node("Cast", [tensor.name], [name], to=to))
+    nodes = [*casts, *graph.graph.node]
+    del graph.graph.node[:]
+    graph.graph.node.extend(nodes)
+
+
+def _computed(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return array.astype(np.float32) if array.dtype == np.float16 else array
 
 
 def _compare(graph: Path, path: Path) -> None:

@@ -21,6 +21,10 @@ from maskupe.registry import NETWORKS, ModelConfig
 
 Network = GlobalNetwork | LocalNetwork
 
+# Layers with at least so many weights are stored in half precision: all models together must stay
+# a small download, and a rounding of 0.05 % in a sum of hundreds is lost in it.
+_HALF_FROM = 1 << 14
+
 
 def build(config: ModelConfig) -> Network:
     """The network of a configuration, freshly initialised from torch's random state.
@@ -44,7 +48,7 @@ def build(config: ModelConfig) -> Network:
 def save(
     path: Path | str, config: ModelConfig, network: Network, metadata: Mapping[str, Any]
 ) -> None:
-    """Writes a network's weights.
+    """Writes a network's weights, large layers as float16.
 
     Network, conditioning, config, parameters and multiply_adds are added to the metadata, the
     licence too where it is missing.
@@ -53,7 +57,7 @@ def save(
         WeightsError: if the file cannot be written.
     """
     arrays = {
-        name: value.detach().cpu().contiguous().numpy()
+        name: _stored(value.detach().cpu().contiguous().numpy())
         for name, value in network.state_dict().items()
     }
     size = complexity(network)
@@ -65,6 +69,15 @@ def save(
         "multiply_adds": str(size.multiply_adds),
     }
     weightfile.write(path, arrays, {"licence": config.licence, **metadata, **described})
+
+
+def _stored(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The array as it is written; what half precision cannot hold stays as it is."""
+    if array.dtype != np.float32 or array.size < _HALF_FROM:
+        return array
+    if not np.abs(array).max() < np.finfo(np.float16).max:
+        return array
+    return array.astype(np.float16)
 
 
 def load(path: Path | str) -> tuple[ModelConfig, Network, weightfile.Header]:
