@@ -6,6 +6,7 @@ ships. The full-size work is proportional to the region around the selection, no
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import threading
 from collections import OrderedDict
@@ -24,7 +25,7 @@ from maskupe.errors import InputError
 from maskupe.fade import Fade, make_fade, plain
 from maskupe.highlights import Effect, foresee
 from maskupe.maps import Maps, Window
-from maskupe.ramp import blend_weight
+from maskupe.ramp import bend, even_ramp, position
 from maskupe.rendering import render
 from maskupe.rendering.pixels import weights
 from maskupe.sources import scale_of
@@ -272,7 +273,7 @@ class Enhancer:
         if self._predictor.learned_transition:
             ramp = learned_ramp(weight)
         else:
-            ramp = blend_weight(weight, effect.log_gain * strength)
+            ramp = bend(_even(), effect.log_gain * strength)
         return make_fade(ramp, effect.allowed)
 
     def _maps(self, context: Float, shares: Float) -> tuple[Maps, Effect]:
@@ -297,6 +298,12 @@ class Enhancer:
 def learned_ramp(weight: Float) -> Float:
     """The weight where the network made the transition itself: only its end at C fades."""
     return smoothstep(weight / np.float32(_LEARNED_UNTIL))
+
+
+@functools.cache
+def _even() -> Float:
+    """The even ramp of every coverage, which the strength only bends."""
+    return even_ramp(position(plain().ramp))
 
 
 def check_image(image: npt.NDArray[Any]) -> None:

@@ -49,7 +49,11 @@ def blend_weight(weight: Float, log_gain: float) -> Float:
     Returns:
         float32, 0 and 1 where ``weight`` is, monotone in it.
     """
-    ramp = even_ramp(position(weight))
+    return bend(even_ramp(position(weight)), log_gain)
+
+
+def bend(ramp: Float, log_gain: float) -> Float:
+    """The weights of values that make a ramp of stops, for a gain of that logarithm."""
     if log_gain < _LEAST_LOG_GAIN:
         return ramp
     bent: Float = np.expm1(np.float32(log_gain) * ramp) / np.float32(np.expm1(log_gain))

@@ -53,6 +53,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(load() is None, reason="the bound is that of the compiled code")
 @pytest.mark.parametrize(
     ("dtype", "channels", "side"),
@@ -61,7 +62,7 @@ pytestmark = pytest.mark.skipif(
 def test_a_job_takes_little_more_than_the_region_itself(tmp_path, dtype, channels, side):
     """At most one and a half times the bytes that come in and go out, which are counted too."""
     weights = write_weights(tmp_path)
-    shape = (2000, 3000)
+    shape = (3000, 4000)
     arguments = [str(weights), dtype, str(channels), side, *map(str, shape)]
     done = subprocess.run(
         [sys.executable, "-c", _PROGRAM, *arguments], capture_output=True, text=True, check=True

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from maskupe.bands import FULL
 from maskupe.fade import LUMA
 from maskupe.maps import (
     ILLUMINATION_FLOOR,
@@ -41,6 +42,8 @@ Difference = Callable[[Floats, int, "Floats | None"], Floats]
 def prepare(job: Job) -> tuple[Callable[[int, int], None], int]:
     """The function that renders a strip of rows, and how many rows to give it."""
     difference = difference_of(job.maps, job.strength, job.frame)
+    if isinstance(job.maps, ToneCurves) and job.image.dtype == np.uint8 and job.image.shape[2] == 3:
+        return _tone_strips(job, job.maps), max(1, STRIP_PIXELS // job.width)
 
     def strip(first: int, last: int) -> None:
         image, out, coverage = (p[first:last] for p in (job.image, job.out, job.coverage))
@@ -57,6 +60,42 @@ def prepare(job: Job) -> tuple[Callable[[int, int], None], int]:
     return strip, max(1, STRIP_PIXELS // job.width)
 
 
+def _tone_strips(job: Job, maps: ToneCurves) -> Callable[[int, int], None]:
+    """Tone curves on 8-bit RGB: there are 256 levels only, so the curves are looked up whole."""
+    levels = np.arange(256, dtype=np.float32) / np.float32(255)
+    last = maps.table.shape[1] - 1
+    places = np.sqrt(levels) * np.float32(last)
+    gains = [np.interp(places, np.arange(last + 1), row) for row in maps.table]
+    table = np.stack([(levels + np.float32(TONE_OFFSET)) * gain for gain in gains], axis=1)
+    lifted = np.ascontiguousarray(table[None], np.float32)
+    ceilings = [np.maximum(levels, ceiling) for ceiling in np.minimum(maps.ceiling, 1)]
+    ceiling = np.ascontiguousarray(np.stack(ceilings, axis=1)[None], np.float32)
+    capped = bool((maps.ceiling < 1).any())
+
+    def strip(first: int, last: int) -> None:
+        image, out, coverage = (p[first:last] for p in (job.image, job.out, job.coverage))
+        if not coverage.any():
+            out[...] = image
+            return
+        value = np.asarray(cv2.LUT(image, lifted), np.float32).reshape(image.shape)
+        value *= upsample_pixels(maps.residual, job.frame, first, last - first)
+        value -= np.float32(TONE_OFFSET)
+        if capped:
+            np.minimum(value, cv2.LUT(image, ceiling).reshape(image.shape), out=value)
+        if coverage.min() == FULL:
+            value *= np.float32(255)
+            value += np.float32(0.5)
+            np.clip(value, 0, 255, out=value)
+            np.copyto(out, value, casting="unsafe")  # towards zero, which makes it rounding
+            return
+        np.clip(value, 0, 1, out=value)
+        opened = open_strip(image)
+        value -= opened.colour
+        close_strip(opened, value, job.fade.weights(coverage, opened.colour), out)
+
+    return strip
+
+
 def difference_of(maps: Maps, strength: float, frame: Frame) -> Difference:
     """The function that applies one kind of map at one strength."""
     t = np.float32(strength)
@@ -69,6 +108,22 @@ def difference_of(maps: Maps, strength: float, frame: Frame) -> Difference:
     if isinstance(maps, AffineGrid):
         return lambda colour, first, areas: _affine_grid(maps, t, frame, colour, first, areas)
     return lambda colour, _first, _areas: _look_up_table(maps, t, colour)
+
+
+def upsample_pixels(planes: Floats, frame: Frame, first: int, count: int) -> Floats:
+    """The same as `upsample`, for planes (3, gh, gw), in the order of pixels: (count, w, 3)."""
+    rows = frame.rows(first, first + count, planes.shape[1])
+    columns = frame.columns(planes.shape[2])
+    top = int(rows.low[0])
+    touched = planes[:, top : int(rows.high[-1]) + 1].transpose(1, 2, 0)
+    left = touched[:, columns.low]
+    wide = left + (touched[:, columns.high] - left) * columns.fraction[:, None]
+    mix = np.zeros((count, wide.shape[0]), np.float32)
+    index = np.arange(count)
+    mix[index, rows.low - top] = 1 - rows.fraction
+    mix[index, rows.high - top] += rows.fraction
+    result: Floats = (mix @ wide.reshape(wide.shape[0], -1)).reshape(count, -1, 3)
+    return result
 
 
 def upsample(planes: Floats, frame: Frame, first: int, count: int) -> Floats:
