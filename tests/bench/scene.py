@@ -7,7 +7,6 @@ import math
 import cv2
 import numpy as np
 
-from maskupe.areas import Areas, smoothstep
 from maskupe.maps import (
     AffineGrid,
     Array,
@@ -64,27 +63,21 @@ def at_depth(image: Array, depth: str) -> np.ndarray:
     return (image * np.iinfo(kind).max + np.float32(0.5)).astype(kind)
 
 
-def everything(height: int, width: int) -> Areas:
-    """A selection of the whole image."""
-    ones = np.ones((height, width), bool)
-    return Areas(ones, ~ones, np.ones((height, width), np.float32), 0.0)
+def large(megapixels: float, depth: str = "u8") -> np.ndarray:
+    """A photograph (h, w, 3) of any size, 3:2: a smaller one repeated beyond six megapixels."""
+    times = max(1, math.ceil(math.sqrt(megapixels / 6)))
+    part = at_depth(photograph(megapixels / times**2), depth)
+    return np.tile(part, (times, times, 1))
 
 
-def disc(height: int, width: int, share: float) -> Areas:
-    """A disc that covers that share of the image, with a band a fifth of its radius wide.
-
-    The areas are written down by formula, not derived from a selection, so that the benchmark
-    of rendering does not depend on distance transforms.
-    """
-    radius = math.sqrt(share * height * width / math.pi)
-    y = np.arange(height, dtype=np.float32)[:, None] - np.float32(height / 2)
-    x = np.arange(width, dtype=np.float32)[None, :] - np.float32(width / 2)
-    distance = np.sqrt(x * x + y * y)
-    band = np.float32(radius * 0.2)
-    a = distance <= radius
-    weight = smoothstep(1 - (distance - np.float32(radius)) / band)
-    weight[a] = 1
-    return Areas(a, (weight > 0) & ~a, weight, float(band))
+def selected_disc(height: int, width: int, share: float) -> np.ndarray:
+    """A selection uint8 (h, w) as GIMP sends it, of that share of the image; 1 selects all."""
+    if share >= 1:
+        return np.full((height, width), 255, np.uint8)
+    square = share * height * width / math.pi
+    y = (np.arange(height, dtype=np.float32) - np.float32(height / 2)) ** 2
+    x = (np.arange(width, dtype=np.float32) - np.float32(width / 2)) ** 2
+    return (y[:, None] + x[None, :] <= square).astype(np.uint8) * np.uint8(255)
 
 
 def example_maps(seed: int = 3) -> dict[str, Maps]:

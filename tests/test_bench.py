@@ -1,0 +1,49 @@
+"""The benchmark itself: it runs through on tiny pictures, and its page says what was measured."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from tests.bench.__main__ import main
+from tests.bench.measure import Samples, ratios
+from tests.bench.plot import log_log
+from tests.bench.scene import large, selected_disc
+
+
+@pytest.mark.slow
+def test_a_quick_run_writes_the_page_the_plot_and_the_numbers(tmp_path):
+    assert main(["--quick", "--threads", "2", "--write", str(tmp_path)]) == 0
+    numbers = json.loads((tmp_path / "benchmarks.json").read_text("utf-8"))
+    page = (tmp_path / "benchmarks.md").read_text("utf-8")
+    assert numbers["machine"]["commit"] in page
+    assert (tmp_path / "benchmarks.svg").read_text("utf-8").startswith("<svg")
+    for kind in ("ToneCurves", "GainGrid", "AffineGrid", "CurveMaps", "LookUpTable"):
+        for depth in ("u8", "u16", "f32"):
+            assert numbers["kinds"][f"{kind} {depth}"]["median"] > 0
+    assert numbers["others"]["MaskUPE"]["milliseconds"] > 0
+    assert numbers["service"]["preview of 1 MP, a slider moves, ms"] > 0
+
+
+def test_ratios_are_taken_round_by_round():
+    samples = {
+        "copy": Samples([1.0, 2.0, 4.0], [1.0, 1.0, 1.0]),
+        "case": Samples([3.0, 4.0, 20.0], [2.0, 3.0, 4.0]),
+    }
+    row = ratios(samples, "copy")["case"]
+    assert (row.median, row.best, row.cpu, row.milliseconds) == (3.0, 3.0, 2.0, 3000.0)
+
+
+def test_pictures_have_the_size_and_the_selection_the_share_that_was_asked_for():
+    for megapixels in (0.1, 7.0):
+        image = large(megapixels)
+        assert image.shape[0] * image.shape[1] == pytest.approx(megapixels * 1e6, rel=0.01)
+    assert np.mean(selected_disc(400, 600, 0.25) > 0) == pytest.approx(0.25, rel=0.01)
+    assert selected_disc(4, 6, 1.0).all()
+
+
+def test_the_plot_has_a_point_for_every_number():
+    svg = log_log({"one": [(1, 10), (10, 100)], "two": [(1, 20)]}, "x", "y")
+    assert svg.count("<circle") == 3 and svg.count("<polyline") == 2
