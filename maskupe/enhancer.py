@@ -6,7 +6,6 @@ ships. The full-size work is proportional to the region around the selection, no
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import threading
 from collections import OrderedDict
@@ -18,17 +17,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from maskupe.areas import Areas, Transition, make_areas, selection_as_float, smoothstep
+from maskupe.areas import Areas, Transition, make_areas, selection_as_float
+from maskupe.checks import check_image, check_options, words
 from maskupe.context import CONTEXT_EDGE, network_input, shrink
 from maskupe.coverage import Coverage, cover, everything
 from maskupe.errors import InputError
-from maskupe.fade import Fade, make_fade, plain
+from maskupe.fade import Fade, even, learned, plain
 from maskupe.highlights import Effect, foresee
+from maskupe.illumination import illumination
 from maskupe.maps import Maps, Window
-from maskupe.ramp import bend, even_ramp, position
 from maskupe.rendering import render
 from maskupe.rendering.pixels import weights
-from maskupe.sources import scale_of
 from maskupe.strips import stoppable
 
 if TYPE_CHECKING:
@@ -37,17 +36,7 @@ if TYPE_CHECKING:
 Float = npt.NDArray[np.float32]
 Progress = Callable[[float], None]
 
-#: What `enhance_region` can be asked for.
-OUTPUTS = ("image", "weight", "areas", "illumination", "enhanced")
-#: Strength runs from the identity to twice the model's proposal (in the exponent).
-MAX_STRENGTH = 2.0
-
-# A learned transition is kept until the blend weight falls below this; from there to C it fades.
-_LEARNED_UNTIL = 0.25
 _CACHED_MAPS = 8
-_LEAST_LIGHT = 1.0 / 255.0
-# Pixels of one strip of what is made beside the image.
-_STRIP_PIXELS = 1 << 16
 # Progress when the areas, the network's input and its maps are there; then comes the rendering.
 # Roughly as the time goes on a photograph.
 _STAGES = (0.3, 0.5, 0.6)
@@ -160,7 +149,7 @@ class Enhancer:
         else:
             if selection.shape != (height, width):
                 raise InputError(
-                    f"The selection is {_size(selection)} pixels, the image {_size(image)}.",
+                    f"The selection is {words(selection)} pixels, the image {words(image)}.",
                     "Both must have the same width and height.",
                 )
             rows, columns = region_of(selection, transition)
@@ -205,7 +194,8 @@ class Enhancer:
             window: where the region lies in the layer.
             strength: see :meth:`enhance`.
             transition: see :meth:`enhance`.
-            outputs: of OUTPUTS; all but image and areas are made only where asked for.
+            outputs: of :data:`maskupe.checks.OUTPUTS`; all but image and areas are made only
+                where asked for.
             strip_pixels: how many pixels to render at a time, see :func:`maskupe.rendering.render`:
                 for a device that has run out of memory.
             backend: what to render with, see :func:`maskupe.rendering.render`.
@@ -216,7 +206,7 @@ class Enhancer:
             EmptySelectionError: if nothing is selected.
         """
         check_image(region)
-        _check_options(strength, outputs)
+        check_options(strength, outputs)
         height, width = region.shape[:2]
         if not (0 <= window.x <= window.layer_width - width) or not (
             0 <= window.y <= window.layer_height - height
@@ -224,7 +214,7 @@ class Enhancer:
             raise InputError("The region does not lie inside its layer.")
         if selection is not None and selection.shape != (height, width):
             raise InputError(
-                f"The selection is {_size(selection)} pixels, the region {_size(region)}."
+                f"The selection is {words(selection)} pixels, the region {words(region)}."
             )
         tell = progress or (lambda _: None)
         done = 0.0
@@ -269,12 +259,9 @@ class Enhancer:
         """From coverage to weight; where the network learned the transition, only its end at C."""
         if areas.uniform:
             return plain()
-        weight = plain().ramp
         if self._predictor.learned_transition:
-            ramp = learned_ramp(weight)
-        else:
-            ramp = bend(_even(), effect.log_gain * strength)
-        return make_fade(ramp, effect.allowed)
+            return learned(effect.allowed)
+        return even(effect.log_gain * strength, effect.allowed)
 
     def _maps(self, context: Float, shares: Float) -> tuple[Maps, Effect]:
         """The network's maps and what they will do (:mod:`maskupe.highlights`).
@@ -293,31 +280,6 @@ class Enhancer:
             while len(self._cache) > _CACHED_MAPS:
                 self._cache.popitem(last=False)
         return found
-
-
-def learned_ramp(weight: Float) -> Float:
-    """The weight where the network made the transition itself: only its end at C fades."""
-    return smoothstep(weight / np.float32(_LEARNED_UNTIL))
-
-
-@functools.cache
-def _even() -> Float:
-    """The even ramp of every coverage, which the strength only bends."""
-    return even_ramp(position(plain().ramp))
-
-
-def check_image(image: npt.NDArray[Any]) -> None:
-    """Raises InputError unless the array is an image as :meth:`Enhancer.enhance` takes it."""
-    shape_fits = image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (1, 2, 3, 4))
-    if not shape_fits or image.size == 0:
-        raise InputError(
-            f"An array of shape {image.shape} is not an image.",
-            "Pass (height, width) or (height, width, 1 to 4 channels).",
-        )
-    if image.dtype not in (np.uint8, np.uint16, np.float32):
-        raise InputError(
-            f"Pixels of type {image.dtype} cannot be used.", "Pass uint8, uint16 or float32."
-        )
 
 
 def region_of(selection: npt.NDArray[Any], transition: Transition) -> tuple[slice, slice]:
@@ -343,25 +305,6 @@ def region_of(selection: npt.NDArray[Any], transition: Transition) -> tuple[slic
     )
 
 
-def illumination(before: npt.NDArray[Any], after: npt.NDArray[Any]) -> Float:
-    """before / after per colour channel, float32 in 1/255…1, so that 8 bits never divide by 0.
-
-    1 where nothing changed, and for black, which no division can change.
-    """
-    colours = slice(None) if before.ndim == 2 else slice(0, 3 if before.shape[2] >= 3 else 1)
-    scale = np.float32(1.0 / scale_of(before.dtype))
-    dark = before if before.ndim == 2 else before[..., colours]
-    light = after if after.ndim == 2 else after[..., colours]
-    result = np.ones(dark.shape, np.float32)
-    step = max(1, _STRIP_PIXELS // before.shape[1])
-    for first in range(0, before.shape[0], step):
-        rows = slice(first, first + step)
-        own, lit = (part[rows].astype(np.float32) * scale for part in (dark, light))
-        np.divide(own, lit, out=result[rows], where=(own != lit) & (own > 0) & (lit > 0))
-        np.clip(result[rows], _LEAST_LIGHT, 1.0, out=result[rows])
-    return result
-
-
 def estimate_bytes(
     region: Sequence[int], dtype: npt.DTypeLike, outputs: Sequence[str] = ("image",)
 ) -> int:
@@ -382,17 +325,3 @@ def estimate_bytes(
         "enhanced" in outputs
     )
     return pixels * planes + 64 * 1024 * 1024
-
-
-def _check_options(strength: float, outputs: Sequence[str]) -> None:
-    if not 0.0 <= strength <= MAX_STRENGTH:
-        raise InputError(
-            f"A strength of {strength} is out of range.", f"Use 0 to {MAX_STRENGTH:.0f}."
-        )
-    for name in outputs:
-        if name not in OUTPUTS:
-            raise InputError(f"The output {name!r} is unknown.", f"Use {', '.join(OUTPUTS)}.")
-
-
-def _size(array: npt.NDArray[Any]) -> str:
-    return "×".join(str(n) for n in reversed(array.shape[:2]))

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from maskupe.areas import smoothstep
 from maskupe.bands import FULL
+from maskupe.ramp import bend, even_ramp, learned_ramp, position
 
 Float = npt.NDArray[np.float32]
 
@@ -70,3 +71,19 @@ def make_fade(ramp: Float, allowed: Float | None) -> Fade:
     table = np.ascontiguousarray(ramp, np.float32)
     table[0], table[FULL] = 0.0, 1.0
     return Fade(table, allowed)
+
+
+def even(log_gain: float, allowed: Float | None) -> Fade:
+    """The fade that is even in stops, where A's mean gain has that logarithm."""
+    return make_fade(bend(_even_ramp(), log_gain), allowed)
+
+
+def learned(allowed: Float | None) -> Fade:
+    """The fade of a network that made the transition itself."""
+    return make_fade(learned_ramp(plain().ramp), allowed)
+
+
+@functools.cache
+def _even_ramp() -> Float:
+    """The even ramp of every coverage, which the gain only bends."""
+    return even_ramp(position(plain().ramp))

@@ -11,11 +11,15 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from maskupe.areas import smoothstep
+
 Float = npt.NDArray[np.float32]
 
 #: Share of the way at each end over which the ramp bends in and out; the steepest step of the
 #: ramp is then 1 / (1 - share) of an ideal one's.
 _SOFT_END = 0.2
+# A learned transition is kept until the blend weight falls below this; from there to C it fades.
+_LEARNED_UNTIL = 0.25
 # Below this log gain there is nothing to bend.
 _LEAST_LOG_GAIN = 1e-3
 
@@ -39,22 +43,22 @@ def even_ramp(way: Float) -> Float:
     return ramp.astype(np.float32)
 
 
-def blend_weight(weight: Float, log_gain: float) -> Float:
-    """The weight whose blend of values makes an even ramp of the gain's logarithm.
+def bend(ramp: Float, log_gain: float) -> Float:
+    """The weight of values that makes a ramp of the gain's logarithm.
 
     Args:
-        weight: float32, the areas' smoothstep weight, 0…1.
+        ramp: float32, 0…1.
         log_gain: mean logarithm of the gain in A; negative and tiny ones blend values evenly.
 
     Returns:
-        float32, 0 and 1 where ``weight`` is, monotone in it.
+        float32, 0 and 1 where ``ramp`` is, monotone in it.
     """
-    return bend(even_ramp(position(weight)), log_gain)
-
-
-def bend(ramp: Float, log_gain: float) -> Float:
-    """The weights of values that make a ramp of stops, for a gain of that logarithm."""
     if log_gain < _LEAST_LOG_GAIN:
         return ramp
     bent: Float = np.expm1(np.float32(log_gain) * ramp) / np.float32(np.expm1(log_gain))
     return bent.astype(np.float32)
+
+
+def learned_ramp(weight: Float) -> Float:
+    """The weight where the network made the transition itself: only its end at C fades."""
+    return smoothstep(weight / np.float32(_LEARNED_UNTIL))

@@ -10,7 +10,6 @@ import hashlib
 import json
 import math
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ import numpy.typing as npt
 from safetensors.numpy import save
 
 from maskupe.errors import WeightsError
+from maskupe.replacing import replacing
 
 FORMAT = "maskupe-weights"
 FORMAT_VERSION = 1
@@ -132,24 +132,14 @@ def write(
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Writes beside a file, then renames over it.
+    """Writes a file that belongs to a model: the weights, the graph or the card.
 
     Raises:
         WeightsError: if it cannot be written; what was there before is still there.
     """
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            # mkstemp makes files for the owner only; weights are for everyone.
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        with replacing(path) as part:
+            part.write_bytes(content)
     except OSError as error:
         raise WeightsError(
             f"{path} cannot be written: {error.strerror or error}.",

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from maskupe import Enhancer, Transition
 from maskupe.context import CONTEXT_EDGE, shrink
-from maskupe.enhancer import illumination, region_of
+from maskupe.enhancer import region_of
 from maskupe.errors import CancelledError, EmptySelectionError, InputError, UnknownModelError
+from maskupe.illumination import illumination
 from maskupe.maps import Window
 from tests.untrained import write_weights
 

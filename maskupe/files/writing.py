@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ import numpy.typing as npt
 from maskupe.errors import InputError, MaskUPEError
 from maskupe.files import jpeg, png, tiff
 from maskupe.files.photo import Format, Photo
+from maskupe.replacing import replacing
 
 _FORMATS: dict[str, Format] = {
     ".png": "PNG",
@@ -54,20 +53,11 @@ class Output:
         Raises:
             MaskUPEError: if the disk is full or the file cannot be replaced.
         """
-        part = self.path.with_name(f".{self.path.stem[:50]}.{secrets.token_hex(4)}.part")
         try:
-            part.touch(exist_ok=False)
-            self._encode(part, pixels)
-            with part.open("rb+") as file:
-                os.fsync(file.fileno())
-            if self.path.exists():
-                part.chmod(self.path.stat().st_mode & 0o777)
-            part.replace(self.path)
+            with replacing(self.path) as part:
+                self._encode(part, pixels)
         except OSError as error:
             raise _unwritable(self.path, error) from error
-        finally:  # after a success it is gone already; this covers Ctrl-C as well
-            with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
 
     def _encode(self, part: Path, pixels: npt.NDArray[Any]) -> None:
         same_format = self.photo.format == self.format

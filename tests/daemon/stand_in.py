@@ -23,8 +23,9 @@ from unittest.mock import patch
 import numpy as np
 
 from maskupe.areas import make_areas
-from maskupe.enhancer import RegionResult, illumination
+from maskupe.enhancer import RegionResult
 from maskupe.errors import UnknownModelError, WeightsError
+from maskupe.illumination import illumination
 from maskupe_daemon import cli, lifecycle, memory, outbox, transport
 
 STRIP = 0.05

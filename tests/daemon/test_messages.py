@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from maskupe import areas, enhancer
+from maskupe import areas, checks
 from maskupe_daemon import messages, wire
 from maskupe_daemon.client import EnhanceRequest
 from maskupe_daemon.messages import ERROR_CODES, MESSAGES, check_sizes, parse
@@ -192,9 +192,9 @@ def test_a_header_that_is_too_large_is_not_sent():
 
 def test_facts_that_the_library_has_too():
     # The wire runs in GIMP's Python and cannot import the library.
-    assert messages.MAX_STRENGTH == enhancer.MAX_STRENGTH
+    assert messages.MAX_STRENGTH == checks.MAX_STRENGTH
     assert messages.MAX_WIDTH == areas.MAX_WIDTH
-    assert set(messages.OUTPUTS) == set(enhancer.OUTPUTS)
+    assert set(messages.OUTPUTS) == set(checks.OUTPUTS)
     side = next(f.kind for f in MESSAGES["enhance"].fields if f.name == "side")
     assert side.choices == areas.SIDES
     assert wire.ITEM_SIZES == {"u8": 1, "u16": 2, "f32": 4}

@@ -15,9 +15,9 @@ import torch
 
 from maskupe import Enhancer
 from maskupe.areas import Areas, make_areas
-from maskupe.enhancer import learned_ramp
 from maskupe.errors import InputError
 from maskupe.networks.build import load
+from maskupe.ramp import learned_ramp
 from maskupe.registry import resolve, weights_path
 from maskupe_training.data.images import SUFFIXES, U8, fit_long_edge, read_gray, read_rgb, write_rgb
 from maskupe_training.evaluation.sheet import captioned, outlined
