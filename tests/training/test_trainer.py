@@ -144,7 +144,10 @@ def test_the_export_has_the_average_weights_and_says_what_it_is(
     state = checkpoint.read(finished / "last.pt")
     assert config.name == "deepupe-mconcat"
     for name, value in network.named_parameters():
-        assert torch.equal(value, state["average"][name])
+        expected = state["average"][name]
+        # Large layers are stored in half precision, which rounds by one part in 2,048.
+        stored = expected.half().float() if value.numel() >= 1 << 14 else expected
+        assert torch.equal(value, stored)
     said = header.metadata
     assert said["licence"] == "research use, non-commercial"
     assert header.json("recipe") == json.loads(state["recipe"])
