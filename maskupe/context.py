@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from maskupe.areas import Areas
+from maskupe.averages import Lines, Rows, Source, areas_of, colours_of
 from maskupe.coverage import Coverage
+from maskupe.layout import alpha_of
 from maskupe.maps import Window
-from maskupe.sources import Lines, Rows, Source, alpha_of, areas_of, colours_of
 from maskupe.strips import machine_threads, run_strips
 
 Float = npt.NDArray[np.float32]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from maskupe.sources import scale_of
+from maskupe.layout import scale_of
 
 _LEAST_LIGHT = 1.0 / 255.0
 # Pixels of one strip, so that nothing of the image's size is made but the result.

@@ -28,7 +28,7 @@ from maskupe.context import CONTEXT_EDGE, shrink
 from maskupe.enhancer import region_of
 from maskupe.errors import InputError, MaskUPEError
 from maskupe.files import Photo, check_output, read_mask, read_photo
-from maskupe.sources import alpha_of, colour_channels, scale_of
+from maskupe.layout import alpha_of, colour_channels, scale_of
 from maskupe_daemon.client import Client, EnhanceRequest, PlaneSpec
 from maskupe_daemon.connection import STATE_VARIABLE
 from maskupe_daemon.failures import ClientError

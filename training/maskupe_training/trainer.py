@@ -79,96 +79,123 @@ def fit(recipe: Recipe, run: Run) -> Path:
     if last.exists() and not run.resume:
         raise InputError(f"{run.out} holds a training.", "Use --resume, or another --out.")
     fabric = start_fabric(recipe.training, run.accelerator, run.devices)
-    torch.manual_seed(recipe.seed)
-    objective = Objective(build(resolve(recipe.model)), recipe.loss, recipe.training.stride)
-    how = recipe.optimizer
-    optimizer = torch.optim.Adam(objective.parameters(), how.rate, weight_decay=how.weight_decay)
-    step, best = 0, -math.inf
-    average: dict[str, Tensor] = {}
-    if run.resume:
-        state = checkpoint.read(last)
-        _check_same(recipe, state["recipe"], last)
-        objective.network.load_state_dict(state["network"])
-        optimizer.load_state_dict(state["optimizer"])
-        step, best, average = state["step"], state["best"], state["average"]
+    training = _Training(recipe, run, last, fabric)
     samples = _samples(recipe, run.data_root)
-    validator = Validator(recipe, run.data_root) if fabric.is_global_zero else None
-    network = objective.network
-    objective, optimizer = fabric.setup(objective, optimizer)
-    average = {name: value.to(fabric.device) for name, value in average.items()}
-    telemetry = None
-    if fabric.is_global_zero:
-        with checkpoint.writing(run.out / "recipe.json"):
-            run.out.mkdir(parents=True, exist_ok=True)
-            (run.out / "recipe.json").write_text(json.dumps(recipe.to_dict(), indent=1), "utf-8")
-            telemetry = Telemetry(run.out, recipe.training.steps, step)
-
-    def check(terms: dict[str, Tensor]) -> None:
-        """Validates and writes the checkpoints (first process only)."""
-        nonlocal best
-        if validator is None or telemetry is None:
-            return
-        own = {name: value.clone() for name, value in network.state_dict().items()}
-        network.load_state_dict(own | average)
-        result = validator(network, fabric.device)
-        network.load_state_dict(own)
-        better = result.psnr_a > best
-        best = max(best, result.psnr_a)
-        with checkpoint.writing(run.out / "log.jsonl"):
-            telemetry.check(step, result, terms, better)
-        state = {
-            "network": own,
-            "average": average,
-            "optimizer": optimizer.state_dict(),
-            "step": step,
-            "best": best,
-            "recipe": json.dumps(recipe.to_dict()),
-            "val": {"psnr_a": result.psnr_a, "input_psnr_a": result.input_psnr_a},
-            "commit": commit(),
-        }
-        checkpoint.save(last, state)
-        if better:
-            checkpoint.save(run.out / "best.pt", state)
-
+    how = recipe.training
     deadline = time.monotonic() + 60 * run.max_minutes if run.max_minutes else math.inf
-    terms: dict[str, Tensor] = {}
     try:
-        if step == 0:
-            check(terms)
-        for batch in _batches(fabric, samples, recipe, step):
-            rate = learning_rate(how, step, recipe.training.steps)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            objective.train()
-            terms = objective(batch["image"], batch["areas"], batch["target"])
-            fabric.backward(terms["total"])
-            if how.clip:
-                fabric.clip_gradients(objective, optimizer, max_norm=how.clip)
-            optimizer.step()
-            optimizer.zero_grad()
-            step += 1
-            update_average(average, network, warmed(recipe.training.ema, step))
-            terms = {
-                name: cast(Tensor, fabric.all_reduce(value.detach()))
-                for name, value in terms.items()
-            }
-            if not math.isfinite(float(terms["total"])):
-                raise InputError(
-                    f"The loss is not finite at step {step}.",
-                    "Lower optimizer.rate or set optimizer.clip, then continue with --resume.",
-                )
-            if telemetry:
-                telemetry.step(step, terms, rate, recipe.training.batch)
+        if training.step == 0:
+            training.check({})
+        for batch in _batches(fabric, samples, recipe, training.step):
+            terms = training.advance(batch)
             # Every process must stop at the same step: the first one's clock decides.
             stop = fabric.broadcast(time.monotonic() > deadline)
-            if stop or step % recipe.training.validate_every == 0 or step == recipe.training.steps:
-                check(terms)
+            if stop or training.step % how.validate_every == 0 or training.step == how.steps:
+                training.check(terms)
             if stop:
                 break
     finally:
-        if telemetry:
-            telemetry.close()
+        training.close()
     return last
+
+
+class _Training:
+    """What a training is made of, from its last checkpoint on; validates in the first process.
+
+    Attributes:
+        step: how many steps were taken.
+    """
+
+    def __init__(self, recipe: Recipe, run: Run, last: Path, fabric: Fabric) -> None:
+        torch.manual_seed(recipe.seed)
+        objective = Objective(build(resolve(recipe.model)), recipe.loss, recipe.training.stride)
+        how = recipe.optimizer
+        optimizer = torch.optim.Adam(
+            objective.parameters(), how.rate, weight_decay=how.weight_decay
+        )
+        self.step = 0
+        self._best = -math.inf
+        self._average: dict[str, Tensor] = {}
+        if run.resume:
+            state = checkpoint.read(last)
+            _check_same(recipe, state["recipe"], last)
+            objective.network.load_state_dict(state["network"])
+            optimizer.load_state_dict(state["optimizer"])
+            self.step, self._best = state["step"], state["best"]
+            self._average = {n: value.to(fabric.device) for n, value in state["average"].items()}
+        self._recipe, self._fabric, self._last = recipe, fabric, last
+        self._network = objective.network
+        self._objective, self._optimizer = fabric.setup(objective, optimizer)
+        self._validator: Validator | None = None
+        self._telemetry: Telemetry | None = None
+        if fabric.is_global_zero:
+            self._validator = Validator(recipe, run.data_root)
+            with checkpoint.writing(run.out / "recipe.json"):
+                run.out.mkdir(parents=True, exist_ok=True)
+                text = json.dumps(recipe.to_dict(), indent=1)
+                (run.out / "recipe.json").write_text(text, "utf-8")
+                self._telemetry = Telemetry(run.out, recipe.training.steps, self.step)
+
+    def advance(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Takes one step; returns the loss and its terms, averaged over the processes.
+
+        Raises:
+            InputError: if the loss is not finite.
+        """
+        recipe, fabric, how = self._recipe, self._fabric, self._recipe.optimizer
+        rate = learning_rate(how, self.step, recipe.training.steps)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        self._objective.train()
+        own = self._objective(batch["image"], batch["areas"], batch["target"])
+        fabric.backward(own["total"])
+        if how.clip:
+            fabric.clip_gradients(self._objective, self._optimizer, max_norm=how.clip)
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        self.step += 1
+        update_average(self._average, self._network, warmed(recipe.training.ema, self.step))
+        terms = {n: cast(Tensor, fabric.all_reduce(value.detach())) for n, value in own.items()}
+        if not math.isfinite(float(terms["total"])):
+            raise InputError(
+                f"The loss is not finite at step {self.step}.",
+                "Lower optimizer.rate or set optimizer.clip, then continue with --resume.",
+            )
+        if self._telemetry:
+            self._telemetry.step(self.step, terms, rate, recipe.training.batch)
+        return terms
+
+    def check(self, terms: dict[str, Tensor]) -> None:
+        """Validates and writes the checkpoints (first process only)."""
+        if self._validator is None or self._telemetry is None:
+            return
+        network = self._network
+        own = {name: value.clone() for name, value in network.state_dict().items()}
+        network.load_state_dict(own | self._average)
+        result = self._validator(network, self._fabric.device)
+        network.load_state_dict(own)
+        better = result.psnr_a > self._best
+        self._best = max(self._best, result.psnr_a)
+        with checkpoint.writing(self._last.with_name("log.jsonl")):
+            self._telemetry.check(self.step, result, terms, better)
+        state = {
+            "network": own,
+            "average": self._average,
+            "optimizer": self._optimizer.state_dict(),
+            "step": self.step,
+            "best": self._best,
+            "recipe": json.dumps(self._recipe.to_dict()),
+            "val": {"psnr_a": result.psnr_a, "input_psnr_a": result.input_psnr_a},
+            "commit": commit(),
+        }
+        checkpoint.save(self._last, state)
+        if better:
+            checkpoint.save(self._last.with_name("best.pt"), state)
+
+    def close(self) -> None:
+        """Ends the logs."""
+        if self._telemetry:
+            self._telemetry.close()
 
 
 def learning_rate(how: OptimizerRecipe, step: int, steps: int) -> float:

@@ -1,4 +1,4 @@
-"""Sources of area averages: the colours of an image, and the areas of a selection.
+"""Area averages, of an image's colours and of a selection's areas.
 
 Rows are summed with their shares, then columns between the cells' lines: by the compiled code,
 which reads each pixel once, or by numpy.
@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from maskupe.areas import Areas
 from maskupe.coverage import Coverage
+from maskupe.layout import colour_channels, scale_of
 from maskupe.native import DEPTHS, load
 
 Float = npt.NDArray[np.float32]
@@ -23,25 +24,6 @@ Float = npt.NDArray[np.float32]
 _STRIP_PIXELS = 1 << 16
 # The compiled code's number for a coverage in place of a kind of pixel.
 _COVERAGE = -1
-
-
-def scale_of(dtype: np.dtype[Any]) -> float:
-    """What a full-range value of this dtype is divided by to become 1.0."""
-    return float(np.iinfo(dtype).max) if np.issubdtype(dtype, np.integer) else 1.0
-
-
-def colour_channels(image: npt.NDArray[Any]) -> int:
-    """How many of the last axis' channels are colour: 1 (gray, gray+alpha) or 3 (RGB, RGBA)."""
-    count = 1 if image.ndim == 2 else image.shape[2]
-    return 3 if count >= 3 else 1
-
-
-def alpha_of(image: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
-    """The alpha plane (H, W) of a gray+alpha or RGBA image, else None."""
-    if image.ndim == 3 and image.shape[2] in (2, 4):
-        alpha: npt.NDArray[Any] = image[..., -1]
-        return alpha
-    return None
 
 
 class Lines(NamedTuple):

@@ -1,0 +1,27 @@
+"""How pixels are stored: which channels are colour, which is alpha, what full range is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+def scale_of(dtype: np.dtype[Any]) -> float:
+    """What a full-range value of this dtype is divided by to become 1.0."""
+    return float(np.iinfo(dtype).max) if np.issubdtype(dtype, np.integer) else 1.0
+
+
+def colour_channels(image: npt.NDArray[Any]) -> int:
+    """How many of the last axis' channels are colour: 1 (gray, gray+alpha) or 3 (RGB, RGBA)."""
+    count = 1 if image.ndim == 2 else image.shape[2]
+    return 3 if count >= 3 else 1
+
+
+def alpha_of(image: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
+    """The alpha plane (H, W) of a gray+alpha or RGBA image, else None."""
+    if image.ndim == 3 and image.shape[2] in (2, 4):
+        alpha: npt.NDArray[Any] = image[..., -1]
+        return alpha
+    return None
