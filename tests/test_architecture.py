@@ -94,6 +94,19 @@ def test_imports_run_one_way(package):
     assert not wrong, "\n".join(wrong)
 
 
+def test_the_installer_knows_the_client_only():
+    """What it puts into GIMP is the daemon's client; the daemon itself is a program to start."""
+    from maskupe_daemon.client import BUNDLED
+
+    client = {"maskupe_daemon"} | {f"maskupe_daemon.{Path(name).stem}" for name in BUNDLED}
+    wrong = []
+    for path in sources(PACKAGES["maskupe_gimp"]):
+        for line, name in imports(path):
+            if name.startswith("maskupe_daemon.") and ".".join(name.split(".")[:2]) not in client:
+                wrong.append(f"{short(path)}:{line} imports {name}")
+    assert not wrong, "\n".join(wrong)
+
+
 def test_nobody_imports_the_tests():
     wrong = [
         f"{short(path)}:{line}"
@@ -135,6 +148,8 @@ def modules_after(statement: str) -> set[str]:
         ("import maskupe.registry, maskupe.weightfile", {"torch", "onnxruntime"}),
         ("import maskupe.files", {"torch", "onnxruntime"}),
         ("import maskupe_daemon.cli", {"torch", "numpy", "cv2", "onnxruntime", "zmq"}),
+        ("import maskupe_gimp.cli", {"torch", "numpy", "cv2", "onnxruntime", "zmq"}),
+        ("import maskupe_training.cli", {"torch", "numpy", "cv2", "onnxruntime", "rich"}),
         ("import maskupe_daemon.server", {"torch"}),
         ("import maskupe_daemon.client", {"torch", "numpy", "zmq", "maskupe"}),
     ],

@@ -10,6 +10,9 @@ from typing import Any
 from maskupe import registry, weightfile
 from maskupe.errors import WeightsError
 
+# Columns of a terminal that has room for measurements.
+_WIDE = 120
+
 
 def show_models(as_json: bool) -> None:
     """Prints the models to stdout, as a table for people or as JSON for programs."""
@@ -20,14 +23,20 @@ def show_models(as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    console = Console()
+    # A narrow terminal gets what a choice is made by; `--json` has the rest.
+    wide = console.width >= _WIDE
     table = Table(box=None, pad_edge=False)
-    for title in ("name", "conditioning", "measured", "licence", "description"):
-        table.add_column(title, no_wrap=title == "name")
+    titles = ["name", "installed", "weights are for", *(["measured"] if wide else []), ""]
+    for title in titles:
+        table.add_column(title, no_wrap=title in ("name", "installed"))
     for entry in entries:
         name = f"{entry['name']} (default)" if entry["default"] else entry["name"]
-        measured = _short(entry["metrics"]) if entry["installed"] else "not installed"
-        table.add_row(name, entry["conditioning"], measured, entry["licence"], entry["description"])
-    Console().print(table)
+        cells = [name, "yes" if entry["installed"] else "no", entry["licence"].partition(",")[0]]
+        if wide:
+            cells.append(_short(entry["metrics"]))
+        table.add_row(*cells, entry["description"])
+    console.print(table)
 
 
 def describe(name: str, count: bool = True) -> dict[str, Any]:
