@@ -197,3 +197,17 @@ def test_hand_written_gradients() -> None:
 def test_luma_weighs_the_channels() -> None:
     image = torch.tensor([1.0, 0.5, 0.25]).view(1, 3, 1, 1)
     assert float(luma(image)) == pytest.approx(0.299 + 0.587 / 2 + 0.114 / 4)
+
+
+def test_an_illumination_out_of_bounds_still_learns() -> None:
+    """Where every S is above 1 the image is unchanged, but the gradient leads back."""
+    image = torch.full((1, 3, 8, 8), 0.2)
+    for level in (40.0, -3.0):
+        grid = torch.full((1, 3, 2, 4, 4), level, requires_grad=True)
+        enhanced = apply_maps(kinds.GainGrid, [grid], image)
+        assert enhanced.illumination is not None
+        assert torch.all((enhanced.illumination >= 0.2) & (enhanced.illumination <= 1.0))
+        enhanced.image.sum().backward()
+        assert grid.grad is not None
+        # More illumination is less light: the sign is that of the formula inside the bounds.
+        assert (grid.grad <= 0).all() and (grid.grad < 0).any()

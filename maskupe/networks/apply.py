@@ -8,7 +8,7 @@ batch (the guide's parameters) come without the leading axis.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -110,9 +110,32 @@ def guide_map(parameters: Sequence[Tensor], image: Tensor, areas: Tensor | None)
 _Applied = tuple[Tensor, Tensor | None]
 
 
+class _Bounded(torch.autograd.Function):
+    """max(min(raw, 1), floor), through which a little of the gradient passes outside too.
+
+    A clamp has none there: a network that once predicts S above 1, or below I, everywhere would
+    answer with the identity for ever.
+    """
+
+    LEAK = 0.1
+
+    @staticmethod
+    def forward(ctx: Any, raw: Tensor, floor: Tensor) -> Tensor:
+        """float (N, 3, H, W) of the same shape."""
+        ctx.save_for_backward((raw > 1.0) | (raw < floor))
+        return torch.maximum(raw.clamp(max=1.0), floor)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        """The gradient of ``raw``."""
+        (outside,) = ctx.saved_tensors
+        return torch.where(outside, _Bounded.LEAK * gradient, gradient), None
+
+
 def _divide(raw: Tensor, image: Tensor, degree: float, strength: float) -> _Applied:
     """S = max(min(raw, 1), I, floor), then I / (degree · S)^t."""
-    illumination = torch.maximum(raw.clamp(max=1.0), image.clamp(min=kinds.ILLUMINATION_FLOOR))
+    floor = image.clamp(min=kinds.ILLUMINATION_FLOOR)
+    illumination: Tensor = _Bounded.apply(raw, floor)  # type: ignore[no-untyped-call]
     divisor = illumination if degree == 1.0 else degree * illumination
     if strength != 1.0:
         divisor = divisor**strength
