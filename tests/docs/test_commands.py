@@ -45,7 +45,7 @@ def test_the_documents_show_command_lines_of_every_program() -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "maskupe enhence photo.jpg -o out.jpg",
+        "maskupe lighten photo.jpg -o out.jpg",
         "maskupe enhance photo.jpg --out out.jpg",
         "maskupe-train prepare nothing SOURCE TARGET",
         "maskupe-train fit lantern --data DATA --rate 3",
