@@ -35,7 +35,7 @@ check: $(DEV_STAMP) ## lint, formatting, types, spelling
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/codespell --skip '*.po' $(SOURCES) docs README.md CONTRIBUTING.md CHANGELOG.md
+	$(BIN)/codespell --skip '*.po,*.onnx,*.safetensors' $(SOURCES) docs README.md CONTRIBUTING.md CHANGELOG.md
 
 format: $(DEV_STAMP) ## put the sources into shape
 	$(BIN)/ruff check --fix .
