@@ -285,9 +285,7 @@ class Enhancer:
 def region_of(selection: npt.NDArray[Any], transition: Transition) -> tuple[slice, slice]:
     """Rows and columns that hold all of A and B: the selection's bounds, widened by the band.
 
-    Raises:
-        EmptySelectionError: from :func:`maskupe.areas.make_areas` later, if nothing is selected;
-            here the whole image is returned.
+    The whole image where nothing is selected, about which the areas will complain.
     """
     height, width = selection.shape
     if selection.dtype.kind == "f":

@@ -10,12 +10,11 @@ import numpy.typing as npt
 
 from maskupe.areas import smoothstep
 from maskupe.bands import FULL
+from maskupe.layout import LUMA
 from maskupe.ramp import bend, even_ramp, learned_ramp, position
 
 Float = npt.NDArray[np.float32]
 
-#: Luma of display-encoded r, g, b (ITU-R BT.601), as in :mod:`maskupe.maps`.
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 #: Entries of :attr:`Fade.allowed`.
 ENTRIES = 256
 #: The restriction by tone is complete where the weight has fallen by this much below one.

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from maskupe.areas import Areas
 from maskupe.fade import ENTRIES as _ENTRIES
-from maskupe.fade import LUMA as _LUMA
+from maskupe.layout import LUMA
 from maskupe.maps import Maps, Window
 from maskupe.metrics import GAIN_DELTA
 from maskupe.rendering import processor_backend, render
@@ -65,7 +65,7 @@ def foresee(maps: Maps, context: Float, shares: Float) -> Effect:
     inside = shares[0] >= min(0.5, float(shares[0].max()))
     delta = np.float32(GAIN_DELTA)
     gain = np.log((lit[inside] + delta) / (context[inside] + delta))
-    allowed = _allowed(context @ _LUMA, lit @ _LUMA, shares, inside)
+    allowed = _allowed(context @ LUMA, lit @ LUMA, shares, inside)
     return Effect(float(gain.mean()), allowed)
 
 

@@ -1,4 +1,4 @@
-"""How pixels are stored: which channels are colour, which is alpha, what full range is."""
+"""How pixels are stored: which channels are colour and alpha, what full range and luma are."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+#: Luma of display-encoded r, g, b (ITU-R BT.601).
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def scale_of(dtype: np.dtype[Any]) -> float:

@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from maskupe.areas import Areas
 from maskupe.errors import InputError
+from maskupe.layout import LUMA
 
 Image = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
@@ -243,7 +244,7 @@ def _clipped(output: Image, image: Image, area: Mask) -> float:
 
 
 def _luma(image: Image) -> npt.NDArray[np.float32]:
-    return np.asarray(image @ np.array([0.299, 0.587, 0.114], np.float32), np.float32)
+    return np.asarray(image @ LUMA, np.float32)
 
 
 @dataclass(frozen=True)

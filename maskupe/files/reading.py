@@ -11,9 +11,7 @@ import numpy.typing as npt
 from maskupe.errors import InputError
 from maskupe.files import jpeg, png, tiff
 from maskupe.files.photo import Photo
-
-# Rec. 601 luma, for masks that were saved in colour.
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+from maskupe.layout import LUMA
 
 
 def read_photo(path: Path | str) -> Photo:
@@ -71,7 +69,7 @@ def read_mask(path: Path | str, size: tuple[int, int] | None = None) -> npt.NDAr
         return pixels
     scale = 1.0 if pixels.dtype == np.float32 else 1.0 / np.iinfo(pixels.dtype).max
     colour = pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., :1]
-    weights = (_LUMA if colour.shape[2] == 3 else np.ones(1, np.float32)) * np.float32(scale)
+    weights = (LUMA if colour.shape[2] == 3 else np.ones(1, np.float32)) * np.float32(scale)
     values: npt.NDArray[np.float32] = colour @ weights
     if mask.has_alpha:
         values *= pixels[..., -1] * np.float32(scale)

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from maskupe.coverage import Coverage
-from maskupe.fade import LUMA, Fade
+from maskupe.fade import Fade
+from maskupe.layout import LUMA
 from maskupe.rendering.job import WHITE, Pixels
 
 Floats = npt.NDArray[np.float32]

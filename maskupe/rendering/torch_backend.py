@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from maskupe.fade import LUMA
+from maskupe.layout import LUMA
 from maskupe.maps import (
     ILLUMINATION_FLOOR,
     TONE_OFFSET,

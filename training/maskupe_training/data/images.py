@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskupe.errors import InputError
+from maskupe.layout import LUMA
 
 U8: TypeAlias = npt.NDArray[np.uint8]
 F32: TypeAlias = npt.NDArray[np.float32]
@@ -90,8 +91,7 @@ def fit_long_edge(image: U8, edge: int) -> U8:
 
 def luma(image: npt.NDArray[Any]) -> F32:
     """Rec. 601 luma 0.299 R + 0.587 G + 0.114 B as float32 (H, W), in the image's own units."""
-    weights = np.array([[0.299, 0.587, 0.114]], np.float32)
-    return np.asarray(cv2.transform(image.astype(np.float32), weights), np.float32).reshape(
+    return np.asarray(cv2.transform(image.astype(np.float32), LUMA[None]), np.float32).reshape(
         image.shape[:2]
     )
 
