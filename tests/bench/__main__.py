@@ -44,6 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.write is None:
         print(page)
         return 0
+    options.write.mkdir(parents=True, exist_ok=True)
     numbers = json.dumps(result, indent=1)
     for name, text in (("md", page), ("svg", plot(result)), ("json", numbers + "\n")):
         (options.write / f"benchmarks.{name}").write_text(text, "utf-8")
