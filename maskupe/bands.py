@@ -358,6 +358,13 @@ def partial_coverage(weight: Float) -> npt.NDArray[np.uint16]:
     return result
 
 
+def in_band(coverage: npt.NDArray[np.uint16]) -> Bools:
+    """Where a coverage is that of a pixel of B: neither 0 nor FULL."""
+    # One comparison: 0 wraps around to the largest number.
+    found: Bools = (coverage - np.uint16(1)) < np.uint16(FULL - 1)
+    return found
+
+
 def _distances(longest: float) -> Float:
     """The distances whose squares are 0, 1, 2, … up to one that is longer than ``longest``."""
     squares = np.arange((int(longest) + 2) ** 2, dtype=np.float32)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskupe.areas import Transition
-from maskupe.bands import FULL, HardBand, Strip, check_lit, divide, draw, partial_coverage
+from maskupe.bands import FULL, HardBand, Strip, check_lit, divide, draw, in_band, partial_coverage
 from maskupe.strips import machine_threads
 
 
@@ -39,9 +39,7 @@ class Coverage:
     @property
     def b(self) -> npt.NDArray[np.bool_]:
         """bool (H, W): the transition band."""
-        # One comparison: 0 wraps around to the largest number.
-        found: npt.NDArray[np.bool_] = (self.plane - np.uint16(1)) < np.uint16(FULL - 1)
-        return found
+        return in_band(self.plane)
 
     @property
     def c(self) -> npt.NDArray[np.bool_]:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskupe.areas import smoothstep
-from maskupe.bands import FULL
+from maskupe.bands import FULL, in_band
 from maskupe.layout import LUMA
 from maskupe.ramp import bend, even_ramp, learned_ramp, position
 
@@ -49,7 +49,7 @@ class Fade:
         weight = np.take(self.ramp, coverage)
         if self.allowed is None:
             return weight
-        band = (coverage - np.uint16(1)) < np.uint16(FULL - 1)
+        band = in_band(coverage)
         if band.any():
             luma = (colour[band] @ LUMA) * np.float32(ENTRIES - 1)
             may = np.interp(luma, np.arange(ENTRIES), self.allowed).astype(np.float32)

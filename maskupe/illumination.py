@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from maskupe.layout import scale_of
+from maskupe.layout import colour_channels, scale_of
 
 _LEAST_LIGHT = 1.0 / 255.0
 # Pixels of one strip, so that nothing of the image's size is made but the result.
@@ -19,7 +19,7 @@ def illumination(before: npt.NDArray[Any], after: npt.NDArray[Any]) -> npt.NDArr
 
     1 where nothing changed, and for black, which no division can change.
     """
-    colours = slice(None) if before.ndim == 2 else slice(0, 3 if before.shape[2] >= 3 else 1)
+    colours = slice(None) if before.ndim == 2 else slice(0, colour_channels(before))
     scale = np.float32(1.0 / scale_of(before.dtype))
     dark = before if before.ndim == 2 else before[..., colours]
     light = after if after.ndim == 2 else after[..., colours]

@@ -8,17 +8,15 @@ batch (the guide's parameters) come without the leading axis.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from maskupe import maps as kinds
+from maskupe.layout import LUMA
 from maskupe.networks.functions import piecewise_linear, quadratic_curves
-
-# Rec. 601 luma of display-encoded colours, as in `maskupe.maps.GainGrid`.
-_LUMA = (0.299, 0.587, 0.114)
 
 
 class Enhanced(NamedTuple):
@@ -163,7 +161,8 @@ def _gain_grid(
 def luma(image: Tensor) -> Tensor:
     """0.299 r + 0.587 g + 0.114 b of (N, 3, H, W), as (N, H, W)."""
     red, green, blue = image.unbind(1)
-    return _LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue
+    r, g, b = LUMA.tolist()
+    return cast(Tensor, r * red + g * green + b * blue)
 
 
 def _curve_maps(
