@@ -14,6 +14,7 @@ from maskupe_training.data.synthesis import (
     bracket,
     draw_response,
     underexpose,
+    undeveloped,
 )
 
 LEVELS = np.arange(256, dtype=np.uint8)
@@ -69,6 +70,40 @@ def test_published_pictures_are_underexposed_less() -> None:
     dark = underexpose(np.random.default_rng(3), photo, recipe, response)
     mild = underexpose(np.random.default_rng(3), photo, recipe, response, published=True)
     assert dark.mean() < 60 < 110 < mild.mean()
+
+
+@given(st.floats(0.0, 1.0), st.floats(0.0, 1.0))
+def test_an_undeveloped_photograph_is_flatter_and_paler(flatness: float, colour: float) -> None:
+    ramp = np.stack([LEVELS] * 3, axis=-1)[None]
+    gray = undeveloped(ramp, flatness, colour)
+    assert (np.diff(gray.astype(int), axis=1) >= 0).all()
+    assert gray.std() <= ramp.std()
+    red = undeveloped(np.array([[[180, 90, 90]]], np.uint8), flatness, colour)[0, 0]
+    assert int(red[0]) - int(red[1]) <= 90
+
+
+def test_a_smoothstep_is_taken_back_and_nothing_where_nothing_was_asked() -> None:
+    values = LEVELS / 255.0
+    developed = np.rint(255.0 * (3 * values**2 - 2 * values**3)).astype(np.uint8)
+    back = undeveloped(np.stack([developed] * 3, axis=-1)[None], 1.0, 1.0)[0, :, 0]
+    middle = slice(40, 216)  # the curve is flat at its ends: one level there is many before
+    assert np.abs(back.astype(int) - LEVELS)[middle].max() <= 1
+    photo = np.random.default_rng(5).integers(0, 256, (9, 9, 3), dtype=np.uint8)
+    assert np.array_equal(undeveloped(photo, 0.0, 1.0), photo)
+
+
+def test_published_pictures_are_undeveloped_as_the_recipe_says() -> None:
+    recipe = SynthesisRecipe(
+        published_exposure=(0.0, 0.0),
+        published_flatness=(0.8, 0.8),
+        published_colour=(0.5, 0.5),
+        colour_cast=0.0,
+    )
+    photo = np.random.default_rng(6).integers(20, 236, (60, 60, 3), dtype=np.uint8)
+    response = Response(1.2, 1.1)
+    seen = underexpose(np.random.default_rng(7), photo, recipe, response, published=True)
+    assert np.abs(seen.astype(int) - undeveloped(photo, 0.8, 0.5)).mean() < 6
+    assert seen.std() < 0.9 * photo.std()
 
 
 def test_noise_is_stronger_with_less_light() -> None:

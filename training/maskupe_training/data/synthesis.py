@@ -23,13 +23,24 @@ import cv2
 import numpy as np
 
 from maskupe.errors import InputError
+from maskupe.layout import LUMA
 from maskupe_training.data.images import F32, U8, ImageCache, list_images
 from maskupe_training.data.sources import Exposure, split_names
 
 # Entries of the table that encodes light by its square root.
 _ROOTS = 8192
 
-_RANGES = ("exposure", "local_exposure", "read_noise", "full_well", "exponent", "shoulder")
+_RANGES = (
+    "exposure",
+    "local_exposure",
+    "read_noise",
+    "full_well",
+    "exponent",
+    "shoulder",
+    "published_exposure",
+    "published_flatness",
+    "published_colour",
+)
 
 
 @dataclass(frozen=True)
@@ -50,6 +61,9 @@ class SynthesisRecipe:
             little underexposed, whatever its brightness: a model that never meets them learns to
             light up everything.
         published_exposure: darkest and lightest global exposure of those in EV.
+        published_flatness: least and most contrast that is taken from those first, see
+            :func:`undeveloped`: a retoucher gave it to them, together with the light.
+        published_colour: least and most share of their saturation that is kept.
         exponent: smallest and largest g of the camera's response.
         shoulder: smallest and largest a - 1 of the camera's response; small is a long shoulder.
     """
@@ -64,6 +78,8 @@ class SynthesisRecipe:
     bracket_shift: float = 0.0
     published: float = 0.0
     published_exposure: tuple[float, float] = (-2.0, 0.0)
+    published_flatness: tuple[float, float] = (0.0, 0.0)
+    published_colour: tuple[float, float] = (1.0, 1.0)
     exponent: tuple[float, float] = (0.7, 1.6)
     shoulder: tuple[float, float] = (0.01, 0.2)
 
@@ -133,12 +149,16 @@ def underexpose(
         photo: uint8 (H, W, 3), well exposed.
         recipe: the ranges to draw from.
         response: the camera's.
-        published: whether to underexpose only a little, and everywhere alike.
+        published: whether to underexpose only a little, and everywhere alike, and to take back
+            what a retoucher did.
 
     Returns:
         uint8 (H, W, 3), encoded by the same response.
     """
     height, width = photo.shape[:2]
+    if published:
+        flatness = rng.uniform(*recipe.published_flatness)
+        photo = undeveloped(photo, flatness, rng.uniform(*recipe.published_colour))
     between = recipe.published_exposure if published else recipe.exposure
     exposure = np.full((height, width), rng.uniform(*between), np.float32)
     if not published and rng.random() < recipe.local:
@@ -155,6 +175,27 @@ def underexpose(
     deviation = np.sqrt(shot + np.float32((read * metered) ** 2))
     noise = rng.standard_normal(light.shape, np.float32) * deviation
     return response.encode(light + noise)
+
+
+def undeveloped(photo: U8, flatness: float, colour: float) -> U8:
+    """A published photograph before its retouching: with less contrast and paler colours.
+
+    Retouchers put an S-curve over what comes out of the camera, and saturation. The curve is taken
+    as the smoothstep 3x² - 2x³ of the display-encoded values, of which this is the inverse.
+
+    Args:
+        photo: uint8 (H, W, 3).
+        flatness: 0 changes nothing, 1 takes a whole smoothstep back.
+        colour: share of the saturation that stays, about luma.
+
+    Returns:
+        uint8 (H, W, 3).
+    """
+    values = np.arange(256, dtype=np.float64) / 255.0
+    inverse = 0.5 - np.sin(np.arcsin(1.0 - 2.0 * values) / 3.0)
+    flat = (values + flatness * (inverse - values)).astype(np.float32)[photo]
+    gray = (flat @ LUMA)[..., None]
+    return np.asarray(np.rint(255.0 * np.clip(gray + colour * (flat - gray), 0.0, 1.0)), np.uint8)
 
 
 def bracket(photo: U8, exposures: Sequence[float], response: Response) -> tuple[U8, ...]:
