@@ -30,7 +30,7 @@ Float = npt.NDArray[np.float32]
 #: The lit subject's highlights: this quantile of the luma that the model gives A.
 HIGHLIGHT_QUANTILE = 0.90
 #: Up to this share of that luma a tone is lifted as the model wants; above, the curve bends.
-_KNEE = 0.8
+_KNEE = 0.9
 # How much a cell of B, A and C tells of what the model does to the band's tones.
 _CELL_WEIGHTS = (1.0, 0.3, 1e-3)
 

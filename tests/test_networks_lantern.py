@@ -7,7 +7,15 @@ import pytest
 import torch
 
 from maskupe.maps import TONE_OFFSET
-from maskupe.networks.lantern import MIDDLE_GRAY, TABLE, Lantern, _at_levels, expose, log_light
+from maskupe.networks.lantern import (
+    LIT_GAIN,
+    MIDDLE_GRAY,
+    TABLE,
+    Lantern,
+    _at_levels,
+    expose,
+    log_light,
+)
 
 
 @pytest.fixture
@@ -45,9 +53,17 @@ def test_untrained_it_exposes_a_to_middle_gray(network: Lantern, dark: float) ->
     assert float(lit) == pytest.approx(MIDDLE_GRAY, abs=0.04)
 
 
+def test_untrained_a_lit_selection_gets_a_little_more_light(network: Lantern) -> None:
+    image, areas = scene(0.1)
+    image[..., :128] = 0.30 + 0.8 * image[..., :128]
+    with torch.no_grad():
+        lit = network(image, areas).image[0, :, :, :118]
+    assert float(lit.mean()) == pytest.approx(LIT_GAIN * float(image[..., :118].mean()), abs=0.01)
+
+
 def test_untrained_it_does_not_darken_what_is_bright(network: Lantern) -> None:
     image, areas = scene(1.0)
-    image[..., :128] = 0.6 + 0.1 * image[..., :128]
+    image[..., :128] = 0.92 + 0.05 * image[..., :128]
     with torch.no_grad():
         lit = network(image, areas).image[0, :, :, :118]
     assert float(lit.mean()) == pytest.approx(float(image[0, :, :, :118].mean()), abs=0.02)

@@ -18,10 +18,12 @@ black there is more noise than picture, and k times the noise is all that a curv
 would show; a toe trades it for a little haze, and the more so the larger k is.
 
 A start value for k is *computed*: the one that lifts the mean of A's histogram to the middle
-gray of well-exposed pictures, or leaves it where it is above. The network says by how much to
-deviate from it, adds small free corrections per channel at knots in log light, and a
-low-resolution residual where the light inside A is uneven. What lies outside A and B is not its
-business: the renderer leaves C alone by construction, and the transition follows from the areas.
+gray of well-exposed pictures where A is dark, and hardly at all where it is not: a selection that
+is lit already was meant to look as it does. The network says by how much to deviate from it, for
+which it also sees a histogram of the whole picture (a dark part of a bright picture is another
+case than a picture that is dark all over). It adds small free corrections per channel at knots in
+log light, and a low-resolution residual where the light inside A is uneven. The renderer leaves C
+alone by construction, and the transition follows from the areas.
 """
 
 from __future__ import annotations
@@ -38,8 +40,13 @@ from maskupe.networks.base import LocalNetwork
 
 #: Entries of the tone curve's table.
 TABLE = 1024
-#: Mean display-encoded value to which the start value of the exposure lifts A.
+#: Mean display-encoded value to which the start value of the exposure lifts a dark A.
 MIDDLE_GRAY = 0.45
+#: Means of A: up to the first A is dark, from the second on it is lit; in between one fades into
+#: the other.
+DARK, LIT = 0.21, 0.31
+#: What the start value of the exposure makes of the mean of a lit A.
+LIT_GAIN = 1.08
 
 _KNOTS = 16
 _BINS = 48
@@ -86,7 +93,7 @@ class Lantern(LocalNetwork):
             layers += [nn.Conv2d(before, after, 3, 2, 1), nn.ReLU()]
         top = widths[-1]
         self.encoder = nn.Sequential(*layers, nn.Conv2d(top, top, 3, 1, 1), nn.ReLU())
-        described = 3 * top + 6 * _BINS + 12 + 2
+        described = 3 * top + 8 * _BINS + 12 + 2 + 4
         self.describe = nn.Sequential(
             nn.Linear(described, _HIDDEN), nn.ReLU(), nn.Linear(_HIDDEN, _HIDDEN), nn.ReLU()
         )
@@ -117,6 +124,10 @@ class Lantern(LocalNetwork):
         features = self.encoder(torch.cat([seen, light, areas], dim=1))
         inside = F.adaptive_avg_pool2d(a, features.shape[-1])
         inside = inside / inside.sum((2, 3), keepdim=True).clamp(min=1e-6)
+        # The whole picture, as far as it tells what A is in it.
+        gray = light.mean(1, keepdim=True)
+        everywhere = torch.full_like(a, 1.0 / a[0].numel())
+        around = _histogram(gray, everywhere)[:, 0]
         known = self.describe(
             torch.cat(
                 [
@@ -127,6 +138,10 @@ class Lantern(LocalNetwork):
                     areas.mean((2, 3)),
                     *_moments(features, inside),
                     features.mean((2, 3)),
+                    4.0 * around,
+                    around.cumsum(1),
+                    *_moments(gray, everywhere),
+                    *_moments(gray, share),
                 ],
                 dim=1,
             )
@@ -160,19 +175,26 @@ class Lantern(LocalNetwork):
         return gain
 
     def _start(self, histogram: Tensor, exponent: Tensor, shoulder: Tensor, toe: Tensor) -> Tensor:
-        """The log exposure that lifts the histogram's mean to middle gray, (N, 1), bisected."""
+        """The log exposure that lifts the histogram's mean to where it should be, (N, 1), bisected.
+
+        That is middle gray for a dark A. One that is lit gets a little more light: what published
+        photographs have on average over their development with default settings.
+        """
         power = _with_toe(self.bins, toe) ** exponent
         mean = (self.bins * histogram).sum(1, keepdim=True)
         # A night sky is black: below a few levels there is only noise to be lifted to gray.
         seen = (mean * (255.0 / _BLACK)).clamp(1e-3, 1.0).sqrt()
-        # What is brighter than middle gray already is the answer as it is, not to be darkened.
-        target = torch.maximum(mean, MIDDLE_GRAY * seen)
+        way = ((mean - DARK) / (LIT - DARK)).clamp(0.0, 1.0)
+        lit = way * way * (3.0 - 2.0 * way)
+        wanted = torch.lerp(MIDDLE_GRAY * seen, (LIT_GAIN * mean).clamp(max=0.9), lit)
+        # What is brighter already is the answer as it is, not to be darkened.
+        target = torch.maximum(mean, wanted)
         low = torch.full_like(exponent, _EXPOSURE_RANGE[0])
         high = torch.full_like(exponent, _EXPOSURE_RANGE[1])
         for _ in range(_BISECTIONS):
             middle = 0.5 * (low + high)
-            lit = expose(power, middle, shoulder).clamp(0.0, 1.0) ** (1.0 / exponent)
-            bright = (lit * histogram).sum(1, keepdim=True) > target
+            exposed = expose(power, middle, shoulder).clamp(0.0, 1.0) ** (1.0 / exponent)
+            bright = (exposed * histogram).sum(1, keepdim=True) > target
             low, high = torch.where(bright, low, middle), torch.where(bright, middle, high)
         return 0.5 * (low + high)
 
@@ -184,14 +206,15 @@ def _with_toe(values: Tensor, toe: Tensor) -> Tensor:
 
 
 def _histogram(light: Tensor, share: Tensor) -> Tensor:
-    """Per channel the shares of A in bins of log light, linearly split: (N, 3, bins), sum 1."""
-    n = light.shape[0]
+    """Per channel the shares of A in bins of log light, linearly split: (N, C, bins), sum 1."""
+    n, channels = light.shape[:2]
     position = light.flatten(2) * (_BINS - 1)
     below = position.floor().clamp(max=_BINS - 2)
-    above = (position - below) * share.flatten(2)
-    rest = share.flatten(2) - above
+    shares = share.flatten(2).expand_as(position)
+    above = (position - below) * shares
+    rest = shares - above
     index = below.long()
-    empty = light.new_zeros(n, 3, _BINS)
+    empty = light.new_zeros(n, channels, _BINS)
     return empty.scatter_add(2, index, rest).scatter_add(2, index + 1, above)
 
 
