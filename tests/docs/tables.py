@@ -14,7 +14,8 @@ from typing import Any
 from maskupe import registry
 from tests.docs.markdown import ROOT
 
-#: The evaluation that the documents quote: what was asked for, and each method's summary.
+#: The evaluation that the documents quote: what was asked for, each method's summary,
+#: and PSNR by kind of selection.
 EVALUATION = ROOT / "docs" / "evaluation.json"
 
 _PLACE = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end -->)", re.S)
@@ -33,7 +34,7 @@ def names(text: str) -> list[str]:
 def keep_evaluation(path: Path) -> None:
     """Takes over what the documents quote of an ``evaluation.json``."""
     content = json.loads(path.read_text("utf-8"))
-    kept = {"request": content["request"], "summary": content["summary"]}
+    kept = {key: content[key] for key in ("request", "summary", "kinds")}
     EVALUATION.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", "utf-8")
 
 
@@ -87,6 +88,13 @@ def evaluation() -> str:
     ).rstrip("\n")
 
 
+def kinds() -> str:
+    """The kept evaluation's PSNR in A by kind of selection."""
+    from maskupe_training.evaluation.report import kinds_table
+
+    return kinds_table(_kept()["kinds"]).rstrip("\n")
+
+
 def quality() -> str:
     """The README's few columns of the kept evaluation."""
     kept = _kept()
@@ -137,5 +145,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "models": models,
     "recipes": recipes,
     "evaluation": evaluation,
+    "kinds": kinds,
     "quality": quality,
 }

@@ -138,12 +138,17 @@ def test_the_command_measures_a_weight_file(
     assert len(rows) == 6 and set(COLUMNS) < set(rows[0])
     mean = np.mean([float(row["psnr_a"]) for row in rows if row["method"] == "tiny"])
     assert content["summary"]["tiny"]["psnr_a"] == pytest.approx(mean)
+    kinds = content["kinds"]
+    assert sum(kind["n"] for kind in kinds.values()) == 3
+    assert sum(kind["n"] * kind["tiny"] for kind in kinds.values()) / 3 == pytest.approx(mean)
     # input, linear gain, tiny, truth
     assert read_rgb(out / "sheet.jpg").shape == (3 * 274, 4 * 258, 3)
     assert card_metrics(out / "evaluation.json", "tiny")["brackets_val_psnr_a"] == round(mean, 2)
     with pytest.raises(InputError, match="does not measure 'other'"):
         card_metrics(out / "evaluation.json", "other")
-    assert "linear gain" in (out / "evaluation.md").read_text()
+    written = (out / "evaluation.md").read_text()
+    assert "linear gain" in written
+    assert all(f"{kind.replace('_', ' ')} (" in written for kind in kinds)
     printed = capsys.readouterr().out
     assert "tiny" in printed and f"{mean:.2f}" in printed and "PSNR A" in printed
 

@@ -86,6 +86,23 @@ def summarise(
     return summary
 
 
+def by_kind(
+    rows: Mapping[str, Sequence[Values]], kinds: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """For each kind of selection how many cases there are, ``n``, and every method's PSNR in A.
+
+    Args:
+        rows: per method its values per case.
+        kinds: the kind of selection of each case.
+    """
+    found: dict[str, dict[str, float]] = {}
+    for kind in dict.fromkeys(kinds):
+        own = [i for i, other in enumerate(kinds) if other == kind]
+        means = {name: float(np.mean([r[i]["psnr_a"] for i in own])) for name, r in rows.items()}
+        found[kind] = {"n": len(own)} | means
+    return found
+
+
 def interval(values: Numbers, scenes: Sequence[int]) -> tuple[float, float]:
     """The 95 % bootstrap interval (BCa) of the mean; a point for one scene or equal values.
 

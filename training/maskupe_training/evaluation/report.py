@@ -45,14 +45,24 @@ def markdown_table(summaries: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def kinds_table(kinds: Mapping[str, Mapping[str, float]]) -> str:
+    """PSNR in A by kind of selection as a Markdown table, a method a row."""
+    headings = ["PSNR A", *(f"{kind.replace('_', ' ')} ({k['n']})" for kind, k in kinds.items())]
+    lines = [_row(headings), _row(["---"] + ["--:"] * len(kinds))]
+    methods = [name for name in next(iter(kinds.values())) if name != "n"]
+    lines += [_row([m, *(f"{kind[m]:.2f}" for kind in kinds.values())]) for m in methods]
+    return "\n".join(lines) + "\n"
+
+
 def write_json(
     path: Path,
     request: Mapping[str, Any],
     summaries: Mapping[str, Mapping[str, Any]],
+    kinds: Mapping[str, Mapping[str, float]],
     rows: Mapping[str, Sequence[Values]],
     names: Sequence[str],
 ) -> None:
-    """Everything: the request, the summaries, and every value of every case."""
+    """Everything: the request, the summaries, PSNR by kind, and every value of every case."""
     cases = {
         method: [
             {"case": name} | {k: _finite(v) for k, v in row.items()}
@@ -60,7 +70,7 @@ def write_json(
         ]
         for method, own in rows.items()
     }
-    content = {"request": request, "summary": summaries, "cases": cases}
+    content = {"request": request, "summary": summaries, "kinds": kinds, "cases": cases}
     path.write_text(json.dumps(content, indent=1), "utf-8")
 
 

@@ -23,9 +23,10 @@ from maskupe_training.data.images import U8, ImageCache
 from maskupe_training.data.open import SourceRecipe, open_source
 from maskupe_training.evaluation.baselines import BASELINES, Baseline, blended
 from maskupe_training.evaluation.cases import Case, draw_cases, evaluation_masks
-from maskupe_training.evaluation.measure import Values, measure, summarise
+from maskupe_training.evaluation.measure import Values, by_kind, measure, summarise
 from maskupe_training.evaluation.report import (
     BLENDED,
+    kinds_table,
     markdown_table,
     terminal_tables,
     write_csv,
@@ -122,9 +123,11 @@ def evaluate(
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         names = [case.name for case in cases]
-        write_json(out / "evaluation.json", asdict(request), summaries, rows, names)
+        kinds = by_kind(rows, [case.kind for case in cases])
+        write_json(out / "evaluation.json", asdict(request), summaries, kinds, rows, names)
         write_csv(out / "evaluation.csv", rows, names)
-        (out / "evaluation.md").write_text(markdown_table(summaries), "utf-8")
+        tables = f"{markdown_table(summaries)}\n{kinds_table(kinds)}"
+        (out / "evaluation.md").write_text(tables, "utf-8")
         contact_sheet(out / "sheet.jpg", [cases[i] for i in sorted(shown)], pictures)
     return summaries
 
