@@ -176,6 +176,48 @@ def test_planar_and_big_endian_tiffs(tmp_path):
     np.testing.assert_array_equal(read_photo(tmp_path / "a.tif").pixels, pixels)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("channels", [2, 4])
+def test_colours_multiplied_by_transparency_are_read_without_it(tmp_path, dtype, channels):
+    pixels = ph.scene(channels=channels, dtype=np.float32)
+    pixels[..., -1] = np.linspace(0, 1, pixels.shape[1])
+    multiplied = np.concatenate([pixels[..., :-1] * pixels[..., -1:], pixels[..., -1:]], axis=2)
+    top = 1 if dtype == np.float32 else np.iinfo(dtype).max
+    stored = multiplied if top == 1 else np.rint(multiplied * top).astype(dtype)
+    tifffile.imwrite(
+        tmp_path / "a.tif",
+        stored,
+        photometric="rgb" if channels == 4 else "minisblack",
+        planarconfig="contig",
+        extrasamples=["assocalpha"],
+    )
+    photo, again = through(tmp_path / "a.tif", tmp_path / "b.tif")
+    # A difference of one level grows by what alpha is divided by.
+    shown = pixels[..., -1:] > 0.1
+    error = np.abs(photo.pixels[..., :-1] / top - pixels[..., :-1]) * shown
+    assert error.max() <= (1e-6 if top == 1 else 0.55 / top / 0.1)
+    np.testing.assert_array_equal(photo.pixels[..., -1], stored[..., -1])
+    np.testing.assert_array_equal(again.pixels, photo.pixels)
+    with tifffile.TiffFile(tmp_path / "b.tif") as written:
+        assert written.pages[0].extrasamples[0] == tifffile.EXTRASAMPLE.UNASSALPHA
+
+
+def test_a_further_channel_without_a_meaning_is_not_made_transparency(tmp_path):
+    pixels = ph.scene(channels=4)  # as editors save a selection: beside the colours
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", extrasamples=["unspecified"])
+    photo, _ = through(tmp_path / "a.tif", tmp_path / "b.tif")
+    np.testing.assert_array_equal(photo.pixels, pixels)
+    with tifffile.TiffFile(tmp_path / "b.tif") as written:
+        assert written.pages[0].extrasamples[0] == tifffile.EXTRASAMPLE.UNSPECIFIED
+        np.testing.assert_array_equal(written.asarray(), pixels)
+
+
+def test_a_tiff_with_jpeg_inside_is_read_as_rgb(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, ph.scene(), photometric="ycbcr", compression="jpeg", subsampling=(1, 1))
+    np.testing.assert_array_equal(read_photo(path).pixels, np.asarray(Image.open(path)))
+
+
 def test_an_extension_that_lies_does_not_matter(tmp_path):
     source = tmp_path / "really-a-png.jpg"
     source.write_bytes(ph.encoded(ph.scene(), "PNG"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import threading
+import warnings
 import zlib
 from pathlib import Path
 
@@ -77,7 +78,7 @@ def test_cmyk_animations_and_several_pages(tmp_path):
     cmyk = Image.fromarray(ph.scene()).convert("CMYK")
     for name in ("a.jpg", "a.tif"):
         cmyk.save(tmp_path / name)
-        assert "RGB" in refusal(tmp_path / name)
+        assert "CMYK picture. Convert it to RGB" in refusal(tmp_path / name)
     frames = [Image.fromarray(ph.scene()), Image.fromarray(255 - ph.scene())]
     frames[0].save(tmp_path / "a.png", save_all=True, append_images=frames[1:])
     assert "animation" in refusal(tmp_path / "a.png")
@@ -90,14 +91,19 @@ def test_raw_lab_double_and_many_channels(tmp_path):
     tifffile.imwrite(tmp_path / "a.dng", pixels, extratags=[(50706, 1, 4, b"\1\4\0\0", True)])
     assert "raw" in refusal(tmp_path / "a.dng")
     tifffile.imwrite(tmp_path / "lab.tif", pixels, photometric="cielab")
-    assert "CIELAB" in refusal(tmp_path / "lab.tif")
+    assert "Lab" in refusal(tmp_path / "lab.tif")
+    Image.fromarray(pixels).convert("YCbCr").save(tmp_path / "ycc.tif")
+    assert "YCBCR" in refusal(tmp_path / "ycc.tif")
     five = np.zeros((8, 8, 5), np.uint8)
     tifffile.imwrite(tmp_path / "five.tif", five, photometric="rgb", planarconfig="contig")
     assert "5 channels" in refusal(tmp_path / "five.tif")
     tifffile.imwrite(tmp_path / "int.tif", np.zeros((8, 8), np.int32))
     assert "int32" in refusal(tmp_path / "int.tif")
-    tifffile.imwrite(tmp_path / "nan.tif", np.full((8, 8), np.nan, np.float32))
-    assert "not numbers" in refusal(tmp_path / "nan.tif")
+    for name, value in (("nan.tif", np.float32("nan")), ("large.tif", np.float64(1e300))):
+        tifffile.imwrite(tmp_path / name, np.full((8, 8), value))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert "not numbers" in refusal(tmp_path / name)
 
 
 def test_a_decompression_bomb_is_refused_by_its_header(tmp_path):

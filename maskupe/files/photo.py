@@ -20,7 +20,7 @@ class Metadata:
         xmp: the XMP packet, empty if none.
         resolution: (horizontal, vertical) in pixels per inch, ``None`` if the file names none.
         extras: further pieces that only the same format can hold, as (kind, payload): PNG chunks
-            (text, gAMA, cHRM …) or JPEG segments (IPTC, comments).
+            (text, gAMA, cHRM …), JPEG segments (IPTC, comments), what a TIFF's further channel is.
     """
 
     icc: bytes = b""
@@ -36,7 +36,8 @@ class Photo:
 
     Attributes:
         pixels: (H, W) gray, (H, W, 2) gray and alpha, (H, W, 3) RGB or (H, W, 4) RGB and alpha;
-            uint8, uint16 or float32, display-encoded in the photo's own colour space.
+            uint8, uint16 or float32, display-encoded in the photo's own colour space, not
+            multiplied by alpha.
         format: the file format that it was read from.
         metadata: what to write back beside the pixels.
     """

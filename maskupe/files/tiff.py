@@ -24,8 +24,18 @@ from maskupe.files.photo import Metadata, Photo
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _ICC, _XMP, _DNG_VERSION = 34675, 700, 50706
 _ORIENTATION, _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 274, 282, 283, 296
-_GRAY = ("MINISBLACK", "MINISWHITE")
 _INCH, _CENTIMETRE = 2, 3
+# Colour channels of the kinds of picture that can be read (TIFF 6.0, PhotometricInterpretation).
+_COLOURS = {"MINISBLACK": 1, "MINISWHITE": 1, "RGB": 3, "YCBCR": 3, "PALETTE": 1}
+# What people call a kind that cannot.
+_NAMES = {"SEPARATED": "CMYK", "CIELAB": "Lab", "ICCLAB": "Lab", "ITULAB": "Lab"}
+# Compressions whose decoder turns YCbCr into RGB: old and new JPEG.
+_JPEG = (6, 7)
+# What a channel beside the colours is (TIFF 6.0, ExtraSamples): of no said meaning, or
+# transparency, by which the colours are multiplied already or not.
+_UNSPECIFIED, _PREMULTIPLIED, _STRAIGHT = 0, 1, 2
+# Photo.metadata.extras of a file whose further channel has no said meaning, so that it gets none.
+_UNSPECIFIED_CHANNEL = (b"ExtraSamples", b"\0")
 
 
 def read(name: str, path: Path) -> Photo:
@@ -39,6 +49,7 @@ def read(name: str, path: Path) -> Photo:
         with tifffile.TiffFile(path) as file:
             page = _only_page(name, file)
             pixels = _pixels(name, page)
+            extras = (_UNSPECIFIED_CHANNEL,) if _further_channel(page) == _UNSPECIFIED else ()
             tags = {tag.code: tag.value for tag in page.tags}
     except InputError:
         raise
@@ -51,7 +62,7 @@ def read(name: str, path: Path) -> Photo:
         resolution = resolution[::-1]
     xmp = exif.settle_xmp(_bytes(tags, _XMP))
     block = exif.settle(_exif_block(path), orientation)
-    metadata = Metadata(_bytes(tags, _ICC), block, xmp, resolution)
+    metadata = Metadata(_bytes(tags, _ICC), block, xmp, resolution, extras)
     return Photo(upright(pixels, orientation), "TIFF", metadata)
 
 
@@ -74,9 +85,10 @@ def _pixels(name: str, page: Any) -> npt.NDArray[Any]:
     if dtype is None or page.imagedepth != 1:
         raise InputError(f"{name} is a TIFF of a kind that cannot be read.")
     check_size(name, page.imagewidth, page.imagelength, samples * max(dtype.itemsize, 1))
-    base = {"MINISBLACK": 1, "MINISWHITE": 1, "RGB": 3, "YCBCR": 3, "PALETTE": 1}.get(kind)
-    if base is None:
-        raise InputError(f"{name} is a {kind} picture.", "Convert it to RGB or gray first.")
+    base = _COLOURS.get(kind)
+    if base is None or (kind == "YCBCR" and page.compression not in _JPEG):
+        said = _NAMES.get(kind, kind)
+        raise InputError(f"{name} is a {said} picture.", "Convert it to RGB or gray first.")
     if samples not in (base, base + 1) or (kind == "PALETTE" and samples != 1):
         raise InputError(f"{name} has {samples} channels.", "Save it with at most one alpha.")
     values: npt.NDArray[Any] = page.asarray()
@@ -90,7 +102,27 @@ def _pixels(name: str, page: Any) -> npt.NDArray[Any]:
         gray = values if values.ndim == 2 else values[..., 0]
         top = 1.0 if values.dtype == np.float32 else np.iinfo(values.dtype).max
         np.subtract(top, gray, out=gray, casting="unsafe")
-    return values
+    return _straight(values) if _further_channel(page) == _PREMULTIPLIED else values
+
+
+def _further_channel(page: Any) -> int | None:
+    """What the channel beside the colours is, ``None`` if there is none."""
+    if int(page.samplesperpixel) == _COLOURS.get(getattr(page.photometric, "name", "")):
+        return None
+    return int(page.extrasamples[0]) if page.extrasamples else _UNSPECIFIED
+
+
+def _straight(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Colours as they are without the transparency that they were multiplied by."""
+    top = 1.0 if values.dtype == np.float32 else np.iinfo(values.dtype).max
+    thin = (values[..., -1] > 0) & (values[..., -1] < top)
+    pixels = values[thin].astype(np.float64)
+    colours = pixels[:, :-1] * (top / pixels[:, -1:])
+    if values.dtype != np.float32:
+        colours = np.rint(np.minimum(colours, top))
+    result = values.copy()
+    result[thin, :-1] = colours
+    return result
 
 
 def _expand_palette(values: npt.NDArray[Any], palette: npt.NDArray[np.uint16]) -> npt.NDArray[Any]:
@@ -113,7 +145,8 @@ def _known_depth(name: str, values: npt.NDArray[Any], bits: int) -> npt.NDArray[
         scaled = values.astype(np.float64) * (np.iinfo(target).max / (2**bits - 1))
         return np.asarray(np.rint(scaled), target)
     if np.issubdtype(values.dtype, np.floating):
-        values = values.astype(np.float32, copy=False)
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
+            values = values.astype(np.float32, copy=False)
         if not np.isfinite(values).all():
             raise InputError(f"{name} has pixels that are not numbers (NaN or infinite).")
         return values
@@ -150,14 +183,17 @@ def _exif_block(path: Path) -> bytes:
             return b""
 
 
-def write(path: Path, pixels: npt.NDArray[Any], metadata: Metadata) -> None:
+def write(path: Path, pixels: npt.NDArray[Any], metadata: Metadata, *, extras: bool) -> None:
     """Writes a TIFF file, losslessly compressed (deflate with a predictor).
 
     Args:
         path: where to; overwritten.
         pixels: (H, W) or (H, W, 2|3|4), uint8, uint16 or float32.
         metadata: what to write beside them.
+        extras: whether ``metadata.extras`` came from a TIFF file.
     """
+    unspecified = extras and _UNSPECIFIED_CHANNEL in metadata.extras
+    further = _UNSPECIFIED if unspecified else _STRAIGHT
     try:
         parsed = exif.parse(metadata.exif) if metadata.exif else None
     except exif.ExifDamagedError:
@@ -171,7 +207,7 @@ def write(path: Path, pixels: npt.NDArray[Any], metadata: Metadata) -> None:
         pixels,
         photometric="rgb" if channels >= 3 else "minisblack",
         planarconfig="contig" if pixels.ndim == 3 else None,
-        extrasamples=["unassalpha"] if channels in (2, 4) else None,
+        extrasamples=[further] if channels in (2, 4) else None,
         compression="zlib",
         predictor=True,
         iccprofile=metadata.icc or None,

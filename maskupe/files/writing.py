@@ -63,7 +63,7 @@ class Output:
         same_format = self.photo.format == self.format
         metadata = self.photo.metadata
         if self.format == "TIFF":
-            tiff.write(part, pixels, metadata)
+            tiff.write(part, pixels, metadata, extras=same_format)
         elif self.format == "PNG":
             part.write_bytes(png.encode(_as_integers(pixels), metadata, extras=same_format))
         else:
