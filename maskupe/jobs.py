@@ -109,4 +109,7 @@ def parse_width(text: str) -> float | Literal["auto"]:
 
 
 def _same_file(one: Path, other: Path) -> bool:
-    return one.exists() and other.exists() and one.samefile(other)
+    try:
+        return one.samefile(other)
+    except OSError:  # one of them is not there, or cannot be
+        return False

@@ -137,6 +137,10 @@ def test_every_slip_is_one_sentence_and_leaves_nothing(tmp_path, weights, photo,
     assert "is a directory" in slip(photo, "--mask", mask, "-o", tmp_path)
     assert "does not say its format" in slip(photo, "-o", tmp_path / "out.bmp")
     assert "is the mask" in slip(photo, "--mask", mask, "-o", mask)
+    endless = tmp_path / f"{'x' * 300}.png"
+    assert "cannot be read" in slip(endless, *usual)
+    assert "cannot be read" in slip(photo, "--mask", endless, "-o", target)
+    assert "cannot be written" in slip(photo, "-o", endless)
     assert "strength" in slip(photo, *usual, "--strength", "9")
     assert "transition 'wide'" in slip(photo, *usual, "--transition", "wide")
     assert "out of range" in slip(photo, *usual, "--transition", "-3")

@@ -48,6 +48,16 @@ def test_cut_off_files_are_refused(tmp_path, kind, share):
     assert "damaged" in refusal(path)
 
 
+def test_a_jpeg_is_complete_whatever_lies_behind_and_cut_whatever_lies_before(tmp_path):
+    thumbnail = ph.encoded(ph.scene(16, 16), "JPEG")
+    whole = ph.encoded(ph.scene(200, 200), "JPEG", exif=ph.exif_block(), comment=thumbnail)
+    path = tmp_path / "a.jpg"
+    path.write_bytes(whole + bytes(10 * len(whole)))
+    assert read_photo(path).size == (200, 200)
+    path.write_bytes(whole[:-2])
+    assert "incomplete" in refusal(path)
+
+
 @settings(
     max_examples=150, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck)
 )
@@ -156,12 +166,32 @@ def test_outputs_that_cannot_be(tmp_path):
         check_output(tmp_path / "out.png", photo, quality=0)
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write")
+may_write_anyway = pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write"
+)
+
+
+@may_write_anyway
 def test_a_directory_without_permission_is_refused(tmp_path):
     photo = read_photo(ph.save(tmp_path / "a.png", ph.scene()))
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o500)
     assert "cannot be written" in refused_output(closed / "out.png", photo)
+
+
+@may_write_anyway
+def test_a_read_only_file_is_not_replaced(tmp_path):
+    photo = read_photo(ph.save(tmp_path / "a.png", ph.scene()))
+    kept = tmp_path / "kept.png"
+    kept.touch(mode=0o400)
+    assert "read-only" in refused_output(kept, photo)
+
+
+def test_a_name_that_no_file_can_have(tmp_path):
+    photo = read_photo(ph.save(tmp_path / "a.png", ph.scene()))
+    name = tmp_path / f"{'x' * 300}.png"
+    assert "cannot be read" in refusal(name)
+    assert "cannot be written" in refused_output(name, photo)
 
 
 def test_an_opaque_alpha_may_become_a_jpeg(tmp_path):

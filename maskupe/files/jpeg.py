@@ -38,8 +38,8 @@ MAX_SIDE = 65500
 _CENTIMETRES_PER_INCH = 2.54
 
 
-def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """(marker, payload) of each segment before the pixels."""
+def _segments(data: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """(marker, its position, payload) of each segment up to the first scan of pixels."""
     position = 2
     while position + 4 <= len(data):
         if data[position] != 0xFF:
@@ -48,10 +48,10 @@ def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
         if marker == 0xFF:  # fill byte
             position += 1
             continue
+        (length,) = struct.unpack_from(">H", data, position + 2)
+        yield marker, position, data[position + 4 : position + 2 + length]
         if marker in (_START_OF_SCAN, _END):
             return
-        (length,) = struct.unpack_from(">H", data, position + 2)
-        yield marker, data[position + 4 : position + 2 + length]
         position += 2 + length
 
 
@@ -76,9 +76,11 @@ def read(name: str, data: bytes) -> Photo:
     profile: dict[int, bytes] = {}
     resolution: tuple[float, float] | None = None
     extras: list[tuple[bytes, bytes]] = []
-    channels = 0
-    for marker, body in _segments(data):
-        if marker in _FRAMES and len(body) >= 6:
+    channels, scan = 0, len(data)
+    for marker, position, body in _segments(data):
+        if marker == _START_OF_SCAN:
+            scan = position
+        elif marker in _FRAMES and len(body) >= 6:
             depth, height, width, channels = struct.unpack_from(">BHHB", body)
             if depth != 8:
                 raise InputError(f"{name} is a JPEG of {depth} bits.", "Save it as PNG or TIFF.")
@@ -107,14 +109,17 @@ def read(name: str, data: bytes) -> Photo:
         resolution,
         tuple(extras),
     )
-    return Photo(upright(_decode(name, data, channels), orientation), "JPEG", metadata)
+    return Photo(upright(_decode(name, data, scan, channels), orientation), "JPEG", metadata)
 
 
-def _decode(name: str, data: bytes, channels: int) -> npt.NDArray[Any]:
+def _decode(name: str, data: bytes, scan: int, channels: int) -> npt.NDArray[Any]:
+    """The pixels, from the file and the position of its first scan."""
     wanted = cv2.IMREAD_GRAYSCALE if channels == 1 else cv2.IMREAD_COLOR
     flags = wanted | cv2.IMREAD_IGNORE_ORIENTATION
-    # libjpeg fills what is missing of a cut-off file with gray and calls it a warning.
-    complete = data.rfind(b"\xff\xd9") > len(data) // 2
+    # libjpeg fills what is missing of a cut-off file with gray and calls it a warning. Within the
+    # pixels no marker but the end looks like one; a thumbnail's end lies before them, and behind
+    # them there may be as much again: telephones append films.
+    complete = data.find(bytes([0xFF, _END]), scan) >= 0
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if complete else None
     except cv2.error:

@@ -23,9 +23,9 @@ def read_photo(path: Path | str) -> Photo:
     """
     path = Path(path)
     name = path.name or str(path)
-    if path.is_dir():
-        raise InputError(f"{path} is a directory, not a picture.")
     try:
+        if path.is_dir():
+            raise InputError(f"{path} is a directory, not a picture.")
         with path.open("rb") as file:
             head = file.read(16)
             if head[:4] in tiff.SIGNATURES:

@@ -86,14 +86,27 @@ def check_output(path: Path | str, photo: Photo, quality: int = JPEG_QUALITY) ->
     path = Path(path)
     if not 1 <= quality <= 100:
         raise InputError(f"The JPEG quality {quality} is not between 1 and 100.")
-    if path.is_dir():
-        raise InputError(f"The output {path} is a directory.", "Name a file in it.")
+    try:
+        target = _target(path)
+    except OSError as error:
+        raise InputError(
+            f"The output {path} cannot be written: {error.strerror or error}."
+        ) from error
     kind = _FORMATS.get(path.suffix.lower())
     if kind is None:
         raise InputError(
             f"The output {path.name} does not say its format.",
             f"Let it end in one of {', '.join(_FORMATS)}.",
         )
+    if kind == "JPEG":
+        _check_fits_jpeg(path, photo)
+    return Output(target, kind, photo, quality, _notes(kind, photo))
+
+
+def _target(path: Path) -> Path:
+    """The file that will be written: where links lead to, if it can be written there."""
+    if path.is_dir():
+        raise InputError(f"The output {path} is a directory.", "Name a file in it.")
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_file():
         raise InputError(f"The output {path} is not a regular file.")
@@ -101,9 +114,11 @@ def check_output(path: Path | str, photo: Photo, quality: int = JPEG_QUALITY) ->
         raise InputError(f"There is no directory {target.parent}.", "Make it first.")
     if not os.access(target.parent, os.W_OK | os.X_OK):
         raise InputError(f"The directory {target.parent} cannot be written to.")
-    if kind == "JPEG":
-        _check_fits_jpeg(path, photo)
-    return Output(target, kind, photo, quality, _notes(kind, photo))
+    # The file would be replaced, for which the directory's permission is enough; but whoever
+    # made it read-only wants to keep it.
+    if target.exists() and not os.access(target, os.W_OK):
+        raise InputError(f"The output {path} is there and read-only.", "Name another file.")
+    return target
 
 
 def _check_fits_jpeg(path: Path, photo: Photo) -> None:
