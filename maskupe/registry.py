@@ -204,6 +204,12 @@ MODELS: Mapping[str, ModelConfig] = {
 DEFAULT = "lantern"
 
 
+def given_file(model: str | Path) -> Path | None:
+    """The weight file that is meant; ``None`` where the model is named as in the registry."""
+    is_file = isinstance(model, Path) or model.endswith(".safetensors")
+    return Path(model) if is_file else None
+
+
 def resolve(name: str) -> ModelConfig:
     """The model of that name, or of the alias ``default``.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -64,7 +65,7 @@ def test_a_batch_gives_what_single_commands_give(folder, capsys):
     jobs = read_manifest(folder / "jobs.csv")
     for job in jobs:
         command = ["enhance", job.photo, "--mask", job.mask, "-o", job.output, "--model", job.model]
-        command += ["--strength", job.strength, "--transition", job.width]
+        command += ["--strength", job.strength, "--transition", job.transition.width]
         assert main([str(part) for part in command]) == 0
     expected = outputs(folder)
     assert len(expected) == 4
@@ -90,6 +91,14 @@ def test_what_is_done_is_skipped_until_its_sources_change(folder, capsys):
     assert "1 done, 3 done before" in capsys.readouterr().out
     assert main(["batch", manifest, "--force"]) == 0
     assert "4 done, 0 done before" in capsys.readouterr().out
+
+
+def test_every_path_counts_from_the_manifest_s_folder(folder, weights):
+    shutil.copy(weights, folder / "mine.safetensors")
+    row = {"photo": "0.png", "mask": "m0.png", "output": "out.png", "model": "mine.safetensors"}
+    (folder / "own.jsonl").write_text(json.dumps(row), encoding="utf-8")
+    assert main(["batch", str(folder / "own.jsonl")]) == 0
+    assert (folder / "out.png").is_file()
 
 
 def test_failures_are_listed_and_the_others_go_on(folder, capsys):
@@ -145,7 +154,17 @@ def test_a_ray_cluster_gives_the_same_bytes(folder, monkeypatch):
         ("a.csv", "photo,output,colour\na.png,b.png,red\n", "line 2: The option 'colour'"),
         ("a.csv", "photo,output\na.png,b.png,c.png\n", "line 2: It has more values"),
         ("a.csv", "photo,output\na.png,b.png\nc.png,b.png\n", "line 3: The output"),
-        ("a.csv", "photo,output\na.png,a.png\n", "line 2: A batch cannot replace"),
+        ("a.csv", "photo,output\na.png,a.png\n", "line 2: The output"),
+        ("a.csv", "photo,output\na.png,b.png\nc.png,a.png\n", "the photo or mask of line 2"),
+        ("a.csv", "photo,mask,output\na.png,m.png,m.png\n", "the photo or mask of line 2"),
+        ("a.csv", "photo,output\na.png,b.gif\n", "line 2: The output b.gif does not say its"),
+        ("a.csv", "photo,output,strength\na.png,b.png,3\n", "line 2: A strength of 3.0 is out"),
+        ("a.csv", "photo,output,quality\na.png,b.png,0\n", "line 2: The JPEG quality 0"),
+        ("a.csv", "photo,output,quality\na.png,b.png,9.5\n", "The quality '9.5' is not a whole"),
+        ("a.jsonl", '{"photo": "a.png", "output": "b.png", "quality": NaN}', "is not a whole"),
+        ("a.jsonl", '{"photo": "a.png", "output": "b.png", "model": "no"}', "no model 'no'"),
+        ("a.csv", "photo,output,model\na.png,b.png,m.safetensors\n", "There is no weight file"),
+        ("a.jsonl", '{"photo": "", "output": "b.png"}', "line 1: It names no photo"),
         ("a.csv", "photo,output,strength\na.png,b.png,much\n", "The strength 'much'"),
         ("a.csv", "photo,output,transition\na.png,b.png,wide\n", "The transition 'wide'"),
         ("a.csv", "photo,output,side\na.png,b.png,up\n", "The transition side 'up'"),

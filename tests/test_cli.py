@@ -148,7 +148,10 @@ def test_every_slip_is_one_sentence_and_leaves_nothing(tmp_path, weights, photo,
     assert "device 'abacus'" in slip(photo, *usual, "--device", "abacus")
     assert "quality 101" in slip(photo, *usual, "--quality", "101")
     missing = tmp_path / "none.safetensors"
-    slip(photo, "-o", target, "--model", missing, status=1)
+    assert "no weight file" in slip(photo, "-o", target, "--model", missing)
+    damaged = Path(weights).with_name("damaged.safetensors")
+    damaged.write_bytes(b"no weights at all")
+    assert "is damaged" in slip(photo, "-o", target, "--model", damaged, status=1)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +184,7 @@ def test_an_unexpected_failure_is_one_sentence_too(capsys, monkeypatch, photo, t
     def fail(*_args: object) -> None:
         raise RuntimeError("the sky\nfell down")
 
-    monkeypatch.setattr("maskupe.jobs.read_photo", fail)
+    monkeypatch.setattr("maskupe.photo_job.read_photo", fail)
     said = sentence(capsys, "enhance", photo, "-o", tmp_path / "out.png", status=1)
     assert "RuntimeError: the sky fell down" in said and "--debug" in said
 

@@ -183,7 +183,7 @@ def test_a_damaged_graph_or_weight_file(folder: Path, monkeypatch: pytest.Monkey
     with pytest.raises(WeightsError, match=r"no ONNX graph.*maskupe\[torch\]"):
         load_predictor(path)
     path.unlink()
-    with pytest.raises(WeightsError, match="There is no weight file"):
+    with pytest.raises(InputError, match="There is no weight file"):
         load_predictor(path)
 
 

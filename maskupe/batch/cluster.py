@@ -12,16 +12,16 @@ import secrets
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from maskupe.batch.runners import Models, Result, attempt, default_workers
+from maskupe.batch.runners import Models, Result, attempt, check_workers, default_workers
 from maskupe.errors import InputError, MaskUPEError
-from maskupe.jobs import Job
+from maskupe.photo_job import PhotoJob
 
 #: The address that means: start a cluster on this machine, for this batch only.
 LOCAL = "local"
 
 
 def run_on_ray(
-    jobs: Sequence[Job], address: str, workers: int = 0, device: str = "auto"
+    jobs: Sequence[PhotoJob], address: str, workers: int = 0, device: str = "auto"
 ) -> Iterator[Result]:
     """Runs the jobs on the cluster at ``address``, yielding results as they come.
 
@@ -33,9 +33,10 @@ def run_on_ray(
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
 
     Raises:
-        InputError: if Ray is not installed.
+        InputError: if Ray is not installed, or for a number of workers that cannot be.
         MaskUPEError: if the cluster cannot be reached.
     """
+    check_workers(workers)
     if address == LOCAL:
         # Ray reads these when it is imported.
         os.environ.setdefault("RAY_AUTH_MODE", "token")
@@ -86,7 +87,7 @@ def _connect(ray: Any, address: str, workers: int) -> None:
 _models: dict[str, Models] = {}
 
 
-def _attempt(job: Job, device: str) -> Result:
+def _attempt(job: PhotoJob, device: str) -> Result:
     """Runs one job in a worker process, which keeps its models from job to job."""
     models = _models.setdefault(device, Models(device, 1))
     return attempt(job, models)

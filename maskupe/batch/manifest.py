@@ -1,25 +1,28 @@
 """The manifest of a batch: one photograph a line, as CSV with a header or as JSON lines.
 
 Every line is checked before the first photograph is touched, so that a slip in line 900 is told
-at once and not after an hour.
+at once and not after an hour; so is that no output is written over another or over a source.
 """
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from maskupe import registry
+from maskupe.areas import Transition
 from maskupe.errors import InputError
-from maskupe.jobs import Job, parse_width
+from maskupe.files.writing import JPEG_QUALITY, format_of
+from maskupe.photo_job import PhotoJob, parse_width
 
 REQUIRED = ("photo", "output")
 OPTIONAL = ("mask", "model", "strength", "transition", "side", "quality")
 
 
-def read_manifest(path: Path | str) -> list[Job]:
+def read_manifest(path: Path | str) -> list[PhotoJob]:
     """The jobs of a manifest, in its order; relative paths count from the manifest's directory.
 
     Raises:
@@ -32,24 +35,43 @@ def read_manifest(path: Path | str) -> list[Job]:
         raise InputError(
             f"The manifest {path.name} is neither .csv nor .jsonl.", "Rename it to what it is."
         )
-    jobs: list[Job] = []
-    outputs: dict[Path, int] = {}
+    jobs: dict[int, PhotoJob] = {}
     try:
         for number, values in reader(path):
             try:
-                job = _job(values, path.parent)
-                if (other := outputs.setdefault(job.output.resolve(), number)) != number:
-                    raise InputError(f"The output {job.output} is that of line {other} already.")
+                jobs[number] = _job(values, path.parent)
             except InputError as error:
                 raise InputError(f"{path.name}, line {number}: {error}") from error
-            jobs.append(job)
     except FileNotFoundError:
         raise InputError(f"There is no manifest {path}.") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"The manifest {path} cannot be read: {error}.") from error
     if not jobs:
         raise InputError(f"The manifest {path.name} names no photographs.")
-    return jobs
+    _check_outputs(path.name, jobs)
+    return list(jobs.values())
+
+
+def _check_outputs(name: str, jobs: Mapping[int, PhotoJob]) -> None:
+    """Raises unless every output is a file of its own: jobs run in any order, and again."""
+    sources: dict[Path, int] = {}
+    for number, job in jobs.items():
+        for source in (job.photo, job.mask):
+            if source is not None:
+                sources.setdefault(source.resolve(), number)
+    outputs: dict[Path, int] = {}
+    for number, job in jobs.items():
+        place = job.output.resolve()
+        if (other := outputs.setdefault(place, number)) != number:
+            raise InputError(
+                f"{name}, line {number}: The output {job.output} is that of line {other} already."
+            )
+        if place in sources:
+            raise InputError(
+                f"{name}, line {number}: The output {job.output} is the photo or mask of line "
+                f"{sources[place]}, which a second run would then start from.",
+                "Name another output.",
+            )
 
 
 def _csv_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -77,10 +99,10 @@ def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 ) from error
             if not isinstance(values, dict):
                 raise InputError(f"{path.name}, line {number}: It is not a JSON object.")
-            yield number, {key: value for key, value in values.items() if value is not None}
+            yield number, {key: v for key, v in values.items() if v not in (None, "")}
 
 
-def _job(values: dict[str, Any], folder: Path) -> Job:
+def _job(values: dict[str, Any], folder: Path) -> PhotoJob:
     for name in REQUIRED:
         if name not in values:
             raise InputError(f"It names no {name}.")
@@ -96,27 +118,41 @@ def _job(values: dict[str, Any], folder: Path) -> Job:
             raise InputError(f"The {name} {text!r} is not a path.")
         return folder / text
 
-    job = Job(
+    output = path("output")
+    format_of(output)
+    return PhotoJob(
         photo=path("photo"),
-        output=path("output"),
+        output=output,
         mask=path("mask") if "mask" in values else None,
-        model=str(values.get("model", "default")),
+        model=_model(str(values.get("model", "default")), folder),
         strength=_number(values, "strength", 1.0),
-        width=parse_width(str(values.get("transition", "auto"))),
-        side=values.get("side", "outside"),
-        quality=int(_number(values, "quality", 95)),
+        transition=Transition(
+            parse_width(str(values.get("transition", "auto"))), values.get("side", "outside")
+        ),
+        quality=_whole_number(values, "quality", JPEG_QUALITY),
     )
-    job.transition  # noqa: B018  # raises for a width or side that cannot be
-    if job.output.resolve() == job.photo.resolve():
-        raise InputError(
-            "A batch cannot replace its photos, since a second run would enhance them twice.",
-            "Name another output.",
-        )
-    return job
 
 
-def _number(values: dict[str, Any], name: str, default: float) -> float:
+def _model(name: str, folder: Path) -> str:
+    """A model's name, or the path of its weight file, either of which must be there."""
+    file = registry.given_file(name)
+    if file is None:
+        registry.resolve(name)
+        return name
+    if not (folder / file).is_file():
+        raise InputError(f"There is no weight file {folder / file}.")
+    return str(folder / file)
+
+
+def _number(values: Mapping[str, Any], name: str, default: float) -> float:
     try:
         return float(values.get(name, default))
     except (TypeError, ValueError):
         raise InputError(f"The {name} {values[name]!r} is not a number.") from None
+
+
+def _whole_number(values: Mapping[str, Any], name: str, default: int) -> int:
+    number = _number(values, name, default)
+    if not number.is_integer():
+        raise InputError(f"The {name} {values[name]!r} is not a whole number.")
+    return int(number)

@@ -6,7 +6,6 @@ share one loaded model.
 
 from __future__ import annotations
 
-import os
 import threading
 import traceback
 from collections.abc import Iterator, Sequence
@@ -15,7 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from maskupe.errors import CancelledError, InputError, MaskUPEError
-from maskupe.jobs import Job, run_job
+from maskupe.photo_job import PhotoJob, run_job
+from maskupe.strips import machine_threads
 
 if TYPE_CHECKING:
     from maskupe.enhancer import Enhancer
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class Result:
     """What came of one job: ``error`` is empty if it went well, else a sentence."""
 
-    job: Job
+    job: PhotoJob
     error: str = ""
 
 
@@ -48,7 +48,7 @@ class Models:
             return self._loaded[name]
 
 
-def is_done(job: Job) -> bool:
+def is_done(job: PhotoJob) -> bool:
     """Whether the output is there and newer than photo and mask.
 
     An output is complete if it is there at all, since it is written in one step. Options are not
@@ -61,7 +61,7 @@ def is_done(job: Job) -> bool:
         return False
 
 
-def attempt(job: Job, models: Models, stop: threading.Event | None = None) -> Result:
+def attempt(job: PhotoJob, models: Models, stop: threading.Event | None = None) -> Result:
     """Runs one job; a failure becomes the result's sentence, so that the others go on."""
 
     def check(_done: float) -> None:
@@ -83,10 +83,16 @@ def attempt(job: Job, models: Models, stop: threading.Event | None = None) -> Re
 
 def default_workers() -> int:
     """One worker per two cores: each photo's own stages use more than one thread."""
-    return max(1, _cores() // 2)
+    return max(1, machine_threads() // 2)
 
 
-def run_local(jobs: Sequence[Job], workers: int = 0, device: str = "auto") -> Iterator[Result]:
+def check_workers(workers: int) -> None:
+    """Raises InputError for a number of photos at a time that cannot be."""
+    if not 0 <= workers <= 1024:
+        raise InputError(f"{workers} workers cannot be.", "Use 1 or more, or 0 for a good number.")
+
+
+def run_local(jobs: Sequence[PhotoJob], workers: int = 0, device: str = "auto") -> Iterator[Result]:
     """Runs the jobs on this machine, yielding results as they come.
 
     If the caller stops (closes the iterator, Ctrl-C), running jobs end at their next step and
@@ -100,10 +106,9 @@ def run_local(jobs: Sequence[Job], workers: int = 0, device: str = "auto") -> It
     Raises:
         InputError: for a number of workers that cannot be.
     """
-    if not 0 <= workers <= 1024:
-        raise InputError(f"{workers} workers cannot be.", "Use 1 or more, or 0 for a good number.")
+    check_workers(workers)
     workers = min(workers or default_workers(), len(jobs)) or 1
-    models = Models(device, max(1, _cores() // workers))
+    models = Models(device, max(1, machine_threads() // workers))
     stop = threading.Event()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="maskupe-batch")
     try:
@@ -113,8 +118,3 @@ def run_local(jobs: Sequence[Job], workers: int = 0, device: str = "auto") -> It
     finally:
         stop.set()
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _cores() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1

@@ -46,10 +46,12 @@ def enhance(
     quality: Quality = 95,
 ) -> int:
     """Light up the masked part of a photo; size, depth, profile, EXIF and alpha stay."""
+    from maskupe.areas import Transition
     from maskupe.cli.enhance import enhance_file
-    from maskupe.jobs import Job, parse_width
+    from maskupe.photo_job import PhotoJob, parse_width
 
-    job = Job(photo, output, mask, model, strength, parse_width(transition), side, quality)  # type: ignore[arg-type]
+    band = Transition(parse_width(transition), side)  # type: ignore[arg-type]  # it checks the side
+    job = PhotoJob(photo, output, mask, model, strength, band, quality)
     return enhance_file(job, device)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from maskupe.batch import Result, is_done, read_manifest, run_local
 from maskupe.cli.runner import FAILURE, say
-from maskupe.jobs import Job
+from maskupe.photo_job import PhotoJob
 
 
 def run_batch(manifest: Path, workers: int, ray: str | None, device: str, force: bool) -> int:
@@ -38,7 +38,7 @@ def run_batch(manifest: Path, workers: int, ray: str | None, device: str, force:
 
 
 def _results(
-    jobs: Sequence[Job], workers: int, ray: str | None, device: str
+    jobs: Sequence[PhotoJob], workers: int, ray: str | None, device: str
 ) -> Iterator[Result] | list[Result]:
     if not jobs:
         return []

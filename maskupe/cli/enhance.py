@@ -6,10 +6,10 @@ import sys
 import time
 
 from maskupe.cli.runner import say
-from maskupe.jobs import Job, run_job
+from maskupe.photo_job import PhotoJob, run_job
 
 
-def enhance_file(job: Job, device: str) -> int:
+def enhance_file(job: PhotoJob, device: str) -> int:
     """Runs one job and says what came of it; returns the exit status."""
     from rich.console import Console
     from rich.progress import Progress

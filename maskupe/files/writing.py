@@ -84,23 +84,38 @@ def check_output(path: Path | str, photo: Photo, quality: int = JPEG_QUALITY) ->
         InputError: if it cannot; says why.
     """
     path = Path(path)
-    if not 1 <= quality <= 100:
-        raise InputError(f"The JPEG quality {quality} is not between 1 and 100.")
+    check_quality(quality)
     try:
         target = _target(path)
     except OSError as error:
         raise InputError(
             f"The output {path} cannot be written: {error.strerror or error}."
         ) from error
-    kind = _FORMATS.get(path.suffix.lower())
-    if kind is None:
-        raise InputError(
-            f"The output {path.name} does not say its format.",
-            f"Let it end in one of {', '.join(_FORMATS)}.",
-        )
+    kind = format_of(path)
     if kind == "JPEG":
         _check_fits_jpeg(path, photo)
     return Output(target, kind, photo, quality, _notes(kind, photo))
+
+
+def format_of(path: Path) -> Format:
+    """The format that an output's name asks for.
+
+    Raises:
+        InputError: if it asks for none that can be written.
+    """
+    kind = _FORMATS.get(path.suffix.lower())
+    if kind is None:
+        raise InputError(
+            f"The output {path.name or path} does not say its format.",
+            f"Let it end in one of {', '.join(_FORMATS)}.",
+        )
+    return kind
+
+
+def check_quality(quality: int) -> None:
+    """Raises InputError unless it is a JPEG's quality, 1…100."""
+    if not 1 <= quality <= 100:
+        raise InputError(f"The JPEG quality {quality} is not between 1 and 100.")
 
 
 def _target(path: Path) -> Path:

@@ -32,8 +32,8 @@ def load_predictor(
 
     Raises:
         UnknownModelError: for a name that is not in the registry.
-        WeightsError: for weights that are missing, damaged or of another network.
-        InputError: for a device that does not exist here.
+        WeightsError: for weights that are not installed, damaged or of another network.
+        InputError: for a path where there is no file, or a device that does not exist here.
     """
     path, name = _locate(model)
     chosen = choose_device(device)
@@ -48,8 +48,6 @@ def load_predictor(
                 raise
             _log.warning("%s PyTorch is used instead.", error)
     if not _has_torch():
-        if not path.is_file():
-            raise WeightsError(f"There is no weight file {path}.", "Check the name of the file.")
         raise WeightsError(f"{path.name} has no ONNX graph beside it.", _NEEDS_TORCH)
     from maskupe.inference.torch_backend import TorchPredictor
 
@@ -58,10 +56,12 @@ def load_predictor(
 
 def _locate(model: str | Path) -> tuple[Path, str]:
     """The weight file of a name or path, and what the model is called."""
-    if isinstance(model, Path) or model.endswith(".safetensors"):
-        path = Path(model)
-        return path, path.stem
-    config = registry.resolve(model)
+    file = registry.given_file(model)
+    if file is not None:
+        if not file.is_file():
+            raise InputError(f"There is no weight file {file}.", "Check the name of the file.")
+        return file, file.stem
+    config = registry.resolve(str(model))
     found = registry.weights_path(config)
     if found is None:
         raise WeightsError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from maskupe.errors import WeightsError
 from maskupe.inference.predictor import Float, Predictor, has_batch_axis
 from maskupe.maps import KINDS, tensor_names
 from maskupe.registry import ModelConfig
+from maskupe.strips import machine_threads
 
 #: Keys of the graph's own metadata.
 DIGEST_KEY = "weights_sha256"
@@ -47,7 +47,7 @@ class OnnxPredictor(Predictor):
         header = weightfile.read_header(weights)
         config = ModelConfig.from_dict(header.json("config"))
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or min(_MOST_THREADS, os.cpu_count() or 1)
+        options.intra_op_num_threads = threads or min(_MOST_THREADS, machine_threads())
         options.inter_op_num_threads = 1
         # Waiting threads sleep: a daemon that has nothing to do must not keep a core busy.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")

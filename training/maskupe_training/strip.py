@@ -18,7 +18,7 @@ from maskupe.areas import Areas, make_areas
 from maskupe.errors import InputError
 from maskupe.networks.build import load
 from maskupe.ramp import learned_ramp
-from maskupe.registry import resolve, weights_path
+from maskupe.registry import given_file, resolve, weights_path
 from maskupe_training.data.images import SUFFIXES, U8, fit_long_edge, read_gray, read_rgb, write_rgb
 from maskupe_training.evaluation.sheet import captioned, outlined
 from maskupe_training.objective import predict
@@ -70,7 +70,7 @@ def draw_strip(
 
 
 def _by_degree(image: U8, areas: Areas, model: str, degrees: list[float]) -> list[U8]:
-    path = Path(model) if model.endswith(".safetensors") else weights_path(resolve(model))
+    path = given_file(model) or weights_path(resolve(model))
     if path is None:
         raise InputError(f"The weights of {model!r} are not installed.", "Give a .safetensors.")
     config, network, _ = load(path)

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from maskupe.areas import Side, Transition
+from maskupe.areas import Transition
+from maskupe.checks import check_options
 from maskupe.errors import InputError
 from maskupe.files import check_output, read_mask, read_photo
-from maskupe.files.writing import JPEG_QUALITY
+from maskupe.files.writing import JPEG_QUALITY, check_quality
 
 if TYPE_CHECKING:
-    from typing import Literal
-
     from maskupe.enhancer import Enhancer
 
 
 @dataclass(frozen=True)
-class Job:
+class PhotoJob:
     """What to do with one photograph.
 
     Attributes:
@@ -28,9 +27,11 @@ class Job:
         mask: the picture that selects, white on black; None for the whole photo.
         model: a registry name or the path of a weight file.
         strength: 0…2, 1 is the model's proposal.
-        width: of the transition in pixels, or ``"auto"``.
-        side: ``"outside"``, ``"inside"`` or ``"centred"``.
+        transition: width and side of the transition band.
         quality: of a JPEG result, 1…100.
+
+    Raises:
+        InputError: for a strength or a quality out of range.
     """
 
     photo: Path
@@ -38,18 +39,12 @@ class Job:
     mask: Path | None = None
     model: str = "default"
     strength: float = 1.0
-    width: float | Literal["auto"] = "auto"
-    side: Side = "outside"
+    transition: Transition = field(default_factory=Transition)
     quality: int = JPEG_QUALITY
 
-    @property
-    def transition(self) -> Transition:
-        """The transition that width and side describe.
-
-        Raises:
-            InputError: if they describe none.
-        """
-        return Transition(self.width, self.side)
+    def __post_init__(self) -> None:
+        check_options(self.strength, ())
+        check_quality(self.quality)
 
 
 @dataclass(frozen=True)
@@ -62,7 +57,7 @@ class Outcome:
 
 
 def run_job(
-    job: Job,
+    job: PhotoJob,
     load: Callable[[str], Enhancer],
     progress: Callable[[float], None] | None = None,
 ) -> Outcome:
@@ -78,7 +73,6 @@ def run_job(
     Raises:
         MaskUPEError: its sentence says what went wrong; then nothing was written.
     """
-    transition = job.transition
     photo = read_photo(job.photo)
     if job.mask is not None and _same_file(job.mask, job.output):
         raise InputError(f"The output {job.output} is the mask.", "Name another file.")
@@ -86,7 +80,7 @@ def run_job(
     mask = None if job.mask is None else read_mask(job.mask, photo.size)
     enhancer = load(job.model)
     result = enhancer.enhance(
-        photo.pixels, mask, strength=job.strength, transition=transition, progress=progress
+        photo.pixels, mask, strength=job.strength, transition=job.transition, progress=progress
     )
     output.write(result)
     return Outcome(output.path, photo.size, output.notes)
