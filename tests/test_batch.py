@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import shutil
+import socket
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -164,6 +165,8 @@ def test_a_ray_cluster_gives_the_same_bytes(folder, monkeypatch):
         ("a.jsonl", '{"photo": "a.png", "output": "b.png", "quality": NaN}', "is not a whole"),
         ("a.jsonl", '{"photo": "a.png", "output": "b.png", "model": "no"}', "no model 'no'"),
         ("a.csv", "photo,output,model\na.png,b.png,m.safetensors\n", "There is no weight file"),
+        ("a.jsonl", '{"photo": "a\\u0000.png", "output": "b.png"}', "is not a path"),
+        ("a.jsonl", "[" * 100_000, "line 1: It is not JSON"),
         ("a.jsonl", '{"photo": "", "output": "b.png"}', "line 1: It names no photo"),
         ("a.csv", "photo,output,strength\na.png,b.png,much\n", "The strength 'much'"),
         ("a.csv", "photo,output,transition\na.png,b.png,wide\n", "The transition 'wide'"),
@@ -188,4 +191,17 @@ def test_a_missing_manifest_and_impossible_workers(folder, capsys):
     assert main(["batch", str(folder / "no.csv")]) == 2
     assert "no manifest" in capsys.readouterr().err
     assert main(["batch", str(folder / "jobs.csv"), "--workers", "-1"]) == 2
+    assert "-1 workers" in capsys.readouterr().err
+    assert main(["batch", str(folder / "jobs.csv"), "--device", "abacus"]) == 2
+    assert "device 'abacus'" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(find_spec("ray") is None, reason="needs the extra ray")
+def test_a_cluster_that_is_not_there_is_told_at_once(folder, capsys):
+    with socket.socket() as taken:  # bound, but nobody listens
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        assert main(["batch", str(folder / "jobs.csv"), "--ray", address]) == 1
+    assert f"Nobody answers at {address}" in capsys.readouterr().err
+    assert main(["batch", str(folder / "jobs.csv"), "--ray", address, "--workers", "-1"]) == 2
     assert "-1 workers" in capsys.readouterr().err

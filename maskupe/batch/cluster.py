@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import secrets
+import socket
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 from maskupe.batch.runners import Models, Result, attempt, check_workers, default_workers
@@ -18,6 +20,8 @@ from maskupe.photo_job import PhotoJob
 
 #: The address that means: start a cluster on this machine, for this batch only.
 LOCAL = "local"
+# Seconds for a cluster to take a connection.
+_PATIENCE = 10.0
 
 
 def run_on_ray(
@@ -37,18 +41,18 @@ def run_on_ray(
         MaskUPEError: if the cluster cannot be reached.
     """
     check_workers(workers)
+    if find_spec("ray") is None:
+        raise InputError("Ray is not installed.", "Install it with: pip install 'maskupe[ray]'.")
     if address == LOCAL:
         # Ray reads these when it is imported.
         os.environ.setdefault("RAY_AUTH_MODE", "token")
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         # Nothing about the batch leaves the machine.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        import ray
-    except ImportError:
-        raise InputError(
-            "Ray is not installed.", "Install it with: pip install 'maskupe[ray]'."
-        ) from None
+    else:
+        _check_reachable(address)
+    import ray
+
     _connect(ray, address, workers)
     try:
         remote = ray.remote(max_retries=2)(_attempt)
@@ -62,6 +66,22 @@ def run_on_ray(
                 yield Result(job, f"The cluster lost it: {type(error).__name__}.")
     finally:
         ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Raises MaskUPEError where nobody answers, for which Ray itself waits a quarter of an hour.
+
+    An address that is no host and port (``auto``) is left to Ray.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _PATIENCE).close()
+    except (OSError, OverflowError) as error:
+        raise MaskUPEError(
+            f"Nobody answers at {address}: {error}.", "Is the cluster up, and the port right?"
+        ) from error
 
 
 def _connect(ray: Any, address: str, workers: int) -> None:

@@ -45,7 +45,8 @@ def read_manifest(path: Path | str) -> list[PhotoJob]:
     except FileNotFoundError:
         raise InputError(f"There is no manifest {path}.") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"The manifest {path} cannot be read: {error}.") from error
+        said = getattr(error, "strerror", None) or error
+        raise InputError(f"The manifest {path} cannot be read: {said}.") from error
     if not jobs:
         raise InputError(f"The manifest {path.name} names no photographs.")
     _check_outputs(path.name, jobs)
@@ -93,7 +94,7 @@ def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 continue
             try:
                 values = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise InputError(
                     f"{path.name}, line {number}: It is not JSON ({error})."
                 ) from error
@@ -114,7 +115,7 @@ def _job(values: dict[str, Any], folder: Path) -> PhotoJob:
 
     def path(name: str) -> Path:
         text = values[name]
-        if not isinstance(text, str):
+        if not isinstance(text, str) or "\0" in text:
             raise InputError(f"The {name} {text!r} is not a path.")
         return folder / text
 

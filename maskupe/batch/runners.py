@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from maskupe.errors import CancelledError, InputError, MaskUPEError
+from maskupe.inference.loading import choose_device
 from maskupe.photo_job import PhotoJob, run_job
 from maskupe.strips import machine_threads
 
@@ -104,9 +105,10 @@ def run_local(jobs: Sequence[PhotoJob], workers: int = 0, device: str = "auto") 
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
 
     Raises:
-        InputError: for a number of workers that cannot be.
+        InputError: for a number of workers that cannot be, or a device that is not here.
     """
     check_workers(workers)
+    device = choose_device(device)
     workers = min(workers or default_workers(), len(jobs)) or 1
     models = Models(device, max(1, machine_threads() // workers))
     stop = threading.Event()
