@@ -10,9 +10,10 @@ import pytest
 from maskupe.errors import InputError
 from maskupe_training.data.images import ImageCache, luma, write_rgb
 from maskupe_training.data.open import SourceRecipe, open_source
-from maskupe_training.data.samples import Augmentation, SampleSet, draw_view
-from maskupe_training.data.sources import BracketSource, PairSource
-from maskupe_training.data.truth import TARGET_LUMA, local_truth
+from maskupe_training.data.samples import SampleSet
+from maskupe_training.data.sources import BracketSource, Exposure, PairSource
+from maskupe_training.data.truth import TARGET_LUMA, truth_of
+from maskupe_training.data.views import Augmentation, draw_view
 from maskupe_training.evaluation.cases import DARK_LUMA, draw_cases
 from maskupe_training.masks.sampler import MaskRecipe, MaskSampler
 
@@ -27,20 +28,24 @@ def flat(level: int) -> np.ndarray:
     return np.full((8, 8, 3), level, np.uint8)
 
 
+def bracket(image: np.ndarray, *candidates: np.ndarray) -> Exposure:
+    return Exposure("", image, candidates, fixed=False)
+
+
 def test_local_truth_is_the_frame_best_exposed_inside_a() -> None:
     a = np.zeros((8, 8), bool)
     a[:4] = True
     frames = [flat(40), flat(100), flat(190)]
     # Outside of A the middle frame is far off: that must not matter.
     frames[1][4:] = 255
-    assert local_truth(flat(10), frames, a) is frames[1]
+    assert truth_of(bracket(flat(10), *frames), a) is frames[1]
     assert abs(luma(frames[1])[a].mean() - TARGET_LUMA) < abs(190 - TARGET_LUMA)
 
 
 def test_an_input_that_is_bright_enough_is_its_own_truth() -> None:
     a = np.ones((8, 8), bool)
     image = flat(150)
-    assert local_truth(image, [flat(110), flat(240)], a) is image
+    assert truth_of(bracket(image, flat(110), flat(240)), a) is image
 
 
 def test_a_sample_is_a_function_of_seed_and_number(data_root: Path) -> None:
@@ -104,7 +109,7 @@ def test_the_truth_of_a_sample_is_about_as_well_exposed_as_the_best(data_root: P
         view = draw_view(rng, exposure.image, how)
         image = view.of(exposure.image)
         a = masks.draw(rng, image).areas.a
-        best = local_truth(image, [view.of(each) for each in exposure.candidates], a)
+        best = truth_of(bracket(image, *(view.of(each) for each in exposure.candidates)), a)
         chosen = samples.sample(index).target.transpose(1, 2, 0) * 255.0
         far = abs(luma(chosen)[a].mean() - TARGET_LUMA)
         # It is chosen on a few pixels, so of two that are about as good it may take the other.

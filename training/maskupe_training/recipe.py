@@ -17,7 +17,7 @@ from typing import Any
 from maskupe.errors import InputError
 from maskupe_training.config import apply_setting, build, read_toml
 from maskupe_training.data.open import SourceRecipe
-from maskupe_training.data.samples import Augmentation
+from maskupe_training.data.views import Augmentation
 from maskupe_training.masks.sampler import MaskRecipe
 
 #: The recipes that come with the package.

@@ -1,50 +1,53 @@
-"""The local truth: which frame of a bracket is right inside a mask. One rule, used everywhere."""
+"""The truth inside a mask: the reference of a pair, or the frame of a bracket that is right there.
+
+One rule, for training and for evaluation.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
-from maskupe_training.data.images import F32, U8, Bool, luma
+from maskupe_training.data.images import U8, Bool, luma
+from maskupe_training.data.sources import Exposure
+from maskupe_training.data.views import GLIMPSE, View
 
 #: A frame is well exposed inside A if its mean luma there is near to this, of 255.
 TARGET_LUMA = 115.0
 
 
-def best_exposed(lumas: Sequence[F32], a: Bool) -> int:
-    """Index of the frame that is best exposed inside A.
+def truth_of(exposure: Exposure, a: Bool, view: View | None = None) -> U8:
+    """The picture that shows A as it should look: uint8 (H, W, 3), one of the exposure's own.
+
+    Args:
+        exposure: the input and its candidates; a fixed one is the truth whatever its brightness.
+        a: bool (h, w), the area A, not empty: of the pictures, or of the view.
+        view: how A looks at the pictures, if not at all of them. Which frame is best exposed in A
+            is a question of means, so a glimpse answers it.
+    """
+    if exposure.fixed:
+        return exposure.candidates[0]
+    frames = [exposure.image, *exposure.candidates]
+    looked_at = frames
+    if view is not None:
+        glimpsed = a[GLIMPSE // 2 :: GLIMPSE, GLIMPSE // 2 :: GLIMPSE]
+        if glimpsed.any() and view.size % GLIMPSE == 0:
+            a, looked_at = glimpsed, [view.glimpse(frame) for frame in frames]
+        else:
+            looked_at = [view.of(frame) for frame in frames]
+    return frames[best_exposed(looked_at, a)]
+
+
+def best_exposed(frames: Sequence[U8], a: Bool) -> int:
+    """Index of the frame that is best exposed inside A; the first of them is the input.
 
     The rule: the frame whose mean display-encoded luma (Rec. 601) over the pixels of A is nearest
-    to 115 of 255; of two equally near ones the first.
+    to 115 of 255; of two equally near ones the first. Candidates darker inside A than the input are
+    left out: lighting up never darkens, so an input that is bright enough is its own truth.
 
     Args:
-        lumas: per frame its luma, float32 (H, W), 0…255.
-        a: bool (H, W), the area A, not empty.
-    """
-    distance = [abs(float(frame[a].mean()) - TARGET_LUMA) for frame in lumas]
-    return int(np.argmin(distance))
-
-
-def best_candidate(image: U8, candidates: Sequence[U8], a: Bool) -> int | None:
-    """Index of the candidate that is best exposed inside A; ``None`` if the input itself is.
-
-    Candidates darker inside A than the input are left out: lighting up never darkens, so an input
-    that is bright enough is its own truth.
-
-    Args:
-        image: uint8 (H, W, 3), the input.
-        candidates: frames of the same scene and size, in any order.
+        frames: uint8 (H, W, 3), of the same scene and size: the input, then its candidates.
         a: bool (H, W), not empty.
     """
-    lumas = [luma(image), *(luma(frame) for frame in candidates)]
-    floor = float(lumas[0][a].mean())
-    brighter = [i for i in range(1, len(lumas)) if float(lumas[i][a].mean()) > floor]
-    best = best_exposed([lumas[i] for i in (0, *brighter)], a)
-    return None if best == 0 else brighter[best - 1] - 1
-
-
-def local_truth(image: U8, candidates: Sequence[U8], a: Bool) -> U8:
-    """The frame that :func:`best_candidate` names, or the input itself."""
-    best = best_candidate(image, candidates, a)
-    return image if best is None else candidates[best]
+    means = [float(luma(frame)[a].mean()) for frame in frames]
+    allowed = [i for i, mean in enumerate(means) if i == 0 or mean > means[0]]
+    return min(allowed, key=lambda i: abs(means[i] - TARGET_LUMA))

@@ -14,8 +14,9 @@ import numpy as np
 from maskupe.areas import Areas, Transition
 from maskupe.errors import InputError
 from maskupe_training.data.images import F32, U8, luma
-from maskupe_training.data.samples import squashed, truth_of
 from maskupe_training.data.sources import Source
+from maskupe_training.data.truth import truth_of
+from maskupe_training.data.views import squashed
 from maskupe_training.masks.sampler import MaskRecipe, MaskSampler
 
 #: A case from brackets is underexposed inside A: its mean luma there is at most this, of 255.
@@ -121,7 +122,7 @@ def _draw(
         exposure = squashed(exposure, size)
     kind = kinds[(index + index // max(1, len(source))) % len(kinds)]
     drawn = masks.draw(rng, exposure.image, kind)
-    truth = truth_of(exposure, drawn)
+    truth = truth_of(exposure, drawn.areas.a)
     if not exposure.fixed:
         dark = float(luma(exposure.image)[drawn.areas.a].mean()) <= DARK_LUMA
         if not dark or truth is exposure.image:
