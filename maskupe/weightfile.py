@@ -20,7 +20,7 @@ import numpy.typing as npt
 from safetensors.numpy import save
 
 from maskupe.errors import WeightsError
-from maskupe.replacing import replacing
+from maskupe.replacing import replace_file
 
 FORMAT = "maskupe-weights"
 FORMAT_VERSION = 1
@@ -117,7 +117,8 @@ def write(
             ``format`` and ``format_version`` are filled in.
 
     Raises:
-        WeightsError: if it cannot be written, or an array's type cannot be kept.
+        WeightsError: if an array's type cannot be kept.
+        MaskUPEError: if it cannot be written.
     """
     path = Path(path)
     texts = {"format": FORMAT, "format_version": str(FORMAT_VERSION)}
@@ -129,22 +130,6 @@ def write(
             raise WeightsError(f"The tensor {name!r} of type {array.dtype} cannot be stored.")
     content = save({name: np.asarray(array, order="C") for name, array in tensors.items()}, texts)
     replace_file(path, content)
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Writes a file that belongs to a model: the weights, the graph or the card.
-
-    Raises:
-        WeightsError: if it cannot be written; what was there before is still there.
-    """
-    try:
-        with replacing(path) as part:
-            part.write_bytes(content)
-    except OSError as error:
-        raise WeightsError(
-            f"{path} cannot be written: {error.strerror or error}.",
-            "Check the folder and the space on the disk.",
-        ) from error
 
 
 def read_header(path: Path | str) -> Header:

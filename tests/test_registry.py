@@ -18,7 +18,7 @@ from safetensors.numpy import load_file, save_file
 
 from maskupe import registry, weightfile
 from maskupe.conditioning import ConditionedNetwork
-from maskupe.errors import UnknownModelError, WeightsError
+from maskupe.errors import MaskUPEError, UnknownModelError, WeightsError
 from maskupe.networks.base import GlobalNetwork, LocalNetwork
 from maskupe.networks.build import build, config_of, load, save
 from maskupe.registry import MODELS, ModelConfig
@@ -116,7 +116,7 @@ def test_writing_is_atomic(small: Path, monkeypatch: pytest.MonkeyPatch) -> None
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(weightfile.os, "fsync", full_disk)
-    with pytest.raises(WeightsError, match="No space left"):
+    with pytest.raises(MaskUPEError, match="No space left"):
         weightfile.write(small, {"x": np.zeros(3, np.float32)}, {})
     assert small.read_bytes() == before
     assert list(small.parent.iterdir()) == [small]

@@ -69,7 +69,7 @@ def run_on_ray(
 
 
 def _check_reachable(address: str) -> None:
-    """Raises MaskUPEError where nobody answers, for which Ray itself waits for more than ten minutes.
+    """Raises MaskUPEError where nobody answers: Ray itself would wait for more than ten minutes.
 
     An address that is no host and port (``auto``) is left to Ray.
     """

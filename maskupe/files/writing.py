@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from maskupe.errors import InputError, MaskUPEError
+from maskupe.errors import InputError
 from maskupe.files import jpeg, png, tiff
 from maskupe.files.photo import Format, Photo
 from maskupe.replacing import replacing
@@ -53,11 +53,8 @@ class Output:
         Raises:
             MaskUPEError: if the disk is full or the file cannot be replaced.
         """
-        try:
-            with replacing(self.path) as part:
-                self._encode(part, pixels)
-        except OSError as error:
-            raise _unwritable(self.path, error) from error
+        with replacing(self.path) as part:
+            self._encode(part, pixels)
 
     def _encode(self, part: Path, pixels: npt.NDArray[Any]) -> None:
         same_format = self.photo.format == self.format
@@ -180,10 +177,3 @@ def _as_eight_bits(pixels: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     if pixels.dtype == np.uint16:  # v / 257 rounded, exactly
         return np.asarray((pixels.astype(np.uint32) * 255 + 32767) // 65535, np.uint8)
     return np.asarray(np.rint(np.clip(pixels, 0.0, 1.0) * np.float32(255.0)), np.uint8)
-
-
-def _unwritable(path: Path, error: OSError) -> MaskUPEError:
-    return MaskUPEError(
-        f"{path} could not be written: {error.strerror or error}.",
-        "The file that was there, if any, is unchanged.",
-    )

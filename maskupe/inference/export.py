@@ -25,6 +25,7 @@ from maskupe.inference.onnx_backend import DIGEST_KEY, KIND_KEY, OnnxPredictor
 from maskupe.inference.torch_backend import TorchPredictor
 from maskupe.maps import tensor_names
 from maskupe.networks.base import GlobalNetwork, LocalNetwork
+from maskupe.replacing import replace_file
 
 _OPSET = 18
 #: A graph's maps may differ from torch's by this much, relative to the map's largest value.
@@ -58,7 +59,8 @@ def export_onnx(network: GlobalNetwork | LocalNetwork, path: Path | str) -> Path
         The path of the ``.onnx`` file.
 
     Raises:
-        WeightsError: if the graph cannot be written, or differs from torch by more than 1e-3.
+        WeightsError: if the graph differs from torch by more than 1e-3.
+        MaskUPEError: if it cannot be written.
     """
     path = Path(path)
     graph = _exported(network.eval())
@@ -67,7 +69,7 @@ def export_onnx(network: GlobalNetwork | LocalNetwork, path: Path | str) -> Path
         entry = graph.metadata_props.add()
         entry.key, entry.value = key, value
     target = path.with_suffix(".onnx")
-    weightfile.replace_file(target, graph.SerializeToString())
+    replace_file(target, graph.SerializeToString())
     try:
         _compare(target, path)
     except WeightsError:

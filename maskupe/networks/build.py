@@ -54,7 +54,7 @@ def save(
     licence too where it is missing.
 
     Raises:
-        WeightsError: if the file cannot be written.
+        MaskUPEError: if the file cannot be written.
     """
     arrays = {
         name: _stored(value.detach().cpu().contiguous().numpy())

@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
-from maskupe.errors import InputError, MaskUPEError, WeightsError
-from maskupe.weightfile import replace_file
+from maskupe.errors import InputError, MaskUPEError
+from maskupe.replacing import replace_file
 
 FORMAT = 1
 
@@ -42,7 +42,7 @@ def writing(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, WeightsError) as error:
+    except (OSError, MaskUPEError) as error:
         cause = error.__cause__ or error
         reason = (isinstance(cause, OSError) and cause.strerror) or str(cause)
         good = path.parent / "last.pt"

@@ -11,7 +11,7 @@ from maskupe.errors import InputError
 from maskupe.inference.export import export_onnx
 from maskupe.networks import build as networks
 from maskupe.registry import resolve
-from maskupe.weightfile import replace_file
+from maskupe.replacing import replace_file
 from maskupe_training import checkpoint
 from maskupe_training.card import model_card
 from maskupe_training.credits import credit_lines
@@ -39,7 +39,7 @@ def export(
 
     Raises:
         InputError: if the checkpoint is missing or damaged, or the photographers cannot be named.
-        WeightsError: if a file cannot be written.
+        MaskUPEError: if a file cannot be written.
     """
     path = source / "best.pt" if source.is_dir() else source
     state = checkpoint.read(path)
