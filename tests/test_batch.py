@@ -134,14 +134,14 @@ def test_a_ray_cluster_gives_the_same_bytes(folder, monkeypatch):
         pytest.skip("needs the extra ray")
     # Ray looks for what to send to its workers in the working directory.
     monkeypatch.chdir(folder)
-    jobs = read_manifest(folder / "jobs.csv")
+    jobs = read_manifest(Path("jobs.csv"))
     assert [r.error for r in run_local(jobs, workers=2, device="cpu")] == [""] * 4
     expected = outputs(folder)
     for path in folder.glob("out*"):
         path.unlink()
     results = list(run_on_ray(jobs, "local", workers=2, device="cpu"))
     assert [r.error for r in results] == [""] * 4
-    assert {r.job.output for r in results} == {job.output for job in jobs}
+    assert {r.job.output for r in results} == {job.output.absolute() for job in jobs}
     assert outputs(folder) == expected
 
 

@@ -11,12 +11,14 @@ import os
 import secrets
 import socket
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
 
 from maskupe.batch.runners import Models, Result, attempt, check_workers, default_workers
 from maskupe.errors import InputError, MaskUPEError
 from maskupe.photo_job import PhotoJob
+from maskupe.registry import given_file
 
 #: The address that means: start a cluster on this machine, for this batch only.
 LOCAL = "local"
@@ -56,7 +58,7 @@ def run_on_ray(
     _connect(ray, address, workers)
     try:
         remote = ray.remote(max_retries=2)(_attempt)
-        waiting = {remote.remote(job, device): job for job in jobs}
+        waiting = {remote.remote(_absolute(job), device): job for job in jobs}
         while waiting:
             ready, _ = ray.wait(list(waiting), num_returns=1)
             job = waiting.pop(ready[0])
@@ -102,6 +104,18 @@ def _connect(ray: Any, address: str, workers: int) -> None:
             f"The Ray cluster {address} cannot be used: {' '.join(str(error).split())[:300]}.",
             "Look at 'ray status' there.",
         ) from error
+
+
+def _absolute(job: PhotoJob) -> PhotoJob:
+    """The job for a process that need not work in our directory."""
+    file = given_file(job.model)
+    return replace(
+        job,
+        photo=job.photo.absolute(),
+        output=job.output.absolute(),
+        mask=job.mask and job.mask.absolute(),
+        model=str(file.absolute()) if file else job.model,
+    )
 
 
 _models: dict[str, Models] = {}
