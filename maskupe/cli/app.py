@@ -45,7 +45,10 @@ def enhance(
     device: Device = "auto",
     quality: Quality = 95,
 ) -> int:
-    """Light up the masked part of a photo; size, depth, profile, EXIF and alpha stay."""
+    """Light up the masked part of one photo.
+
+    Size, depth, colour profile, EXIF, XMP and transparency stay.
+    """
     from maskupe.areas import Transition
     from maskupe.cli.enhance import enhance_file
     from maskupe.photo_job import PhotoJob, parse_width
@@ -59,7 +62,10 @@ def enhance(
 def models(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """List the models: network, conditioning, training data, measurements, licence."""
+    """List the models and what they may be used for.
+
+    --json adds network, conditioning, training data, measurements and size.
+    """
     from maskupe.cli.models import show_models
 
     show_models(as_json)
@@ -87,7 +93,10 @@ def batch(
     device: Device = "auto",
     force: Annotated[bool, typer.Option("--force", help="Do again what is done already.")] = False,
 ) -> int:
-    """Light up many photos; what is done already is skipped."""
+    """Light up the photos of a list.
+
+    What is done already is skipped; one that fails does not stop the others.
+    """
     from maskupe.cli.batch import run_batch
 
     return run_batch(manifest, workers, ray, device, force)
@@ -98,7 +107,7 @@ def batch(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )
 def demo(context: typer.Context) -> int:
-    """Show the daemon at work on a real photograph; 'maskupe demo --help' for its options."""
+    """Show the daemon at work on a real photo."""
     from maskupe.cli.demo import run_demo
 
     return run_demo(context.args)

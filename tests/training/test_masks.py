@@ -95,6 +95,11 @@ def test_a_silhouette_has_the_outline_s_shape() -> None:
     assert np.ptp(rows) / np.ptp(columns) == pytest.approx(3.0, rel=0.15)
 
 
+def test_masks_that_are_never_drawn_need_not_be_there(tmp_path: Path) -> None:
+    without = sampler(tmp_path, kinds={"blob": 1.0, "silhouette": 0.0})
+    assert without.draw(np.random.default_rng(0), IMAGE).kind == "blob"
+
+
 def test_folders_without_masks_and_flat_masks_are_named(tmp_path: Path) -> None:
     (tmp_path / "masks").mkdir()
     with pytest.raises(InputError, match=r"masks has no mask files.*masks\.silhouettes"):

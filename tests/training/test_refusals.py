@@ -83,7 +83,8 @@ def test_a_mask_folder_without_masks(
         mask.unlink()
     settings = ["masks.kinds={silhouette=1}", 'masks.silhouettes=["masks"]']
     said = complaint(recipe_path, own_data, settings, capsys)
-    assert f"The mask folder {own_data / 'masks'} has no mask files. masks.silhouettes must" in said
+    assert f"The mask folder {own_data / 'masks'} has no mask files. masks.silhouettes" in said
+    assert "--set masks.kinds.silhouette=0" in said
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def run_ablation(
         source.folder,
         source.split,
         cases,
-        silhouettes=base.masks.silhouettes,
+        silhouettes=base.masks.needed_folders,
         baselines=False,
     )
     return evaluate(request, data, out / "evaluation", threads)

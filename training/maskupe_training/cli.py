@@ -90,7 +90,10 @@ def evaluate(
     ] = None,
     threads: Threads = 1,
 ) -> None:
-    """Measure models and baselines on the same cases, with confidence intervals."""
+    """Measure models and baselines.
+
+    All on the same cases, with confidence intervals.
+    """
     from maskupe_training.evaluation.run import Request
     from maskupe_training.evaluation.run import evaluate as measure
 
@@ -109,7 +112,10 @@ def ablation(
     cases: Annotated[int, typer.Option(min=1, help="Cases of the evaluation.")] = 48,
     threads: Threads = 1,
 ) -> None:
-    """Train one backbone with each form of the gradient-smooth loss and compare (Fig. 7)."""
+    """Compare the forms of the smoothness loss.
+
+    Trains one backbone with each, as the paper's Fig. 7 does.
+    """
     from maskupe_training.ablation import run_ablation
 
     run_ablation(recipe, settings or (), data, out, cases, threads)
@@ -128,14 +134,17 @@ def strip(
         str, typer.Option(metavar="degree|strength", help="The paper's way, or the product's.")
     ] = "degree",
 ) -> None:
-    """Draw the paper's Fig. 6 for a photo: the result at several degrees."""
+    """Draw one photo at several degrees.
+
+    As in the paper's Fig. 6.
+    """
     from maskupe_training.strip import draw_strip
 
     draw_strip(photo, mask, model, values, by, output)
 
 
 prepare = typer.Typer(
-    help="Bring a data set into the layout that recipes read, with a manifest.",
+    help="Bring a data set into our layout.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -148,7 +157,10 @@ LongEdge = Annotated[int, typer.Option(min=16, help="Long edge in pixels.")]
 
 @prepare.command("fivek")
 def prepare_fivek(source: Source, target: Target, long_edge: LongEdge = 512) -> None:
-    """MIT-Adobe FiveK: inputs and Expert C, 8 bits, first 4,500 to train, last 500 to val."""
+    """MIT-Adobe FiveK, inputs and Expert C.
+
+    8 bits; the first 4,500 to train, the last 500 to val.
+    """
     from maskupe_training.prepare.fivek import prepare_fivek as run
 
     run(source, target, long_edge)
@@ -156,7 +168,10 @@ def prepare_fivek(source: Source, target: Target, long_edge: LongEdge = 512) -> 
 
 @prepare.command("uieb")
 def prepare_uieb(source: Source, target: Target, long_edge: LongEdge = 512, seed: int = 0) -> None:
-    """UIEB: raw-890 and reference-890, 800 to train and 90 to val, by seed."""
+    """UIEB, raw-890 and reference-890.
+
+    800 to train and 90 to val, by seed.
+    """
     from maskupe_training.prepare.uieb import prepare_uieb as run
 
     run(source, target, long_edge, seed)
@@ -170,7 +185,10 @@ def prepare_pairs(
     val_share: Annotated[float, typer.Option(help="Share of the pairs for val.")] = 0.1,
     seed: int = 0,
 ) -> None:
-    """A folder with input/ and target/, pictures paired by name."""
+    """Pairs of your own, input/ and target/.
+
+    Paired by name.
+    """
     from maskupe_training.prepare.pairs import prepare_pairs as run
 
     run(source, target, long_edge, val_share, seed)
@@ -184,7 +202,10 @@ def prepare_brackets(
     val_share: Annotated[float, typer.Option(help="Share of the scenes for val.")] = 0.1,
     seed: int = 0,
 ) -> None:
-    """Exposure brackets: one folder of frames per scene (SICE as published, or your own)."""
+    """Exposure brackets, a folder for each scene.
+
+    SICE as published, or your own.
+    """
     from maskupe_training.prepare.brackets import prepare_brackets as run
 
     run(source, target, long_edge, val_share, seed)
@@ -201,7 +222,10 @@ def prepare_photos(
     val_share: Annotated[float, typer.Option(help="Share of the photos for val.")] = 0.1,
     seed: int = 0,
 ) -> None:
-    """Well-exposed photographs, from which recipes synthesise underexposure."""
+    """Photographs to be darkened by recipes.
+
+    Well-exposed ones, whose underexposure is synthesised.
+    """
     from maskupe_training.prepare.photos import prepare_photos as run
 
     run(source, target, long_edge, tuple(licence or ()), val_share, seed)

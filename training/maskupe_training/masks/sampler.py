@@ -82,6 +82,11 @@ class MaskRecipe:
                 f"masks.coverage is {low} … {high}.", "Give two shares with 0 <= low < high <= 1."
             )
 
+    @property
+    def needed_folders(self) -> tuple[str, ...]:
+        """Of ``silhouettes``, those that must be there: none where that kind is never drawn."""
+        return self.silhouettes if self.kinds.get("silhouette") else ()
+
 
 def _check_shares(name: str, shares: Mapping[str, float], known: tuple[str, ...]) -> None:
     for key, share in shares.items():
@@ -122,7 +127,7 @@ class MaskSampler:
         sides = np.array([recipe.sides[side] for side in self._sides], float)
         self._side_shares = sides / sides.sum()
         self._outlines: list[Path] = []
-        for folder in recipe.silhouettes:
+        for folder in recipe.needed_folders:
             self._outlines += _mask_files(data_root / folder)
         self._cache = _OutlineCache()
 
@@ -199,7 +204,8 @@ def _mask_files(folder: Path) -> list[Path]:
     except InputError as error:
         raise InputError(
             f"The mask folder {folder} has no mask files.",
-            "masks.silhouettes must name folders of mask pictures, white where the object is.",
+            "masks.silhouettes names folders of mask pictures, white where the object is; "
+            "--set masks.kinds.silhouette=0 does without.",
         ) from error
 
 
