@@ -27,16 +27,24 @@ def show_models(as_json: bool) -> None:
     # A narrow terminal gets what a choice is made by; `--json` has the rest.
     wide = console.width >= _WIDE
     table = Table(box=None, pad_edge=False)
-    titles = ["name", "installed", "weights are for", *(["measured"] if wide else []), ""]
-    for title in titles:
-        table.add_column(title, no_wrap=title in ("name", "installed"))
+    for title in ("name", "weights are for", *(["measured"] if wide else []), ""):
+        table.add_column(title, no_wrap=title == "name")
     for entry in entries:
+        if not entry["installed"]:
+            continue
         name = f"{entry['name']} (default)" if entry["default"] else entry["name"]
-        cells = [name, "yes" if entry["installed"] else "no", entry["licence"].partition(",")[0]]
+        cells = [name, entry["licence"].partition(",")[0]]
         if wide:
             cells.append(_short(entry["metrics"]))
         table.add_row(*cells, entry["description"])
     console.print(table)
+    for entry in entries:
+        if "problem" in entry:
+            console.print(f"{entry['name']}: {entry['problem']}", soft_wrap=True, markup=False)
+    others = [e["name"] for e in entries if not e["installed"] and "problem" not in e]
+    if others:
+        said = f"To be trained by 'maskupe-train fit', without weights here: {', '.join(others)}."
+        console.print(f"\n{said}", soft_wrap=True, highlight=False)
 
 
 def describe(name: str, count: bool = True) -> dict[str, Any]:
