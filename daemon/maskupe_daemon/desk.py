@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from maskupe_daemon import memory
 from maskupe_daemon.jobs import FairQueue, Job, Route
 from maskupe_daemon.outbox import GoneError
 from maskupe_daemon.worker import Outcome
@@ -235,7 +236,7 @@ class Desk:
         self._jobs.pop(job.id, None)
         job.stop = job.stop or code
         if self.queue.remove(job):
-            job.planes = []
+            memory.discard(job.planes)
             self._count(Outcome(job, _stopped(code)))
             if code != "lost":
                 self._send(job.route, {**_stopped(code), "id": job.id})

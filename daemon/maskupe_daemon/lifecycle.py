@@ -26,7 +26,14 @@ from maskupe_daemon.logfile import logging_to
 from maskupe_daemon.models import Library, Maskupe, Models
 from maskupe_daemon.private import AccessError, replace_json, secure_directory
 from maskupe_daemon.server import Server
-from maskupe_daemon.transport import Listener, default_endpoint, listen, listen_remote, new_token
+from maskupe_daemon.transport import (
+    IO_THREADS,
+    Listener,
+    default_endpoint,
+    listen,
+    listen_remote,
+    new_token,
+)
 from maskupe_daemon.wire import MAX_PLANE_BYTES
 
 log = logging.getLogger("maskupe_daemon")
@@ -88,7 +95,7 @@ def run(options: Options, library: Library | None = None) -> None:
 
 
 def _serve(directory: Path, options: Options, library: Library) -> None:
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=IO_THREADS)
     ring = KeyRing(directory / "keys")
     limits = _limits()
     token = new_token()

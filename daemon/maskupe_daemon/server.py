@@ -195,6 +195,8 @@ class Server:
                 log.exception("a message could not be handled")
                 fields = {"code": "failed", "message": "The daemon could not handle the message."}
                 self._reply(route, {"type": "error", "id": "", **fields})
+            if len(frames) > 1:
+                memory.discard(frames)
 
     def _handle(self, route: Route, frames: list[zmq.Frame]) -> None:
         """Checks one message and acts on it.

@@ -21,6 +21,10 @@ LONGEST_SOCKET_PATH = 107 if sys.platform == "linux" else 103
 #: Seconds between heartbeats to silent peers, and until one that answers none is dropped. The
 #: latter is long because a frame of a gigabyte on a slow line is silence to libzmq.
 HEARTBEAT, HEARTBEAT_TIMEOUT = 5, 60
+#: libzmq's threads, among which it spreads connections. Over a socket file it moves as much of a
+#: plane in one system call as the other side keeps up with, for some tenths of a second at times,
+#: and connections of the same thread wait for that.
+IO_THREADS = 8
 
 Context = zmq.Context[zmq.Socket[bytes]]
 

@@ -73,7 +73,7 @@ class Worker:
         memory.settle_imports()
         while (job := self._jobs.get()) is not None:
             outcome = self._outcome(job)
-            job.planes = []
+            memory.discard(job.planes)
             self._done(outcome)
             # Not kept until the next job comes: it holds a full-size result.
             del outcome, job
