@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 
 _CGROUP = Path("/sys/fs/cgroup")
+_OUR_CGROUP = Path("/proc/self/cgroup")
 # From malloc.h.
 _M_MMAP_THRESHOLD = -3
 _LARGE_BLOCK = 1 << 20
@@ -43,18 +44,28 @@ def free_bytes() -> int:
     free: int = psutil.virtual_memory().available
     limit, used = _cgroup_value("memory.max"), _cgroup_value("memory.current")
     if limit is not None and used is not None:
+        # Of the files it has cached, the system drops first those that nobody reads.
+        used -= _cgroup_value("memory.stat", "inactive_file") or 0
         free = min(free, max(0, limit - used))
     return free
 
 
-def _cgroup_value(name: str) -> int | None:
-    """A memory figure of our own control group (v2), None without one or without a limit."""
+def _cgroup_value(name: str, key: str = "") -> int | None:
+    """A memory figure of our own control group (v2), None without one or without a limit.
+
+    ``key`` is the first word of the figure's line where the file has several.
+    """
     try:
-        line = Path("/proc/self/cgroup").read_text(encoding="ascii").splitlines()[0]
-        group = line.split(":", 2)[2].lstrip("/")
-        return int((_CGROUP / group / name).read_text(encoding="ascii"))
-    except (OSError, ValueError, IndexError):
+        group = _figure(_OUR_CGROUP, "0::/")
+        return int(_figure(_CGROUP / group / name, f"{key} " if key else ""))
+    except (OSError, ValueError, StopIteration):
         return None
+
+
+def _figure(path: Path, beginning: str) -> str:
+    """The rest of the first line that begins so."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return next(line.removeprefix(beginning) for line in lines if line.startswith(beginning))
 
 
 def settle_allocator() -> None:

@@ -86,6 +86,7 @@ def test_no_selection_means_everything(daemon):
         ("damaged", "bad-weights"),
         ("nobody", "unknown-model"),
         ("broken", "failed"),
+        ("panicking", "failed"),
         ("hungry", "out-of-memory"),
     ],
 )
