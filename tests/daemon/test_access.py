@@ -17,6 +17,7 @@ from maskupe.errors import InputError
 from maskupe_daemon.cli import main
 from maskupe_daemon.client import Client
 from maskupe_daemon.connection import FILE_NAME, Connection, read_connection
+from maskupe_daemon.doorkeeper import Doorkeeper
 from maskupe_daemon.failures import (
     NotAnsweringError,
     NotRunningError,
@@ -112,6 +113,34 @@ def test_on_loopback_nothing_unauthenticated_becomes_a_message(start, home):
     assert not daemon.status()["stopping"]
     # The token opens the door.
     still_serves(daemon)
+
+
+def test_a_stranger_cannot_fill_the_log(monkeypatch, caplog):
+    """Of a hundred attempts two lines tell: the first, and how many they were after a while."""
+    context = zmq.Context()
+    doorkeeper = Doorkeeper(context, "token", lambda key: False)
+    asking = context.socket(zmq.REQ)
+    asking.connect("inproc://zeromq.zap.01")
+    question = [b"1.0", b"1", b"local", b"127.0.0.1", b"", b"PLAIN", b"maskupe", b"guess"]
+    clock = [0.0]
+    monkeypatch.setattr("maskupe_daemon.doorkeeper.time.monotonic", lambda: clock[0])
+    for number in range(100):
+        clock[0] = 0.15 * number
+        asking.send_multipart(question)
+        doorkeeper.answer()
+        assert asking.recv_multipart()[2] == b"400"
+    doorkeeper.close()
+    context.destroy(linger=0)
+    assert [line.split(",")[0] for line in caplog.messages] == [
+        "turned away 1 attempts to connect",
+        "turned away 67 attempts to connect",
+    ]
+
+
+def test_secrets_do_not_show():
+    there = Connection("tcp://127.0.0.1:1", "PLAIN", "the token", "the secret", "server", 1, "1")
+    assert "the token" not in repr(there)
+    assert "the secret" not in repr(there)
 
 
 def test_the_token_file_is_for_its_owner(start, home):

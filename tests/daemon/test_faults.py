@@ -1,5 +1,6 @@
 """Faults on purpose: clients that talk nonsense, full queues and disks, jumping clocks."""
 
+import contextlib
 import os
 import resource
 import signal
@@ -306,6 +307,47 @@ def test_open_and_close(daemon, count):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     assert daemon.status()["resident_bytes"] < before[1] * 1.2 + 5e6
+
+
+def test_more_connections_than_open_files_are_allowed(start):
+    """libzmq would end the process; the daemon raises the limit as far as it may."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    modest = start(before=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (100, hard)))
+    path = read_connection(modest.home).endpoint.removeprefix("ipc://")
+    with contextlib.ExitStack() as stack:
+        for _ in range(300):
+            stack.enter_context(socket.socket(socket.AF_UNIX)).connect(path)
+        serves(modest)
+
+
+class SlowSocket:
+    """A socket that calls ``between`` before each of its small reads."""
+
+    def __init__(self, sock, between):
+        self._socket = sock
+        self._between = between
+
+    def __getattr__(self, name):
+        return getattr(self._socket, name)
+
+    def recv_into(self, view):
+        self._between()
+        return self._socket.recv_into(view[: 1 << 18])
+
+
+def test_a_client_that_reads_slowly_gets_everything(daemon):
+    """Between any two small pieces of its result another client is served."""
+    image, selection = region(np.random.default_rng(10), (1500, 2000, 4))
+    request, planes = request_for(image, selection)
+    unread = []
+    with daemon.connect() as slow, daemon.connect() as other:
+        stream = slow._channel.stream
+        stream._socket = SlowSocket(
+            stream._socket, lambda: unread.append(other.status()["unread_bytes"])
+        )
+        _, answer = slow.enhance(request, planes)
+    assert_right(answer, image, selection, request)
+    assert unread.count(image.nbytes) > 20
 
 
 def test_many_clients_with_mixed_jobs(daemon):

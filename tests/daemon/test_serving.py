@@ -1,5 +1,6 @@
 """Jobs through a real daemon: right answers, and an I/O loop that never waits."""
 
+import re
 import threading
 import time
 
@@ -10,6 +11,7 @@ from maskupe.areas import make_areas
 from maskupe_daemon.client import Bands, EnhanceRequest, PlaneSpec
 from maskupe_daemon.failures import AnswerError
 from tests.daemon.running import as_array, assert_right, region, request_for
+from tests.docs.test_protocol import rows, section
 
 
 @pytest.mark.parametrize("dtype", ["u8", "u16", "f32"])
@@ -125,6 +127,15 @@ def test_a_gpu_without_enough_memory_is_relieved_and_the_result_says_so(
     (note,) = header["notes"]
     assert "out of memory" in note
     assert words in note
+
+
+def test_status_and_limits_are_what_the_document_says(daemon):
+    with daemon.connect() as client:
+        status, limits = client.status(), client.welcome["limits"]
+    written = re.findall(r"`(\w+)`", section("Status"))
+    assert written[0] == "report"
+    assert set(written[1:]) == set(status)
+    assert {row[0].strip("`") for row in rows("Announced limits")} == set(limits)
 
 
 def test_control_messages_are_answered_while_a_job_runs(daemon):
