@@ -1,9 +1,13 @@
 """A daemon process of a test, and the requests that tests send."""
 
+import contextlib
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -12,8 +16,9 @@ import zmq
 
 from maskupe.areas import Transition
 from maskupe_daemon.client import Client, EnhanceRequest, PlaneSpec
-from maskupe_daemon.connection import read_connection
+from maskupe_daemon.connection import FILE_NAME, read_connection
 from maskupe_daemon.failures import ClientError
+from maskupe_daemon.private import replace_json
 from tests.daemon.stand_in import enhanced
 
 ROOT = Path(__file__).parents[2]
@@ -88,6 +93,34 @@ class RunningDaemon:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait(20)
+
+
+@contextlib.contextmanager
+def new_home():
+    """An empty state directory, right under /tmp: a socket's path is at most 107 bytes."""
+    path = Path(tempfile.mkdtemp(prefix="mu", dir="/tmp"))
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def running_daemon(*arguments, **options):
+    """A daemon that is ready, in a state directory of its own."""
+    with new_home() as home:
+        daemon = RunningDaemon(home, *arguments, **options)
+        try:
+            daemon.await_ready()
+            yield daemon
+        finally:
+            daemon.kill()
+
+
+def altered(home, **changes):
+    """Rewrites the connection file with other values."""
+    path = home / FILE_NAME
+    replace_json(path, {**json.loads(path.read_text()), **changes})
 
 
 def region(rng, shape=(40, 60, 3), dtype="u8", feather=False):

@@ -10,7 +10,8 @@ clients, and those that do not take their result, are dropped.
 
 The models: ``quick``; ``slow-N`` takes N strips of 50 ms; ``full-gpu`` runs out of memory on every
 device but the CPU, ``tight-gpu`` there unless it works in small strips; ``hungry`` raises
-MemoryError; ``broken`` raises; ``panicking`` does so like compiled Rust; ``damaged`` has no weights.
+MemoryError; ``broken`` raises; ``panicking`` does so as
+compiled Rust does; ``damaged`` has no weights.
 """
 
 import os

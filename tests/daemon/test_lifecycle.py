@@ -18,7 +18,7 @@ from maskupe_daemon.client import Client
 from maskupe_daemon.connection import read_connection
 from maskupe_daemon.failures import AnswerError, ConnectionLostError, NotRunningError
 from maskupe_daemon.starter import ensure_running
-from tests.daemon.running import ROOT, assert_right, region, request_for, serves
+from tests.daemon.running import ROOT, RunningDaemon, assert_right, region, request_for, serves
 
 
 def command(home, *arguments):
@@ -295,13 +295,9 @@ def test_systemd_is_told(start, home):
         assert listener.recv(64) == b"STOPPING=1"
 
 
-def test_a_long_path_falls_back_to_a_token_on_loopback(home, start):
+def test_a_long_path_falls_back_to_a_token_on_loopback(home):
     far = home / ("d" * 100)
     far.mkdir(mode=0o700)
-    daemon = start(wait=False)
-    daemon.kill()
-    from tests.daemon.running import RunningDaemon
-
     daemon = RunningDaemon(far)
     try:
         daemon.await_ready()

@@ -16,7 +16,7 @@ from maskupe.maps import Window
 from maskupe.registry import DEFAULT
 from maskupe_daemon.client import EnhanceRequest
 from maskupe_daemon.failures import AnswerError
-from tests.daemon.running import RunningDaemon, as_array, region, request_for, spec
+from tests.daemon.running import as_array, region, request_for, running_daemon, spec
 from tests.untrained import NETWORK, write_weights
 
 
@@ -35,21 +35,11 @@ def weights(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def real(weights, tmp_path_factory):
+def real(weights):
     """A daemon with the real pipeline."""
-    import tempfile
-    from pathlib import Path
-
-    home = Path(tempfile.mkdtemp(prefix="mu", dir="/tmp"))
-    daemon = RunningDaemon(
-        home, module="tests.daemon.with_weights", env={"MASKUPE_TEST_WEIGHTS": str(weights)}
-    )
-    try:
-        daemon.await_ready()
+    folder = {"MASKUPE_TEST_WEIGHTS": str(weights)}
+    with running_daemon(module="tests.daemon.with_weights", env=folder) as daemon:
         yield daemon
-    finally:
-        daemon.kill()
-        shutil.rmtree(home, ignore_errors=True)
 
 
 @pytest.mark.parametrize("dtype", ["u8", "u16", "f32"])
