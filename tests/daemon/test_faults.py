@@ -16,9 +16,10 @@ import pytest
 
 from maskupe_daemon.client import Client
 from maskupe_daemon.connection import read_connection
-from maskupe_daemon.failures import AnswerError, NotAnsweringError
+from maskupe_daemon.failures import NotAnsweringError
 from tests.daemon.running import (
     ROOT,
+    assert_memory_stays_flat,
     assert_right,
     region,
     request_for,
@@ -203,25 +204,4 @@ def test_many_clients_with_mixed_jobs(daemon):
 
 
 def test_memory_stays_flat(daemon):
-    """500 jobs of changing sizes, some of which fail, leave no memory behind."""
-    rng = np.random.default_rng(0)
-
-    def jobs(count):
-        with daemon.connect() as client:
-            for number in range(count):
-                shape = (int(rng.integers(50, 250)), int(rng.integers(50, 250)), 3)
-                image, selection = region(rng, shape, "u16" if number % 3 else "f32")
-                model = "broken" if number % 10 == 7 else "quick"
-                try:
-                    client.enhance(*request_for(image, selection, model=model))
-                except AnswerError as error:
-                    assert error.code == "failed"
-
-    def settled():
-        time.sleep(3)  # the daemon gives memory back after two seconds of rest
-        return daemon.status()["resident_bytes"]
-
-    jobs(50)
-    early = settled()
-    jobs(450)
-    assert settled() < early * 1.05
+    assert_memory_stays_flat(daemon, "quick", ("broken", "failed"))

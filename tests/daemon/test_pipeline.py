@@ -16,7 +16,14 @@ from maskupe.maps import Window
 from maskupe.registry import DEFAULT
 from maskupe_daemon.client import EnhanceRequest
 from maskupe_daemon.failures import AnswerError
-from tests.daemon.running import as_array, region, request_for, running_daemon, spec
+from tests.daemon.running import (
+    as_array,
+    assert_memory_stays_flat,
+    region,
+    request_for,
+    running_daemon,
+    spec,
+)
 from tests.untrained import NETWORK, write_weights
 
 
@@ -171,6 +178,13 @@ def test_a_job_ends_soon_after_cancel_also_before_its_pixels_are_rendered(real):
             client.enhance(request, [image, selection], change_mind)
         real.await_status(running=0)
     assert run_seconds(real, "cancelled") < run_seconds(real, "ok") / 2
+
+
+@pytest.mark.slow
+def test_memory_stays_flat():
+    """With the model and the weights that people use."""
+    with running_daemon(module="maskupe_daemon") as shipped:
+        assert_memory_stays_flat(shipped, "default", ("nobody", "unknown-model"))
 
 
 def test_idle_models_are_not_loaded_to_be_listed(real):
