@@ -106,6 +106,7 @@ def test_weights_that_are_cut_damaged_wrong_or_missing(real, model, code):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_sixteen_clients_with_mixed_jobs_get_what_the_library_gives(real, weights):
     """800 jobs of every depth, size and strength, each compared with the library's answer."""
     rng = np.random.default_rng(0)
