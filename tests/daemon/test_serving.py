@@ -191,6 +191,29 @@ def test_raising_in_the_callback_cancels_within_a_strip(daemon):
     assert "cancelled client=" in daemon.log
 
 
+def test_the_result_of_a_job_that_was_cancelled_too_late_is_skipped(daemon):
+    """It is far larger than anything that the next job could be answered with."""
+    rng = np.random.default_rng(9)
+    large, large_planes = request_for(*region(rng, (500, 500, 4), "f32"), model="slow-4")
+    image, selection = region(rng, (8, 8, 1))
+    small, small_planes = request_for(image, selection)
+    served = daemon.status()["served"]
+
+    class TooLateError(Exception):
+        pass
+
+    def too_late(progress):
+        if progress.stage == "running":
+            daemon.await_status(served=served + 1)
+            raise TooLateError
+
+    with daemon.connect() as client:
+        with pytest.raises(TooLateError):
+            client.enhance(large, large_planes, too_late)
+        _, answer = client.enhance(small, small_planes)
+    assert_right(answer, image, selection, small)
+
+
 def test_a_newer_job_replaces_an_older_one(daemon):
     image, selection = region(np.random.default_rng(10))
     older, planes = request_for(image, selection, model="slow-200")
