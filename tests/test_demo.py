@@ -14,7 +14,7 @@ import tifffile
 from maskupe.areas import make_areas
 from maskupe.cli import main as maskupe_main
 from maskupe.files import read_photo
-from maskupe_daemon import demo
+from maskupe_daemon import demo, portrait
 from tests import photographs as ph
 
 
@@ -51,9 +51,9 @@ def test_the_portrait_comes_out_of_the_shade(tmp_path, capsys):
     before, after = (float(v) for v in re.findall(r"(\d+\.\d) dB (?:before|after)", said))
     assert after > before + 3
 
-    original = read_photo(demo.PORTRAIT).pixels
-    mask = demo.silhouette(*original.shape[:2])
-    dark = demo.shaded(original, mask, demo.SHADE)
+    original = read_photo(portrait.PORTRAIT).pixels
+    mask = portrait.silhouette(*original.shape[:2])
+    dark = portrait.shaded(original, mask, portrait.SHADE)
     result = read_photo(tmp_path / "demo" / "result.png").pixels
     areas = make_areas(mask)
     np.testing.assert_array_equal(result[areas.c], dark[areas.c])
@@ -81,7 +81,7 @@ def test_the_shade_takes_linear_light():
     gray = np.full((60, 60, 3), 188, np.uint8)  # 0.503 of the light
     mask = np.zeros((60, 60), np.uint8)
     mask[:, 30:] = 255
-    shaded = demo.shaded(gray, mask, 1.0)
+    shaded = portrait.shaded(gray, mask, 1.0)
     assert (shaded[:, 50:] == 137).all()  # half of it
     assert (shaded[:, :10] == 188).all()
 

@@ -58,6 +58,9 @@ class Client(Link):
     def __init__(self, directory: Path | None, name: str, timeout: float) -> None:
         super().__init__(directory, name, timeout)
         self._answered = self._sent = False
+        #: Bytes of the largest answer to any job so far: that to one that was cancelled too late
+        #: comes while a smaller one is waited for.
+        self._largest = 0
 
     @classmethod
     def connect(
@@ -192,10 +195,10 @@ class Client(Link):
         channel.send([pack(request.header()), *planes], wait)
         self._sent = True
         latest = Progress("queued", 0.0, 0)
-        largest = MAX_HEADER + _MAX_GROWTH * request.image.nbytes
+        self._largest = max(self._largest, MAX_HEADER + _MAX_GROWTH * request.image.nbytes)
         try:
             while True:
-                parts = channel.receive(wait, largest=largest)
+                parts = channel.receive(wait, largest=self._largest)
                 assert parts is not None  # without a timeout it waits or raises
                 answer = self._read(parts, request.id)
                 if answer is None:

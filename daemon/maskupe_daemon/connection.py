@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .failures import NotRunningError, ProtocolMismatchError, RefusedError
@@ -44,8 +44,8 @@ class Connection:
 
     endpoint: str
     mechanism: str
-    token: str
-    secret: str
+    token: str = field(repr=False)
+    secret: str = field(repr=False)
     server: str
     pid: int
     version: str

@@ -1,9 +1,7 @@
 """``maskupe demo``: a real photograph through a real daemon, over the client that GIMP uses.
 
-Without a photo of one's own it takes the official portrait of the astronaut Eileen Collins (NASA,
-public domain) and puts her into the shade: inside the silhouette, light is taken away as a camera
-would have seen it, in linear light. The background stays as it was, which is where the original
-comes from that the result is compared with.
+Without a photo of one's own it takes that of :mod:`.portrait`, and compares the result with the
+original, which is there for that one.
 """
 
 from __future__ import annotations
@@ -29,25 +27,13 @@ from maskupe.enhancer import region_of
 from maskupe.errors import InputError, MaskUPEError
 from maskupe.files import Photo, check_output, read_mask, read_photo
 from maskupe.layout import alpha_of, colour_channels, scale_of
+from maskupe.metrics import psnr
 from maskupe_daemon.client import Client, EnhanceRequest, PlaneSpec
 from maskupe_daemon.connection import STATE_VARIABLE
 from maskupe_daemon.failures import ClientError
+from maskupe_daemon.portrait import PORTRAIT, SHADE, shaded, silhouette
 from maskupe_daemon.starter import ensure_running
 
-PORTRAIT = Path(__file__).parent / "data" / "portrait.jpg"
-#: How much light the shade takes from the portrait, in stops.
-SHADE = 2.5
-
-# The outline of the person and her helmet in the portrait, (x, y) in pixels, clockwise.
-# fmt: off
-_OUTLINE = (
-    (18, 520), (22, 400), (28, 340), (45, 280), (70, 240), (105, 212), (114, 190), (130, 165),
-    (155, 152), (178, 150), (180, 130), (160, 108), (153, 75), (165, 45), (190, 25), (222, 15),
-    (260, 20), (287, 40), (301, 70), (298, 100), (282, 120), (268, 140), (260, 172), (288, 198),
-    (304, 228), (308, 242), (332, 256), (350, 285), (360, 338), (376, 350), (405, 343),
-    (440, 352), (470, 375), (490, 410), (497, 455), (510, 490), (515, 520),
-)
-# fmt: on
 _DTYPES = {"uint8": "u8", "uint16": "u16", "float32": "f32"}
 # Height of each picture in the sheet, and of the line with its label, in pixels.
 _SHEET_HEIGHT, _LABEL_HEIGHT = 480, 34
@@ -116,34 +102,6 @@ def _subject(photo_path: Path | None, mask_path: Path | None) -> Subject:
     original = read_photo(PORTRAIT).pixels
     mask = silhouette(original.shape[0], original.shape[1])
     return Subject(Photo(shaded(original, mask, SHADE), "PNG"), mask, original)
-
-
-def silhouette(height: int, width: int) -> npt.NDArray[np.uint8]:
-    """The portrait's mask, (height, width) uint8: a drawn outline with rounded corners."""
-    mask = np.zeros((height, width), np.uint8)
-    cv2.fillPoly(mask, [np.array(_OUTLINE, np.int32)], 255)
-    rounded = cv2.threshold(cv2.GaussianBlur(mask, (0, 0), 4), 127, 255, 0)[1]
-    # The outline runs a little outside the hair; background that is lit with it would be a rim.
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (9, 9))
-    return np.asarray(cv2.erode(rounded, disc), np.uint8)
-
-
-def shaded(
-    original: npt.NDArray[np.uint8], mask: npt.NDArray[np.uint8], stops: float
-) -> npt.NDArray[np.uint8]:
-    """The picture with that many stops less light inside the mask.
-
-    Args:
-        original: (H, W, 3) uint8, sRGB.
-        mask: (H, W) uint8; its edge is softened by a pixel or two, as a shadow's is.
-        stops: each halves the linear light (IEC 61966-2-1).
-    """
-    encoded = original.astype(np.float32) / np.float32(255)
-    linear = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
-    amount = cv2.GaussianBlur(mask, (0, 0), 2.0)[..., None].astype(np.float32) / np.float32(255)
-    linear *= 2.0 ** (-stops * amount)
-    encoded = np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
-    return np.asarray(np.rint(np.clip(encoded, 0, 1) * 255), np.uint8)
 
 
 @contextmanager
@@ -221,15 +179,14 @@ def _report(subject: Subject, areas: Areas, after: npt.NDArray[Any]) -> None:
     light = [np.atleast_3d(image)[areas.a].mean() / scale for image in (before, after)]
     print(f"Mean brightness of the selected part: {light[0]:.3f} before, {light[1]:.3f} after.")
     if subject.original is not None:
-        truth = subject.original[areas.a]
-        quality = [_psnr(image[areas.a], truth) for image in (before, after)]
+        truth = _unit(subject.original)
+        quality = [psnr(_unit(image), truth, areas.a) for image in (before, after)]
         print(f"PSNR against good light: {quality[0]:.1f} dB before, {quality[1]:.1f} dB after.")
     print(f"Pixels changed outside the selection and its transition: {changed}.")
 
 
-def _psnr(image: npt.NDArray[Any], truth: npt.NDArray[Any]) -> float:
-    error = float(np.mean((image.astype(np.float64) - truth) ** 2))
-    return float("inf") if error == 0 else 10 * np.log10(255.0**2 / error)
+def _unit(image: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    return image.astype(np.float32) / np.float32(scale_of(image.dtype))
 
 
 def _sheet(
@@ -250,7 +207,7 @@ def _sheet(
 
 def _for_show(image: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     """Any image as RGB uint8, transparency over white."""
-    values = image.reshape(*image.shape[:2], -1).astype(np.float32) / scale_of(image.dtype)
+    values = _unit(image.reshape(*image.shape[:2], -1))
     colour = values[..., : colour_channels(image)]
     if alpha_of(image) is not None:
         alpha = values[..., -1:]

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from maskupe_daemon import memory
 from maskupe_daemon.jobs import FairQueue, Job, Route
 from maskupe_daemon.outbox import GoneError
 from maskupe_daemon.worker import Outcome
@@ -76,7 +77,8 @@ class Desk:
         self._clock = clock
         self._jobs: dict[str, Job] = {}
         self._names: OrderedDict[Route, str] = OrderedDict()
-        self._seconds = 1.0
+        #: What a job usually takes, for those that cannot wait in the queue.
+        self._usual_seconds = 1.0
         self.queue = FairQueue(limits.max_queue, limits.max_queue_each, limits.max_total)
         self.running: Job | None = None
         self.stopping = False
@@ -108,7 +110,7 @@ class Desk:
             older = self._jobs.get(fields["replaces"])
             if older is not None and older.route == route:
                 self._stop(older, "replaced")
-        refusal = self._refusal(job)
+        refusal = self._admit(job)
         if refusal:
             self._send(route, {"type": "error", "id": job.id, **refusal})
             return
@@ -134,7 +136,7 @@ class Desk:
             outcome.fields = _stopped(job.stop)
             outcome.planes = []
         if outcome.ok:
-            self._seconds = 0.7 * self._seconds + 0.3 * outcome.fields["seconds"]
+            self._usual_seconds = 0.7 * self._usual_seconds + 0.3 * outcome.fields["seconds"]
         if job.stop != "lost":
             header = {**outcome.fields, "id": job.id}
             if not self._send(job.route, header, outcome.planes):
@@ -151,10 +153,10 @@ class Desk:
         for job, position in jobs:
             assert job is not None
             measure = job.fraction if job.running else -1.0 - position
-            patience = _NEWS_EVERY if measure != job.told_fraction else _SIGN_OF_LIFE
+            patience = _NEWS_EVERY if measure != job.told_measure else _SIGN_OF_LIFE
             if now - job.told < patience:
                 continue
-            job.told, job.told_fraction = now, measure
+            job.told, job.told_measure = now, measure
             header = {
                 "type": "progress",
                 "id": job.id,
@@ -200,8 +202,8 @@ class Desk:
             self.queue.move(known, job.route)
         known.told = 0.0
 
-    def _refusal(self, job: Job) -> dict[str, Any] | None:
-        """Why a job cannot be taken, as fields of an error."""
+    def _admit(self, job: Job) -> dict[str, Any] | None:
+        """Puts a job into the queue; or says why not, as fields of an error."""
         if self.stopping:
             return _stopped("shutting-down")
         if job.nbytes > self._limits.max_total:
@@ -219,7 +221,7 @@ class Desk:
                 "message": f"The daemon is busy: {ahead} jobs are ahead.",
                 "hint": "Try again in a moment.",
                 "position": ahead,
-                "retry_after": min(60.0, max(0.1, self._seconds)),
+                "retry_after": min(60.0, max(0.1, self._usual_seconds)),
             }
         return None
 
@@ -235,14 +237,14 @@ class Desk:
         self._jobs.pop(job.id, None)
         job.stop = job.stop or code
         if self.queue.remove(job):
-            job.planes = []
+            memory.discard(job.planes)
             self._count(Outcome(job, _stopped(code)))
             if code != "lost":
                 self._send(job.route, {**_stopped(code), "id": job.id})
 
     def _send(self, route: Route, header: dict[str, Any], planes: Sequence[Any] = ()) -> bool:
         try:
-            self._outbox.send(route, {"type": "error", **header}, planes)
+            self._outbox.send(route, header, planes)
         except GoneError:
             return False
         return True

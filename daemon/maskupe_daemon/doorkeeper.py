@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import hmac
 import logging
+import time
 from collections.abc import Callable
 
 import zmq
 
 log = logging.getLogger("maskupe_daemon.doorkeeper")
 
+#: Seconds between two lines in the log about those who were turned away.
+_NEWS_EVERY = 10.0
 _ZAP = "inproc://zeromq.zap.01"
 
 
@@ -34,6 +37,8 @@ class Doorkeeper:
         self.socket.bind(_ZAP)
         self._token = token.encode()
         self._allowed = allowed
+        self._turned_away = 0
+        self._told = -_NEWS_EVERY
 
     def answer(self) -> None:
         """Answers one question, if there is one."""
@@ -45,11 +50,7 @@ class Doorkeeper:
             return
         admitted = self._admits(mechanism, credentials)
         if not admitted:
-            log.warning(
-                "turned away a client at %s (%s)",
-                address.decode(errors="replace"),
-                mechanism.decode(errors="replace"),
-            )
+            self._turn_away(address, mechanism)
         code, text = (b"200", b"OK") if admitted else (b"400", b"not allowed")
         self.socket.send_multipart([version, request, code, text, b"", b""])
 
@@ -59,6 +60,19 @@ class Doorkeeper:
         if mechanism == b"CURVE" and len(credentials) == 1:
             return self._allowed(credentials[0])
         return False
+
+    def _turn_away(self, address: bytes, mechanism: bytes) -> None:
+        """Counts, and sometimes tells: a stranger must not push everything else out of the log."""
+        self._turned_away += 1
+        now = time.monotonic()
+        if now - self._told >= _NEWS_EVERY:
+            log.warning(
+                "turned away %d attempts to connect, the last from %s (%s)",
+                self._turned_away,
+                address.decode(errors="replace"),
+                mechanism.decode(errors="replace"),
+            )
+            self._turned_away, self._told = 0, now
 
     def close(self) -> None:
         """Stops answering."""

@@ -54,7 +54,7 @@ class Job:
     received: float = field(default_factory=time.monotonic)
     started: float = 0.0
     told: float = 0.0
-    told_fraction: float = -1.0
+    told_measure: float = -1.0
 
     @property
     def id(self) -> str:

@@ -8,6 +8,7 @@ import os
 import secrets
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,15 +25,25 @@ from maskupe_daemon.doorkeeper import Doorkeeper
 from maskupe_daemon.keys import KeyRing
 from maskupe_daemon.logfile import logging_to
 from maskupe_daemon.models import Library, Maskupe, Models
-from maskupe_daemon.private import AccessError, replace_json, secure_directory
+from maskupe_daemon.private import AccessError, owner_only, replace_json, secure_directory
 from maskupe_daemon.server import Server
-from maskupe_daemon.transport import Listener, default_endpoint, listen, listen_remote, new_token
+from maskupe_daemon.transport import (
+    IO_THREADS,
+    Listener,
+    default_endpoint,
+    listen,
+    listen_remote,
+    new_token,
+)
 from maskupe_daemon.wire import MAX_PLANE_BYTES
 
 log = logging.getLogger("maskupe_daemon")
 
 #: No client's pixels may take more than this share of the memory there is.
 _SHARE = 0.25
+#: Files, so also connections, that may be open at once where the system lets us choose; macOS
+#: takes no larger number.
+_OPEN_FILES = 10_240
 
 
 class AlreadyRunningError(MaskUPEError):
@@ -81,14 +92,23 @@ def run(options: Options, library: Library | None = None) -> None:
     """
     directory = state_directory()
     secure_directory(directory)
-    with logging_to(directory, verbose=options.verbose), _only_one(directory):
-        _check_device(options.device)
-        memory.settle_allocator()
-        _serve(directory, options, library or Maskupe())
+    with owner_only(), logging_to(directory, verbose=options.verbose):
+        try:
+            with _only_one(directory):
+                _check_device(options.device)
+                memory.settle_allocator()
+                _allow_open_files()
+                _serve(directory, options, library or Maskupe())
+        except MaskUPEError as error:
+            log.error("%s", error, extra={"is_told": True})
+            raise
+        except Exception as error:
+            log.error("the daemon failed", exc_info=error, extra={"is_told": True})
+            raise
 
 
 def _serve(directory: Path, options: Options, library: Library) -> None:
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=IO_THREADS)
     ring = KeyRing(directory / "keys")
     limits = _limits()
     token = new_token()
@@ -156,6 +176,23 @@ def _check_device(device: str) -> None:
         choose_device(device)
     except InputError as error:
         raise DeviceError(error.message, error.hint) from error
+
+
+def _allow_open_files() -> None:
+    """Raises the process's own limit of open files as far as it may.
+
+    libzmq ends the process when a client of a socket file finds no descriptor left, and many
+    systems start with as few as 256 or 1024.
+    """
+    if sys.platform == "win32":
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 @contextlib.contextmanager

@@ -9,17 +9,20 @@ from collections.abc import Iterator
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
-from maskupe_daemon.private import owner_only
-
 _MOST_BYTES, _OLD_ONES = 1_000_000, 3
 
 
 @contextlib.contextmanager
 def logging_to(directory: Path, *, verbose: bool) -> Iterator[None]:
-    """Logs to stderr and to ``daemon.log`` in ``directory``, which is rotated at 1 MB."""
+    """Logs to stderr and to ``daemon.log`` in ``directory``, which is rotated at 1 MB.
+
+    A record with the extra ``is_told`` goes to the file only: stderr hears it in another way.
+    """
     form = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
-    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
-    with contextlib.suppress(OSError), owner_only():
+    stderr = logging.StreamHandler(sys.stderr)
+    stderr.addFilter(lambda record: not hasattr(record, "is_told"))
+    handlers: list[logging.Handler] = [stderr]
+    with contextlib.suppress(OSError):
         path = directory / "daemon.log"
         handlers.append(_QuietFileHandler(path, maxBytes=_MOST_BYTES, backupCount=_OLD_ONES))
     log = logging.getLogger("maskupe_daemon")

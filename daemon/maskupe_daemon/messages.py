@@ -28,6 +28,8 @@ from .wire import MAX_CONTEXT, MAX_ID, MAX_PLANES, MAX_SIDE, PROTOCOL, WireError
 
 #: What an ``enhance`` may ask back.
 OUTPUTS = ("image", "weight", "illumination", "areas", "enhanced")
+#: Longest message or hint of an ``error``, in characters.
+LONGEST_SENTENCE = 2000
 #: Largest strength: 1 is the network's proposal, more exaggerates it.
 MAX_STRENGTH = 2.0
 #: Widest transition in pixels.
@@ -61,7 +63,7 @@ class Message:
 
 _IDENTIFIER = Text(MAX_ID, r"[A-Za-z0-9_-]+", shortest=1)
 _NAME = Text(64, r"[a-z0-9][a-z0-9._-]*", shortest=1)
-_SENTENCE = Text(2000)
+_SENTENCE = Text(LONGEST_SENTENCE)
 _COUNT = Whole(0, 2**53)
 _SIDES = Choice("outside", "inside", "centred")
 

@@ -1,4 +1,4 @@
-"""The loaded models: loaded at first use, one at a time for each device, dropped when idle."""
+"""The loaded models: loaded at first use, kept by name and device, dropped when idle."""
 
 from __future__ import annotations
 

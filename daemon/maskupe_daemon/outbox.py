@@ -57,7 +57,7 @@ class Outbox:
         Raises:
             GoneError: if the client is gone, or does not read what it was sent before.
         """
-        router = self._listeners[route.listener].socket
+        router = self._listeners[route.listener].router
         try:
             data = pack(header)
         except WireError:

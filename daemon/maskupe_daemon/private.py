@@ -15,6 +15,8 @@ from maskupe.errors import MaskUPEError
 
 log = logging.getLogger("maskupe_daemon.private")
 
+_ELSEWHERE = "Choose a directory of your own, with MASKUPE_STATE_DIR or --endpoint."
+
 
 class AccessError(MaskUPEError):
     """The daemon cannot guarantee that only its owner gets in."""
@@ -23,36 +25,44 @@ class AccessError(MaskUPEError):
     exit_status = 4
 
 
-def secure_directory(path: Path) -> None:
+def secure_directory(path: Path, *, close: bool = True) -> None:
     """Makes sure that a directory exists and belongs to this user alone.
 
-    A directory of ours that others may enter is closed to them.
+    Args:
+        path: the directory; what is missing of it is made.
+        close: whether others are shut out of a directory of ours that they may enter; else such a
+            one is refused. One that is meant for all, like ``/tmp``, is refused in any case.
 
     Raises:
-        AccessError: if it is a symbolic link, no directory, somebody else's, or cannot be made.
+        AccessError: if it is a symbolic link, no directory, somebody else's, open to others, or
+            cannot be made.
     """
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = path.lstat()
-        if not stat.S_ISDIR(status.st_mode):
-            raise AccessError(
-                f"{path} is a link or a file, not a directory.",
-                "Remove it, or set MASKUPE_STATE_DIR to another place.",
-            )
-        if hasattr(os, "geteuid"):
-            if status.st_uid != os.geteuid():
-                raise AccessError(
-                    f"{path} belongs to another user.",
-                    "Set MASKUPE_STATE_DIR to a directory of your own.",
-                )
-            if status.st_mode & 0o077:
-                log.warning("%s could be entered by others; closing it to them", path)
-                path.chmod(0o700)
+        if path.is_symlink() or not path.is_dir():
+            raise AccessError(f"{path} is a link or a file, not a directory.", _ELSEWHERE)
+        if os.name == "posix":
+            # By its descriptor, as its name may stand for something else in between.
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                _keep_others_out(path, descriptor, close)
+            finally:
+                os.close(descriptor)
     except OSError as error:
         raise AccessError(
-            f"The directory {path} cannot be made or looked at: {error.strerror}.",
-            "Set MASKUPE_STATE_DIR to a directory of your own.",
+            f"The directory {path} cannot be made or looked at: {error.strerror}.", _ELSEWHERE
         ) from error
+
+
+def _keep_others_out(path: Path, descriptor: int, close: bool) -> None:
+    status = os.fstat(descriptor)
+    if status.st_uid != os.geteuid():
+        raise AccessError(f"{path} belongs to another user.", _ELSEWHERE)
+    if status.st_mode & 0o077:
+        if not close or status.st_mode & stat.S_ISVTX:
+            raise AccessError(f"{path} can be entered by others.", _ELSEWHERE)
+        log.warning("%s could be entered by others; closing it to them", path)
+        os.fchmod(descriptor, 0o700)
 
 
 @contextlib.contextmanager

@@ -69,6 +69,7 @@ class CurveChannel:
         self._dealer.linger = 0
         # A frame for a daemon that is not there must fail, and a new one is a new connection.
         self._dealer.immediate = 1
+        self._dealer.ipv6 = "[" in endpoint
         self._dealer.reconnect_ivl = -1
         try:
             self._dealer.curve_publickey = keys["public"].encode()

@@ -100,7 +100,7 @@ class Server:
         """Serves until it is asked to stop."""
         poller = zmq.Poller()
         for listener in self._listeners:
-            poller.register(listener.socket, zmq.POLLIN)
+            poller.register(listener.router, zmq.POLLIN)
         poller.register(self._doorkeeper.socket, zmq.POLLIN)
         poller.register(self._wake_in.fileno(), zmq.POLLIN)
         while not self._finished():
@@ -111,7 +111,7 @@ class Server:
                 with contextlib.suppress(BlockingIOError):
                     self._wake_in.recv(4096)
             for number, listener in enumerate(self._listeners):
-                if listener.socket in ready:
+                if listener.router in ready:
                     self._receive(number, listener)
             self._collect()
             self._desk.tell()
@@ -182,7 +182,7 @@ class Server:
     def _receive(self, number: int, listener: Listener) -> None:
         for _ in range(_AT_ONCE):
             try:
-                identity, *frames = listener.socket.recv_multipart(zmq.NOBLOCK, copy=False)
+                identity, *frames = listener.router.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 return
             route = Route(number, identity.bytes, _descriptor(frames))
@@ -195,6 +195,8 @@ class Server:
                 log.exception("a message could not be handled")
                 fields = {"code": "failed", "message": "The daemon could not handle the message."}
                 self._reply(route, {"type": "error", "id": "", **fields})
+            if len(frames) > 1:
+                memory.discard(frames)
 
     def _handle(self, route: Route, frames: list[zmq.Frame]) -> None:
         """Checks one message and acts on it.

@@ -34,6 +34,9 @@ OOMPolicy=kill
 NoNewPrivileges=yes
 LockPersonality=yes
 RestrictSUIDSGID=yes
+RestrictRealtime=yes
+RestrictNamespaces=yes
+SystemCallArchitectures=native
 RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
 
 [Install]

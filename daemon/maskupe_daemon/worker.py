@@ -15,6 +15,7 @@ from maskupe.errors import CancelledError, MaskUPEError, MemoryLimitError
 from maskupe_daemon import memory
 from maskupe_daemon.enhancing import SMALLER, Timing, enhance, is_memory_error
 from maskupe_daemon.jobs import Job
+from maskupe_daemon.messages import LONGEST_SENTENCE
 from maskupe_daemon.models import Models
 
 log = logging.getLogger("maskupe_daemon.worker")
@@ -69,11 +70,14 @@ class Worker:
         self._thread.join(timeout)
 
     def _loop(self) -> None:
-        self._models.library.prepare(self._models.device)
+        try:
+            self._models.library.prepare(self._models.device)
+        except Exception:  # the jobs that need it will say the same to their clients
+            log.exception("what loading a model needs cannot be imported")
         memory.settle_imports()
         while (job := self._jobs.get()) is not None:
             outcome = self._outcome(job)
-            job.planes = []
+            memory.discard(job.planes)
             self._done(outcome)
             # Not kept until the next job comes: it holds a full-size result.
             del outcome, job
@@ -94,14 +98,17 @@ class Worker:
         except CancelledError:
             outcome.fields |= {"code": job.stop or "cancelled", "message": "The job was stopped."}
         except MaskUPEError as error:
-            outcome.fields |= {"code": error.code, "message": error.message, "hint": error.hint}
-        except Exception as error:
+            # A path in a sentence may be longer than a sentence may be.
+            words = {"message": error.message, "hint": error.hint}
+            outcome.fields |= {"code": error.code}
+            outcome.fields |= {name: text[:LONGEST_SENTENCE] for name, text in words.items()}
+        except BaseException as error:  # also a panic in compiled code: it must not end the thread
             outcome.fields |= _fault(error)
         outcome.peak_bytes = max(outcome.peak_bytes, memory.resident_bytes())
         return outcome
 
 
-def _fault(error: Exception) -> dict[str, Any]:
+def _fault(error: BaseException) -> dict[str, Any]:
     """The fields of an ``error`` for what nobody raised on purpose."""
     if is_memory_error(error):
         return {

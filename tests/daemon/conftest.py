@@ -1,21 +1,16 @@
-"""Real daemons in short directories under /tmp (a socket's path is at most 107 bytes)."""
-
-import shutil
-import tempfile
-from pathlib import Path
+"""Real daemons, each in a state directory of its own."""
 
 import pytest
 
-from tests.daemon.running import RunningDaemon
+from tests.daemon.running import RunningDaemon, new_home, running_daemon
 
 
 @pytest.fixture
 def home(monkeypatch):
     """An empty state directory, made the usual one for this process and its children."""
-    path = Path(tempfile.mkdtemp(prefix="mu", dir="/tmp"))
-    monkeypatch.setenv("MASKUPE_STATE_DIR", str(path))
-    yield path
-    shutil.rmtree(path, ignore_errors=True)
+    with new_home() as path:
+        monkeypatch.setenv("MASKUPE_STATE_DIR", str(path))
+        yield path
 
 
 @pytest.fixture
@@ -38,11 +33,5 @@ def start(home):
 @pytest.fixture(scope="module")
 def daemon():
     """A running daemon with the stand-in models, shared by a module's tests."""
-    path = Path(tempfile.mkdtemp(prefix="mu", dir="/tmp"))
-    running = RunningDaemon(path)
-    try:
-        running.await_ready()
+    with running_daemon() as running:
         yield running
-    finally:
-        running.kill()
-        shutil.rmtree(path, ignore_errors=True)

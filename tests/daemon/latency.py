@@ -7,18 +7,16 @@ between it asks a process that does nothing else, to tell the daemon's delays fr
 """
 
 import argparse
-import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 
 from maskupe_daemon.client import Client, EnhanceRequest
-from tests.daemon.running import DTYPES, ROOT, RunningDaemon, spec
+from tests.daemon.running import DTYPES, ROOT, running_daemon, spec
 
 #: Seconds between an answer and the next question.
 PAUSE = 0.003
@@ -91,26 +89,27 @@ def main():
     if options.send:
         send_job(options.send, options.megapixels[0], options.dtypes[0])
         return
-    home = Path(tempfile.mkdtemp(prefix="mu", dir="/tmp"))
-    daemon = RunningDaemon(home, module="maskupe_daemon")
     partner, echo = start_echo()
-    figures = ("median", "99 %", "longest")
     try:
-        daemon.await_ready()
-        print("megapixels  dtype  job in s  answers   ", "  ".join(f"{f:>9}" for f in figures * 2))
-        for megapixels in options.megapixels:
-            for dtype in options.dtypes:
-                answers, echoes, seconds = measure(daemon, echo, megapixels, dtype)
-                waits = [f(w) for w in (answers, echoes) for f in (np.median, late, np.max)]
-                print(
-                    f"{megapixels:10g}  {dtype:>5}  {seconds:>8}  {len(answers):7}   ",
-                    "  ".join(f"{wait:6.1f} ms" for wait in waits),
-                    flush=True,
-                )
+        with running_daemon(module="maskupe_daemon") as daemon:
+            report(daemon, echo, options)
     finally:
         partner.kill()
-        daemon.kill()
-        shutil.rmtree(home, ignore_errors=True)
+
+
+def report(daemon, echo, options):
+    """One line for each size and depth."""
+    figures = ("median", "99 %", "longest")
+    print("megapixels  dtype  job in s  answers   ", "  ".join(f"{f:>9}" for f in figures * 2))
+    for megapixels in options.megapixels:
+        for dtype in options.dtypes:
+            answers, echoes, seconds = measure(daemon, echo, megapixels, dtype)
+            waits = [f(w) for w in (answers, echoes) for f in (np.median, late, np.max)]
+            print(
+                f"{megapixels:10g}  {dtype:>5}  {seconds:>8}  {len(answers):7}   ",
+                "  ".join(f"{wait:6.1f} ms" for wait in waits),
+                flush=True,
+            )
 
 
 def late(waits):

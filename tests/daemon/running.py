@@ -1,9 +1,13 @@
 """A daemon process of a test, and the requests that tests send."""
 
+import contextlib
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -12,8 +16,9 @@ import zmq
 
 from maskupe.areas import Transition
 from maskupe_daemon.client import Client, EnhanceRequest, PlaneSpec
-from maskupe_daemon.connection import read_connection
-from maskupe_daemon.failures import ClientError
+from maskupe_daemon.connection import FILE_NAME, read_connection
+from maskupe_daemon.failures import AnswerError, ClientError
+from maskupe_daemon.private import replace_json
 from tests.daemon.stand_in import enhanced
 
 ROOT = Path(__file__).parents[2]
@@ -90,6 +95,34 @@ class RunningDaemon:
         self.process.wait(20)
 
 
+@contextlib.contextmanager
+def new_home():
+    """An empty state directory, right under /tmp: a socket's path is at most 107 bytes."""
+    path = Path(tempfile.mkdtemp(prefix="mu", dir="/tmp"))
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def running_daemon(*arguments, **options):
+    """A daemon that is ready, in a state directory of its own."""
+    with new_home() as home:
+        daemon = RunningDaemon(home, *arguments, **options)
+        try:
+            daemon.await_ready()
+            yield daemon
+        finally:
+            daemon.kill()
+
+
+def altered(home, **changes):
+    """Rewrites the connection file with other values."""
+    path = home / FILE_NAME
+    replace_json(path, {**json.loads(path.read_text()), **changes})
+
+
 def region(rng, shape=(40, 60, 3), dtype="u8", feather=False):
     """A random region and a selection in its middle."""
     if dtype == "f32":
@@ -162,3 +195,33 @@ def serves(daemon, shape=(40, 60, 3)):
     with daemon.connect() as client:
         _, answer = client.enhance(request, planes)
     assert_right(answer, image, selection, request)
+
+
+def assert_memory_stays_flat(daemon, model, fault):
+    """500 jobs of changing sizes leave no more memory behind than the first 50 of them.
+
+    Every tenth asks for the faulty model of ``fault``, (name, error code).
+    """
+    rng = np.random.default_rng(0)
+
+    def jobs(count):
+        with daemon.connect() as client:
+            for number in range(count):
+                shape = (*(int(side) for side in rng.integers(50, 250, 2)), 3)
+                image, selection = region(rng, shape, "u16" if number % 3 else "f32")
+                name = fault[0] if number % 10 == 7 else model
+                try:
+                    client.enhance(*request_for(image, selection, model=name))
+                except AnswerError as error:
+                    assert error.code == fault[1]
+
+    def settled():
+        time.sleep(3)  # the daemon gives memory back after two seconds of rest
+        return daemon.status()["resident_bytes"]
+
+    jobs(50)
+    early = settled()
+    jobs(450)
+    late = settled()
+    print(f"resident {early / 1e6:.1f} MB after 50 jobs, {late / 1e6:.1f} MB after 500")
+    assert late < early * 1.05

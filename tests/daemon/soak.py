@@ -5,11 +5,9 @@ with status 0 if every good job was answered right, none was lost, and memory st
 """
 
 import argparse
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -21,8 +19,8 @@ from maskupe_daemon.client import Client
 from maskupe_daemon.connection import read_connection
 from maskupe_daemon.failures import AnswerError
 from maskupe_daemon.wire import pack
-from tests.daemon.running import ROOT, RunningDaemon, assert_right, region, request_for
-from tests.daemon.test_access import GARBAGE, poke
+from tests.daemon.garbage import GARBAGE, poke
+from tests.daemon.running import ROOT, assert_right, region, request_for, running_daemon
 
 #: Memory may be this much more at the end than after the first tenth.
 MOST_GROWTH = 1.05
@@ -35,11 +33,10 @@ class StopWorkError(Exception):
 
 
 class Soak:
-    """The daemon, the threads that use and abuse it, and what they counted."""
+    """The threads that use and abuse a daemon, and what they counted."""
 
-    def __init__(self, home, seconds, seed):
-        self.daemon = RunningDaemon(home, "--idle-unload", "5")
-        self.daemon.await_ready()
+    def __init__(self, daemon, seconds, seed):
+        self.daemon = daemon
         self.end = time.monotonic() + seconds
         self.seconds = seconds
         self.seed = seed
@@ -176,15 +173,10 @@ def main():
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    home = Path(tempfile.mkdtemp(prefix="mu", dir="/tmp"))
-    soak = Soak(home, options.seconds, options.seed)
-    try:
+    with running_daemon("--idle-unload", "5") as daemon:
+        soak = Soak(daemon, options.seconds, options.seed)
         soak.run(options.clients)
-        well = soak.report()
-    finally:
-        soak.daemon.kill()
-        shutil.rmtree(home, ignore_errors=True)
-    return 0 if well else 1
+        return 0 if soak.report() else 1
 
 
 if __name__ == "__main__":

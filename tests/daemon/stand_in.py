@@ -10,7 +10,8 @@ clients, and those that do not take their result, are dropped.
 
 The models: ``quick``; ``slow-N`` takes N strips of 50 ms; ``full-gpu`` runs out of memory on every
 device but the CPU, ``tight-gpu`` there unless it works in small strips; ``hungry`` raises
-MemoryError; ``broken`` raises; ``damaged`` has no weights.
+MemoryError; ``broken`` raises; ``panicking`` does so as
+compiled Rust does; ``damaged`` has no weights.
 """
 
 import os
@@ -38,6 +39,7 @@ NAMES = (
     "tight-gpu",
     "hungry",
     "broken",
+    "panicking",
     "damaged",
 )
 
@@ -58,6 +60,10 @@ def enhanced(image, selection, strength=1.0, transition=None, layer=None):
     if image.shape[2] in (2, 4):
         result[..., -1] = image[..., -1]
     return result, areas
+
+
+class PanicError(BaseException):
+    """What a panic in Rust looks like from Python: not an ``Exception``."""
 
 
 class StandIn:
@@ -93,6 +99,8 @@ class StandIn:
             raise MemoryError
         if self.name == "broken":
             raise KeyError("a fault of the test")
+        if self.name == "panicking":
+            raise PanicError("a fault of the test")
         layer = (window.layer_height, window.layer_width)
         image, areas = enhanced(region, selection, strength, transition, layer)
         light = illumination(region, image) if "illumination" in outputs else None

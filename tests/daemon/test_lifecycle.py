@@ -18,7 +18,7 @@ from maskupe_daemon.client import Client
 from maskupe_daemon.connection import read_connection
 from maskupe_daemon.failures import AnswerError, ConnectionLostError, NotRunningError
 from maskupe_daemon.starter import ensure_running
-from tests.daemon.running import ROOT, assert_right, region, request_for
+from tests.daemon.running import ROOT, RunningDaemon, assert_right, region, request_for, serves
 
 
 def command(home, *arguments):
@@ -113,6 +113,39 @@ def test_something_else_in_the_sockets_place_is_left_alone(home):
     assert main(["run"]) == 4
     assert (home / "daemon.sock").read_text() == "precious"
     assert not (home / "connection.json").exists()
+
+
+def test_a_socket_that_another_program_serves_is_left_to_it(start, home, tmp_path):
+    """Another daemon's, with a state directory of its own; libzmq would take it away."""
+    first = start()
+    endpoint = read_connection(home).endpoint
+    second = command(tmp_path, "run", "--endpoint", endpoint)
+    assert second.returncode == 4
+    assert "Another program listens" in second.stderr
+    serves(first)
+
+
+def test_the_directory_of_a_socket_is_not_changed(home, tmp_path, monkeypatch, capsys):
+    tmp_path.chmod(0o755)
+    assert main(["run", "--endpoint", f"ipc://{tmp_path}/x.sock"]) == 4
+    assert "entered by others" in capsys.readouterr().err
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
+
+
+def test_why_it_ended_is_in_its_log_too(home, monkeypatch, capsys):
+    """The plug-in starts it without a stderr."""
+    assert main(["run", "--endpoint", "http://x"]) == 2
+    assert capsys.readouterr().err.count("is not for local clients") == 1
+    assert "is not for local clients" in (home / "daemon.log").read_text()
+
+    def fail(_server):
+        raise RuntimeError("a fault of the test")
+
+    monkeypatch.setattr("maskupe_daemon.server.Server.run", fail)
+    with pytest.raises(RuntimeError):
+        main(["run"])
+    assert "RuntimeError: a fault of the test" in (home / "daemon.log").read_text()
+    assert left_behind(home) == ["daemon.lock", "daemon.log"]
 
 
 @pytest.mark.parametrize(
@@ -262,13 +295,9 @@ def test_systemd_is_told(start, home):
         assert listener.recv(64) == b"STOPPING=1"
 
 
-def test_a_long_path_falls_back_to_a_token_on_loopback(home, start):
+def test_a_long_path_falls_back_to_a_token_on_loopback(home):
     far = home / ("d" * 100)
     far.mkdir(mode=0o700)
-    daemon = start(wait=False)
-    daemon.kill()
-    from tests.daemon.running import RunningDaemon
-
     daemon = RunningDaemon(far)
     try:
         daemon.await_ready()

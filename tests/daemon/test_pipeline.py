@@ -16,7 +16,14 @@ from maskupe.maps import Window
 from maskupe.registry import DEFAULT
 from maskupe_daemon.client import EnhanceRequest
 from maskupe_daemon.failures import AnswerError
-from tests.daemon.running import RunningDaemon, as_array, region, request_for, spec
+from tests.daemon.running import (
+    as_array,
+    assert_memory_stays_flat,
+    region,
+    request_for,
+    running_daemon,
+    spec,
+)
 from tests.untrained import NETWORK, write_weights
 
 
@@ -35,21 +42,11 @@ def weights(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def real(weights, tmp_path_factory):
+def real(weights):
     """A daemon with the real pipeline."""
-    import tempfile
-    from pathlib import Path
-
-    home = Path(tempfile.mkdtemp(prefix="mu", dir="/tmp"))
-    daemon = RunningDaemon(
-        home, module="tests.daemon.with_weights", env={"MASKUPE_TEST_WEIGHTS": str(weights)}
-    )
-    try:
-        daemon.await_ready()
+    folder = {"MASKUPE_TEST_WEIGHTS": str(weights)}
+    with running_daemon(module="tests.daemon.with_weights", env=folder) as daemon:
         yield daemon
-    finally:
-        daemon.kill()
-        shutil.rmtree(home, ignore_errors=True)
 
 
 @pytest.mark.parametrize("dtype", ["u8", "u16", "f32"])
@@ -109,6 +106,7 @@ def test_weights_that_are_cut_damaged_wrong_or_missing(real, model, code):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_sixteen_clients_with_mixed_jobs_get_what_the_library_gives(real, weights):
     """800 jobs of every depth, size and strength, each compared with the library's answer."""
     rng = np.random.default_rng(0)
@@ -181,6 +179,13 @@ def test_a_job_ends_soon_after_cancel_also_before_its_pixels_are_rendered(real):
             client.enhance(request, [image, selection], change_mind)
         real.await_status(running=0)
     assert run_seconds(real, "cancelled") < run_seconds(real, "ok") / 2
+
+
+@pytest.mark.slow
+def test_memory_stays_flat():
+    """With the model and the weights that people use."""
+    with running_daemon(module="maskupe_daemon") as shipped:
+        assert_memory_stays_flat(shipped, "default", ("nobody", "unknown-model"))
 
 
 def test_idle_models_are_not_loaded_to_be_listed(real):

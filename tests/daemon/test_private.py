@@ -1,4 +1,4 @@
-"""Files for their owner only: whole or not at all, and never through a link."""
+"""Files and folders for their owner only: whole or not at all, and never through a link."""
 
 import json
 import os
@@ -6,7 +6,7 @@ import stat
 
 import pytest
 
-from maskupe_daemon.private import create_json, replace_json
+from maskupe_daemon.private import AccessError, create_json, replace_json, secure_directory
 
 
 def names(folder):
@@ -49,3 +49,34 @@ def test_creating_overwrites_nothing_and_follows_no_link(tmp_path):
             create_json(tmp_path / name, {})
     assert precious.read_text() == "precious"
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_directory_is_made_for_its_owner_and_closed_to_others(tmp_path):
+    path = tmp_path / "a" / "b"
+    secure_directory(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o700
+    path.chmod(0o775)
+    with pytest.raises(AccessError, match="entered by others"):
+        secure_directory(path, close=False)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o775
+    secure_directory(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o700
+
+
+def test_a_directory_for_all_is_left_as_it_is(tmp_path):
+    shared = tmp_path / "like-tmp"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    with pytest.raises(AccessError, match="entered by others"):
+        secure_directory(shared)
+    assert stat.S_IMODE(shared.stat().st_mode) == 0o1777
+
+
+def test_a_link_or_a_file_is_no_directory_of_ours(tmp_path):
+    (tmp_path / "real").mkdir(mode=0o755)
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    (tmp_path / "file").touch()
+    for name in ("link", "file"):
+        with pytest.raises(AccessError):
+            secure_directory(tmp_path / name)
+    assert stat.S_IMODE((tmp_path / "real").stat().st_mode) == 0o755

@@ -1,6 +1,7 @@
 """The service's files: what systemd and launchd would read, as they read it."""
 
 import configparser
+import os
 import plistlib
 import shlex
 import shutil
@@ -44,9 +45,15 @@ def test_systemd_specifiers_in_a_path_are_escaped():
 def test_systemd_finds_no_fault_in_the_unit(tmp_path):
     path = tmp_path / "maskupe.service"
     path.write_text(service.unit_text(service.command()))
+    # Without this folder it gives up before it looks at the unit.
+    environment = {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)}
     done = subprocess.run(
-        ["systemd-analyze", "--user", "verify", str(path)], capture_output=True, text=True
+        ["systemd-analyze", "--user", "verify", str(path)],
+        capture_output=True,
+        text=True,
+        env=environment,
     )
+    assert done.returncode == 0, done.stderr
     assert "maskupe" not in done.stderr, done.stderr
 
 

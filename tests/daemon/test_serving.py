@@ -1,5 +1,6 @@
 """Jobs through a real daemon: right answers, and an I/O loop that never waits."""
 
+import re
 import threading
 import time
 
@@ -10,6 +11,7 @@ from maskupe.areas import make_areas
 from maskupe_daemon.client import Bands, EnhanceRequest, PlaneSpec
 from maskupe_daemon.failures import AnswerError
 from tests.daemon.running import as_array, assert_right, region, request_for
+from tests.docs.test_protocol import rows, section
 
 
 @pytest.mark.parametrize("dtype", ["u8", "u16", "f32"])
@@ -86,6 +88,7 @@ def test_no_selection_means_everything(daemon):
         ("damaged", "bad-weights"),
         ("nobody", "unknown-model"),
         ("broken", "failed"),
+        ("panicking", "failed"),
         ("hungry", "out-of-memory"),
     ],
 )
@@ -124,6 +127,15 @@ def test_a_gpu_without_enough_memory_is_relieved_and_the_result_says_so(
     (note,) = header["notes"]
     assert "out of memory" in note
     assert words in note
+
+
+def test_status_and_limits_are_what_the_document_says(daemon):
+    with daemon.connect() as client:
+        status, limits = client.status(), client.welcome["limits"]
+    written = re.findall(r"`(\w+)`", section("Status"))
+    assert written[0] == "report"
+    assert set(written[1:]) == set(status)
+    assert {row[0].strip("`") for row in rows("Announced limits")} == set(limits)
 
 
 def test_control_messages_are_answered_while_a_job_runs(daemon):
@@ -177,6 +189,29 @@ def test_raising_in_the_callback_cancels_within_a_strip(daemon):
         daemon.await_status(running=0, timeout=5)  # all its strips would take ten seconds
         client.enhance(*request_for(image, selection))  # the same connection goes on
     assert "cancelled client=" in daemon.log
+
+
+def test_the_result_of_a_job_that_was_cancelled_too_late_is_skipped(daemon):
+    """It is far larger than anything that the next job could be answered with."""
+    rng = np.random.default_rng(9)
+    large, large_planes = request_for(*region(rng, (500, 500, 4), "f32"), model="slow-4")
+    image, selection = region(rng, (8, 8, 1))
+    small, small_planes = request_for(image, selection)
+    served = daemon.status()["served"]
+
+    class TooLateError(Exception):
+        pass
+
+    def too_late(progress):
+        if progress.stage == "running":
+            daemon.await_status(served=served + 1)
+            raise TooLateError
+
+    with daemon.connect() as client:
+        with pytest.raises(TooLateError):
+            client.enhance(large, large_planes, too_late)
+        _, answer = client.enhance(small, small_planes)
+    assert_right(answer, image, selection, small)
 
 
 def test_a_newer_job_replaces_an_older_one(daemon):
