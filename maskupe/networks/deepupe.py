@@ -15,8 +15,9 @@ Where we differ from the released code, on purpose:
   estimate falls below the image itself, the clamp passes no gradient, so a start that low would
   never recover.
 - The chains of convolutions start near the identity (Zagoruyko and Komodakis, "DiracNets", 2017)
-  instead of at random, as they have neither norms nor skips: from a random start, what tells a dark
-  picture from a darker one is lost within the twelve global ones, and training does not get it back.
+  instead of at random, as they have neither norms nor skips: from a random start, what tells a
+  dark picture from a darker one is lost within the twelve global ones, and training does not get
+  it back.
 """
 
 from __future__ import annotations
