@@ -8,7 +8,7 @@ from torch import nn
 
 from maskupe.maps import tensor_names
 from maskupe.networks.base import GlobalNetwork, low_resolution
-from maskupe.networks.deepupe import START, DeepUPE
+from maskupe.networks.deepupe import START, DeepUPE, Norm
 from maskupe.networks.star_dce import StarDCE, pooling_matrix
 
 
@@ -57,6 +57,19 @@ def test_deepupe_starts_at_a_moderate_illumination_and_can_go_low() -> None:
     with torch.no_grad():
         network.prediction.bias.view(3, 4, 8)[:, 3] = 0.0
     assert torch.all(network(image).illumination < 0.02)
+
+
+@pytest.mark.parametrize("norm", ["none", "batch"])
+def test_deepupe_s_chains_start_by_passing_on_what_they_get(norm: Norm) -> None:
+    torch.manual_seed(0)
+    network = DeepUPE(norm=norm).eval()
+    features = torch.rand(2, 64, 16, 16)
+    # The second to sixth global convolution, and all local ones.
+    for chain in (network.global_convs[1:6], network.local):
+        passed_on = chain(features).detach()
+        # From a random start there would be no correlation.
+        assert torch.corrcoef(torch.stack([features.flatten(), passed_on.flatten()]))[0, 1] > 0.4
+        assert 0.5 < float(passed_on.std() / features.std()) < 2.5
 
 
 def test_deepupe_never_darkens_and_stays_within_range() -> None:

@@ -14,6 +14,10 @@ Where we differ from the released code, on purpose:
 - The prediction starts at an illumination of 0.4 everywhere instead of at random: where the
   estimate falls below the image itself, the clamp passes no gradient, so a start that low would
   never recover.
+- The chains of convolutions start near the identity (Zagoruyko and Komodakis, "DiracNets", 2017)
+  instead of at random, as they have neither norms nor skips: from a random start, what tells a
+  dark picture from a darker one is lost within the twelve global ones, and training does not get
+  it back.
 """
 
 from __future__ import annotations
@@ -32,6 +36,8 @@ LUMA_BINS = 8
 KNOTS = 16
 #: The illumination at initialisation.
 START = 0.4
+# What is added to the identity that the chains of convolutions start from, as a share of He's.
+_NOISE = 0.2
 
 
 def norm_layer(norm: Norm, channels: int) -> nn.Module:
@@ -53,6 +59,15 @@ def _conv(inputs: int, outputs: int, stride: int = 1, norm: Norm = "none") -> nn
     if norm != "none":
         parts.append(norm_layer(norm, outputs))
     return nn.Sequential(*parts, nn.ReLU())
+
+
+def _near_identity(conv: nn.Conv2d) -> None:
+    """Initialises a convolution of as many outputs as inputs to pass on what it gets, nearly."""
+    nn.init.kaiming_normal_(conv.weight)
+    noise = _NOISE * conv.weight.detach()
+    nn.init.dirac_(conv.weight)
+    with torch.no_grad():
+        conv.weight.add_(noise)
 
 
 class GuideParameters(nn.Module):
@@ -120,10 +135,11 @@ class DeepUPE(GlobalNetwork):
             if isinstance(layer, nn.Linear):
                 nn.init.kaiming_normal_(layer.weight)
                 nn.init.zeros_(layer.bias)
-        for conv in list(self.local)[1:]:
-            # Without an activation in between, unit gain keeps the scale through the chain.
+        for layer in (*self.global_convs, *self.local):
+            conv = layer[0] if isinstance(layer, nn.Sequential) else layer
             assert isinstance(conv, nn.Conv2d)
-            nn.init.kaiming_normal_(conv.weight, nonlinearity="linear")
+            if conv.stride == (1, 1):
+                _near_identity(conv)
         nn.init.normal_(self.prediction.weight, std=1e-3)
         assert self.prediction.bias is not None
         with torch.no_grad():

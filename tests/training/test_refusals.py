@@ -95,6 +95,7 @@ def test_a_mask_folder_without_masks(
         ("sources=[]", "The recipe has no sources. Give at least one table [[sources]]."),
         ("training.stride=4", "augmentation.size is 48, training.stride is 4. The loss needs"),
         ("training.workers=-1", "training.workers is -1. Give 0 or more."),
+        ("training.freeze_norms=0", "training.freeze_norms is 0.0. Give a share above 0, up to"),
         ("training.precision=8-bit", "training.precision is '8-bit'. Use one of auto, 32-true"),
         ("augmentation.crop=0", "augmentation.crop is 0.0. Give a share above 0, up to 1."),
         ("model=nosuch", "There is no model 'nosuch'. There are: default, deepupe"),

@@ -198,6 +198,16 @@ def test_the_command_in_the_card_trains_the_same_weights_again(
     assert json.loads(again["recipe"]) == header.json("recipe")
 
 
+def test_norms_keep_their_statistics_from_the_share_of_the_steps_that_the_recipe_says(
+    data_root: Path, recipe_path: Path, tmp_path: Path
+) -> None:
+    settings = ["model=deepupe-mnorm", "training.freeze_norms=0.5", "training.steps=4"]
+    fit(load_recipe(str(recipe_path), settings), Run(data_root, tmp_path, accelerator="cpu"))
+    last = checkpoint.read(tmp_path / "last.pt")
+    seen = {n: v for n, v in last["network"].items() if n.endswith("num_batches_tracked")}
+    assert len(seen) == 4 and all(int(value) == 2 for value in seen.values())
+
+
 def test_learning_rates_warm_up_and_fall() -> None:
     how = OptimizerRecipe(rate=1.0, warmup=10, schedule="cosine")
     rates = [learning_rate(how, step, 100) for step in range(100)]

@@ -60,7 +60,8 @@ def read(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise InputError(
-            f"There is no checkpoint {path} to continue from.", "Start without --resume."
+            f"There is no checkpoint {path}.",
+            "Check the path; a training that has none yet starts without --resume.",
         )
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)

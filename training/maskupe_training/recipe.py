@@ -93,6 +93,8 @@ class TrainingRecipe:
             none.
         stride: the loss is taken on the picture averaged over this many pixels by as many; 1 for
             the picture itself.
+        freeze_norms: share of the steps after which batch norms keep their statistics, so that
+            the rest is trained on what will be served; 1 never freezes them.
         validate_every: steps between validations, each of which also writes a checkpoint.
         precision: one of :data:`PRECISIONS`; ``auto`` is mixed where there is CUDA, else 32 bits.
     """
@@ -102,6 +104,7 @@ class TrainingRecipe:
     workers: int = 0
     ema: float = 0.0
     stride: int = 1
+    freeze_norms: float = 1.0
     validate_every: int = 500
     precision: str = "auto"
 
@@ -113,6 +116,10 @@ class TrainingRecipe:
             raise InputError(f"training.workers is {self.workers}.", "Give 0 or more.")
         if not 0 <= self.ema < 1:
             raise InputError(f"training.ema is {self.ema}.", "Give a decay in 0 … 1, below 1.")
+        if not 0 < self.freeze_norms <= 1:
+            raise InputError(
+                f"training.freeze_norms is {self.freeze_norms}.", "Give a share above 0, up to 1."
+            )
         if self.precision not in PRECISIONS:
             raise InputError(
                 f"training.precision is {self.precision!r}.", f"Use one of {', '.join(PRECISIONS)}."

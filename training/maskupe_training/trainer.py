@@ -22,7 +22,7 @@ from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from maskupe.errors import InputError, MaskUPEError
@@ -147,6 +147,8 @@ class _Training:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         self._objective.train()
+        if self.step >= recipe.training.freeze_norms * recipe.training.steps:
+            freeze_norms(self._network)
         own = self._objective(batch["image"], batch["areas"], batch["target"])
         fabric.backward(own["total"])
         if how.clip:
@@ -222,6 +224,17 @@ def update_average(average: dict[str, Tensor], network: Network, decay: float) -
             average[name].lerp_(value, 1.0 - decay)
         else:
             average[name] = value.detach().clone()
+
+
+def freeze_norms(network: nn.Module) -> None:
+    """Lets batch norms use their running statistics, and keep them, until the next ``train()``.
+
+    A batch's own statistics hide how dark a picture is against the others of the batch, which
+    decides how much it must be lit up.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
 
 
 def commit() -> str:

@@ -1,0 +1,116 @@
+"""Every model that can be trained, all the way: trained, resumed, exported, used, served."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from maskupe.cli import main as maskupe
+from maskupe.registry import resolve
+from maskupe_training import checkpoint
+from maskupe_training.cli import main as train
+from maskupe_training.data.images import read_rgb, write_rgb
+from maskupe_training.recipe import SHIPPED, load
+from tests.daemon.running import RunningDaemon, as_array, request_for
+from tests.training.conftest import scene
+
+#: The recipes for a CPU; the paper's are the same networks with other numbers.
+RECIPES = [path.stem for path in sorted(SHIPPED.glob("[!_]*.toml")) if "paper-" not in path.stem]
+
+# Small data and few steps; loss, optimizer and network stay the recipe's own.
+_SMALL = (
+    'sources=[{kind = "brackets", folder = "brackets"}]',
+    'validation.source={kind = "brackets", folder = "brackets", split = "val"}',
+    "validation.cases=4",
+    "augmentation.size=64",
+    "masks.kinds={ellipse = 1, polygon = 1}",
+    "masks.silhouettes=[]",
+    "optimizer.warmup=0",
+    "training.batch=4",
+    "training.ema=0.5",
+    "training.validate_every=4",
+)
+_STEPS = 8
+
+
+def settings(steps: int) -> list[str]:
+    return [part for text in (*_SMALL, f"training.steps={steps}") for part in ("--set", text)]
+
+
+@pytest.fixture(scope="module", params=RECIPES)
+def trained(
+    request: pytest.FixtureRequest, data_root: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, Path]:
+    """A recipe's name, and its run: half of the steps, then resumed for the others."""
+    name = str(request.param)
+    run = tmp_path_factory.mktemp(name) / "run"
+    command = ["fit", name, "--data", str(data_root), "--out", str(run), "--accelerator", "cpu"]
+    assert train([*command, *settings(_STEPS // 2)]) == 0
+    assert checkpoint.read(run / "last.pt")["step"] == _STEPS // 2
+    assert train([*command, *settings(_STEPS), "--resume"]) == 0
+    assert checkpoint.read(run / "last.pt")["step"] == _STEPS
+    return name, run
+
+
+@pytest.mark.slow
+def test_it_improves_resumes_and_its_export_is_used_and_served(
+    trained: tuple[str, Path], data_root: Path, tmp_path: Path
+) -> None:
+    name, run = trained
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [0, _STEPS // 2, _STEPS]
+    # It starts near what it ends at where the start is a computed exposure already (lantern).
+    best = max(line["val_psnr_a"] for line in lines[1:])
+    assert best > lines[0]["val_psnr_a"] - (0.5 if "lantern" in name else 0.0)
+    assert best > lines[0]["val_input_psnr_a"]
+
+    model = load(name).model
+    weights = tmp_path / f"{model}.safetensors"
+    command = ["export", str(run / "last.pt"), "-o", str(weights), "--data", str(data_root)]
+    assert train(command) == 0
+
+    image = scene(3) // 6
+    selection = np.zeros(image.shape[:2], np.uint8)
+    selection[12:34, 10:30] = 255
+    write_rgb(tmp_path / "photo.png", image)
+    write_rgb(tmp_path / "mask.png", np.repeat(selection[..., None], 3, 2))
+    command = ["enhance", str(tmp_path / "photo.png"), "--mask", str(tmp_path / "mask.png")]
+    command += ["-o", str(tmp_path / "out.png"), "--model", str(weights), "--transition", "6"]
+    assert maskupe(command) == 0
+    result = read_rgb(tmp_path / "out.png")
+    inside = selection > 0
+    assert result[inside].mean() > image[inside].mean()
+    outside = np.ones_like(inside)
+    outside[6:40, 4:36] = False
+    assert np.array_equal(result[outside], image[outside])
+
+    with served(tmp_path) as daemon, daemon.connect() as client:
+        request, planes = request_for(image, selection, model=model, width=6.0)
+        header, answer = client.enhance(request, planes)
+    assert header["model"] == resolve(model).name
+    lit = as_array(answer["image"], image).astype(int)
+    assert np.abs(lit - result.astype(int)).max() <= 1
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[RunningDaemon]:
+    """A daemon that has the weights of a folder."""
+    home = Path(tempfile.mkdtemp(prefix="mu", dir="/tmp"))
+    environment = {"MASKUPE_TEST_WEIGHTS": str(folder), "OMP_NUM_THREADS": "1"}
+    daemon = RunningDaemon(
+        home, module="tests.daemon.with_weights", env=dict(os.environ) | environment
+    )
+    try:
+        daemon.await_ready()
+        yield daemon
+    finally:
+        daemon.kill()
+        shutil.rmtree(home, ignore_errors=True)
