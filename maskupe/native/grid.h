@@ -15,7 +15,7 @@
 
 #define FLOOR 1e-3f
 
-/* Every coefficient along one row of a tile, linear in the position: its value at the left cell
+/* Every coefficient along one row of a span, linear in the position: its value at the left cell
  * and its change to the right one, then the same for its step from the bin before. Each of the
  * four has bins * coefficients entries of the scratch memory. */
 typedef struct {
@@ -46,13 +46,13 @@ INLINE void add_bins(int coefficients, int hinges, int with_base, int bin, const
     const int terms = coefficients / 3;
     Vector f[VECTORS];
     _Alignas(64) float hinge[4][BLOCK];
-    for (int v = 0; v < VECTORS; v++) f[v] = load_vector(part + 8 * v);
+    for (int v = 0; v < VECTORS; v++) f[v] = load_vector(part + LANES * v);
     for (int k = 0; k < hinges; k++)
         for (int i = 0; i < BLOCK; i++) hinge[k][i] = clamp01(z[i] - (float)(bin + k));
     for (int c = 0; c < 3; c++) {
         Vector total[VECTORS];
         for (int v = 0; v < VECTORS; v++)
-            total[v] = with_base ? (Vector){0} : load_vector(sum[c] + 8 * v);
+            total[v] = with_base ? (Vector){0} : load_vector(sum[c] + LANES * v);
         for (int j = 0; j < terms; j++) {
             const int q = bin * coefficients + c * terms + j;
             Vector value[VECTORS];
@@ -62,13 +62,13 @@ INLINE void add_bins(int coefficients, int hinges, int with_base, int bin, const
                 const float step = ends->step[q + (k + 1) * coefficients];
                 const float change = ends->step_change[q + (k + 1) * coefficients];
                 for (int v = 0; v < VECTORS; v++)
-                    value[v] += load_vector(hinge[k] + 8 * v) * (f[v] * change + step);
+                    value[v] += load_vector(hinge[k] + LANES * v) * (f[v] * change + step);
             }
             for (int v = 0; v < VECTORS; v++)
-                total[v] += terms == 4 && j < 3 ? value[v] * load_vector(planes[j] + at + 8 * v)
+                total[v] += terms == 4 && j < 3 ? value[v] * load_vector(planes[j] + at + LANES * v)
                                                 : value[v];
         }
-        for (int v = 0; v < VECTORS; v++) store_vector(sum[c] + 8 * v, total[v]);
+        for (int v = 0; v < VECTORS; v++) store_vector(sum[c] + LANES * v, total[v]);
     }
 }
 
@@ -92,9 +92,9 @@ INLINE void slice_block(int coefficients, const Job *job, const Ends *ends, cons
 #undef ADD
 }
 
-/* One row of one tile; the tile does not cross a column of cell centres. */
-INLINE void grid_row(int coefficients, const Job *job, int map_low, int map_high, int x0, int n,
-                     float across, const uint8_t *a, const uint8_t *b, float *scratch, Row *row) {
+/* The ends of one row of a span that does not cross a column of cell centres. */
+INLINE Ends grid_ends(int coefficients, const Job *job, int map_low, int map_high, int x0,
+                      float across, float *scratch) {
     const int64_t cell = (int64_t)job->count * coefficients;
     const int64_t top = (int64_t)map_low * job->map_columns;
     const int64_t bottom = (int64_t)map_high * job->map_columns;
@@ -104,7 +104,12 @@ INLINE void grid_row(int coefficients, const Job *job, int map_low, int map_high
         job->map + (bottom + x_low) * cell, job->map + (bottom + x_high) * cell};
     const Ends ends = {scratch, scratch + cell, scratch + 2 * cell, scratch + 3 * cell};
     find_ends(coefficients, job->count, corner, across, &ends);
+    return ends;
+}
 
+/* One row of one tile, at column x0: fills row->change. */
+INLINE void grid_row(int coefficients, const Job *job, const Ends *ends, int x0, int n,
+                     const uint8_t *a, const uint8_t *b, Row *row) {
     _Alignas(64) float planes[3][TILE + PAD], z[TILE + BLOCK], sum[3][BLOCK];
     const int whole = (n + BLOCK - 1) / BLOCK * BLOCK;
     for (int i = 0; i < n; i++) {
@@ -125,7 +130,7 @@ INLINE void grid_row(int coefficients, const Job *job, int map_low, int map_high
 
     const float t = job->strength;
     for (int at = 0; at < whole; at += BLOCK) {
-        slice_block(coefficients, job, &ends, z + at, job->column_part + x0 + at, planes, at, sum);
+        slice_block(coefficients, job, ends, z + at, job->column_part + x0 + at, planes, at, sum);
         for (int c = 0; c < 3; c++) {
             float *s = sum[c];
             for (int i = 0; i < BLOCK; i++)
@@ -144,14 +149,23 @@ INLINE void grid_row(int coefficients, const Job *job, int map_low, int map_high
     }
 }
 
-STAGE void gain_row(const Job *job, int map_low, int map_high, int x0, int n, float across,
-                     float *scratch, Row *row) {
-    grid_row(3, job, map_low, map_high, x0, n, across, 0, 0, scratch, row);
+STAGE Ends gain_ends(const Job *job, int map_low, int map_high, int x0, float across,
+                     float *scratch) {
+    return grid_ends(3, job, map_low, map_high, x0, across, scratch);
 }
 
-STAGE void affine_row(const Job *job, int map_low, int map_high, int x0, int n, float across,
-                       const uint8_t *a, const uint8_t *b, float *scratch, Row *row) {
-    grid_row(12, job, map_low, map_high, x0, n, across, a, b, scratch, row);
+STAGE void gain_row(const Job *job, const Ends *ends, int x0, int n, Row *row) {
+    grid_row(3, job, ends, x0, n, 0, 0, row);
+}
+
+STAGE Ends affine_ends(const Job *job, int map_low, int map_high, int x0, float across,
+                       float *scratch) {
+    return grid_ends(12, job, map_low, map_high, x0, across, scratch);
+}
+
+STAGE void affine_row(const Job *job, const Ends *ends, int x0, int n, const uint8_t *a,
+                      const uint8_t *b, Row *row) {
+    grid_row(12, job, ends, x0, n, a, b, row);
 }
 
 #endif

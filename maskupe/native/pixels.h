@@ -29,10 +29,6 @@ LOAD(uint16_t)
 
 /* Floats are moved as bits, so that a signalling NaN stays what it is. */
 static void load_float(const float *p, int channels, int n, float *restrict raw) {
-    if (channels == 3) {
-        memcpy(raw, p, 12 * (size_t)n);
-        return;
-    }
     for (int i = 0; i < n; i++)
         for (int c = 0; c < 3; c++)
             memcpy(raw + 3 * i + c, p + channels * i + (channels == 4 ? c : 0), 4);
@@ -40,13 +36,16 @@ static void load_float(const float *p, int channels, int n, float *restrict raw)
 
 /* Fills row->raw and row->unit from n pixels, zeros up to the next whole group. */
 STAGE void load_row(const Job *job, const void *pixels, int n, Row *row) {
-    if (job->depth == DEPTH_U8) load_uint8_t(pixels, job->channels, n, row->raw);
-    else if (job->depth == DEPTH_U16) load_uint16_t(pixels, job->channels, n, row->raw);
-    else load_float(pixels, job->channels, n, row->raw);
-    int end = 3 * round_up(n);
-    for (int i = 3 * n; i < end; i++) row->raw[i] = 0.0f;
+    row->raw = row->converted;
+    if (job->depth == DEPTH_U8) load_uint8_t(pixels, job->channels, n, row->converted);
+    else if (job->depth == DEPTH_U16) load_uint16_t(pixels, job->channels, n, row->converted);
+    else if (job->channels == 3) row->raw = pixels;
+    else load_float(pixels, job->channels, n, row->converted);
     const float scale = 1.0f / DEPTH_WHITE[job->depth];
-    for (int i = 0; i < end; i++) row->unit[i] = clamp01(row->raw[i] * scale);
+    const float *raw = row->raw;
+    float *restrict unit = row->unit;
+    for (int i = 0; i < 3 * n; i++) unit[i] = clamp01(raw[i] * scale);
+    for (int i = 3 * n, end = 3 * round_up(n); i < end; i++) unit[i] = 0.0f;
 }
 
 INLINE uint8_t encode_uint8_t(float v) { return (uint8_t)(int)(at_most(at_least(v, 0.0f), 255.0f) + 0.5f); }
@@ -106,39 +105,66 @@ static void store_float(const float *p, int channels, int n, const Row *row, con
     }
 }
 
-/* Copies to memory past the caches, whole lines of 64 bytes at a time. */
-STAGE void stream_out(uint8_t *to, const uint8_t *from, size_t bytes) {
-    size_t head = (size_t)(-(uintptr_t)to & 63);
-    if (head > bytes) head = bytes;
-    memcpy(to, from, head);
-    size_t at = head;
-    for (; at + 64 <= bytes; at += 64)
+/* Where the pixels that belong at `to` are made. */
+INLINE void *make_at(Row *row, const void *to) { return row->stored + ((uintptr_t)to & 63); }
+
+/* Copies `bytes` finished bytes to memory past the caches, in whole lines of 64: what is left of
+ * the last line waits for the next pixels of the row, or for `end_row`. */
+STAGE void stream_out(Row *row, uint8_t *to, size_t bytes) {
+    const size_t lead = (uintptr_t)to & 63, first = lead - row->open, end = lead + bytes;
+    const uint8_t *from = row->stored;
+    uint8_t *line = to - lead;
+    size_t at = 0;
+    if (end < 64) {
+        row->open = end - first;
+        return;
+    }
+    if (first) {
+        memcpy(line + first, from + first, 64 - first);
+        at = 64;
+    }
+    for (; at + 64 <= end; at += 64)
         for (size_t l = 0; l < 64; l += 16) {
-            Quad line;
-            memcpy(&line, from + at + l, sizeof line);
-            __builtin_nontemporal_store(line, (Quad *)(to + at + l));
+            Quad part;
+            memcpy(&part, from + at + l, sizeof part);
+            __builtin_nontemporal_store(part, (Quad *)(line + at + l));
         }
-    memcpy(to + at, from + at, bytes - at);
+    row->open = end - at;
+    memcpy(row->stored, from + at, row->open);
 }
 
-/* Moves n finished pixels from row->stored to where they belong. */
-INLINE void finish_row(const Job *job, const void *pixels, int n, const Row *row, void *out) {
+/* Writes what waits before `to`. */
+INLINE void end_row(Row *row, uint8_t *to) {
+    if (row->open) memcpy(to - row->open, (uint8_t *)make_at(row, to) - row->open, row->open);
+    row->open = 0;
+}
+
+/* Moves n finished pixels from `make_at` to where they belong. */
+INLINE void finish_pixels(const Job *job, const void *pixels, int n, Row *row, void *out) {
     const size_t bytes = (size_t)n * (size_t)(job->channels * DEPTH_BYTES[job->depth]);
-    if (job->stream && out != pixels) stream_out(out, row->stored, bytes);
-    else memcpy(out, row->stored, bytes);
+    if (job->stream && out != pixels) stream_out(row, out, bytes);
+    else memcpy(out, make_at(row, out), bytes);
+}
+
+/* Pixels that keep their bits. */
+INLINE void keep_pixels(const Job *job, const void *pixels, int n, Row *row, void *out) {
+    const size_t bytes = (size_t)n * (size_t)(job->channels * DEPTH_BYTES[job->depth]);
+    if (out == pixels) return;
+    memcpy(make_at(row, out), pixels, bytes);
+    finish_pixels(job, pixels, n, row, out);
 }
 
 /* Writes n pixels; weight is NULL where all are one. `pixels` and `out` may be the same. */
 STAGE void store_row(const Job *job, const void *pixels, int n, Row *row, const float *weight,
                      void *out) {
     const float white = DEPTH_WHITE[job->depth];
-    void *to = row->stored;
+    void *to = make_at(row, out);
     if (job->depth == DEPTH_U8)
         store_uint8_t(pixels, job->channels, n, row, weight, white, to);
     else if (job->depth == DEPTH_U16)
         store_uint16_t(pixels, job->channels, n, row, weight, white, to);
     else store_float(pixels, job->channels, n, row, weight, to);
-    finish_row(job, pixels, n, row, out);
+    finish_pixels(job, pixels, n, row, out);
 }
 
 #endif

@@ -101,9 +101,10 @@ def _common(job: Job) -> tuple[NativeJob, dict[str, npt.NDArray[Any]]]:
         rows = job.frame.rows(0, job.height, arranged.shape[0])
         columns = job.frame.columns(arranged.shape[1])
         part = np.pad(columns.fraction, (0, _COLUMN_PAD))
-        native.map_columns = arranged.shape[1]
+        native.map_rows, native.map_columns = arranged.shape
         kept |= {"row_low": rows.low, "row_high": rows.high, "row_part": rows.fraction}
-        kept |= {"column_low": columns.low, "column_high": columns.high}
+        ends = np.searchsorted(columns.low, columns.low, side="right").astype(np.int32)
+        kept |= {"column_low": columns.low, "column_high": columns.high, "column_end": ends}
         kept |= {"column_part": part, "column_part3": np.repeat(part, 3)}
     for name, array in kept.items():
         setattr(native, name, array.ctypes.data)
