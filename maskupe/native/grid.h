@@ -72,14 +72,22 @@ INLINE void add_bins(int coefficients, int hinges, int with_base, int bin, const
     }
 }
 
-INLINE void slice_block(int coefficients, const Job *job, const Ends *ends, const float *z,
+/* The bins of each block of n places: the first, and how many hinges there are above it. All at
+ * once, so that a branch that depends on them does not wait for them. */
+INLINE void find_bins(const Job *job, const float *z, int n, int *first, int *hinges) {
+    for (int at = 0, j = 0; at < n; at += BLOCK, j++) {
+        float low, high;
+        block_range(z + at, &low, &high);
+        first[j] = (int)low;
+        int last = (int)ceilf(high);
+        if (last > job->count - 1) last = job->count - 1;
+        hinges[j] = last - first[j];
+    }
+}
+
+INLINE void slice_block(int coefficients, int first, int hinges, const Ends *ends, const float *z,
                         const float *part, float planes[3][TILE + PAD], int at,
                         float sum[3][BLOCK]) {
-    float low, high;
-    block_range(z, &low, &high);
-    int first = (int)low, last = (int)ceilf(high);
-    if (last > job->count - 1) last = job->count - 1;
-    const int hinges = last - first;
 #define ADD(number, base, bin) \
     add_bins(coefficients, number, base, bin, ends, z, part, planes, at, sum)
     if (hinges == 0) ADD(0, 1, first);
@@ -87,7 +95,7 @@ INLINE void slice_block(int coefficients, const Job *job, const Ends *ends, cons
     else if (hinges == 2) ADD(2, 1, first);
     else {
         ADD(3, 1, first);
-        for (int k = first + 3; k < last; k++) ADD(1, 0, k);
+        for (int k = 3; k < hinges; k++) ADD(1, 0, first + k);
     }
 #undef ADD
 }
@@ -129,8 +137,11 @@ INLINE void grid_row(int coefficients, const Job *job, const Ends *ends, int x0,
         z[i] = at_most(at_least(z[i] * bins - 0.5f, 0.0f), bins - 1.0f);
 
     const float t = job->strength;
-    for (int at = 0; at < whole; at += BLOCK) {
-        slice_block(coefficients, job, ends, z + at, job->column_part + x0 + at, planes, at, sum);
+    int first[TILE / BLOCK], hinges[TILE / BLOCK];
+    find_bins(job, z, whole, first, hinges);
+    for (int at = 0, j = 0; at < whole; at += BLOCK, j++) {
+        slice_block(coefficients, first[j], hinges[j], ends, z + at, job->column_part + x0 + at,
+                    planes, at, sum);
         for (int c = 0; c < 3; c++) {
             float *s = sum[c];
             for (int i = 0; i < BLOCK; i++)
@@ -147,15 +158,6 @@ INLINE void grid_row(int coefficients, const Job *job, const Ends *ends, int x0,
             for (int i = 0; i < end; i++)
                 for (int c = 0; c < 3; c++) row->change[3 * (at + i) + c] = sum[c][i];
     }
-}
-
-STAGE Ends gain_ends(const Job *job, int map_low, int map_high, int x0, float across,
-                     float *scratch) {
-    return grid_ends(3, job, map_low, map_high, x0, across, scratch);
-}
-
-STAGE void gain_row(const Job *job, const Ends *ends, int x0, int n, Row *row) {
-    grid_row(3, job, ends, x0, n, 0, 0, row);
 }
 
 STAGE Ends affine_ends(const Job *job, int map_low, int map_high, int x0, float across,

@@ -61,6 +61,9 @@ typedef struct {
 /* For the few loops where a compiler left alone would keep what should be in registers in memory. */
 typedef float Vector __attribute__((ext_vector_type(LANES)));
 
+typedef int32_t Whole __attribute__((ext_vector_type(LANES)));
+typedef uint16_t Short __attribute__((ext_vector_type(LANES)));
+
 typedef float Quad __attribute__((ext_vector_type(4)));
 
 INLINE Vector load_vector(const float *from) {
@@ -69,11 +72,14 @@ INLINE Vector load_vector(const float *from) {
     return v;
 }
 INLINE void store_vector(float *to, Vector v) { memcpy(to, &v, sizeof v); }
+/* Where `a` is not a number, `b`. */
+INLINE Vector highest(Vector a, Vector b) { return a > b ? a : b; }
+INLINE Vector lowest(Vector a, Vector b) { return a < b ? a : b; }
 
 /* One row of one tile: r, g, b interleaved. */
 typedef struct {
-    const float *raw;                    /* stored units; the pixels themselves where that will do */
-    _Alignas(64) float converted[COLOURS];
+    const float *raw;                    /* floats as stored: the pixels themselves, or: */
+    _Alignas(64) float colours[COLOURS];
     _Alignas(64) float unit[COLOURS];    /* clipped to 0..1, NaN as 0 */
     _Alignas(64) float change[COLOURS];  /* enhanced - unit */
     _Alignas(64) float weight[TILE + PAD];

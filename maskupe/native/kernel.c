@@ -6,6 +6,7 @@
 #include "curve.h"
 #include "export.h"
 #include "fade.h"
+#include "gain.h"
 #include "grid.h"
 #include "job.h"
 #include "pixels.h"
@@ -20,7 +21,7 @@ EXPORT int64_t maskupe_scratch_size(const Job *job) {
     switch (job->kind) {
     case KIND_TONE: return (int64_t)sizeof(float) * TONE_SCRATCH;
     case KIND_CURVE: return (int64_t)sizeof(float) * CURVE_SCRATCH * job->count;
-    case KIND_GAIN: return (int64_t)sizeof(float) * 4 * 3 * job->count;
+    case KIND_GAIN: return (int64_t)sizeof(float) * (4 * 3 * job->count + 1);
     case KIND_AFFINE: return (int64_t)sizeof(float) * 4 * 12 * job->count;
     default: return 0;
     }
@@ -37,7 +38,7 @@ static int span_end(const Job *job, int x) {
 /* Asks for memory that the next row of a tile will need: its rows lie too far apart for a
  * processor to guess. */
 INLINE void prefetch(const void *from, size_t bytes) {
-    for (size_t at = 0; at < bytes; at += 64) __builtin_prefetch((const uint8_t *)from + at, 0, 3);
+    for (size_t at = 0; at < bytes; at += 64) __builtin_prefetch((const uint8_t *)from + at, 0, 2);
 }
 
 /* Rows between the same two map rows, and what the map contributes to them in a span. */

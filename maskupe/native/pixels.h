@@ -13,65 +13,69 @@
 static const int DEPTH_BYTES[3] = {1, 2, 4};
 static const float DEPTH_WHITE[3] = {255.0f, 65535.0f, 1.0f};
 
+/* 0..1 of integers. */
 #define LOAD(type)                                                                              \
-    static void load_##type(const type *p, int channels, int n, float *restrict raw) {          \
+    static void load_##type(const type *p, int channels, int n, float scale,                    \
+                            float *restrict unit) {                                             \
         if (channels == 3)                                                                      \
-            for (int i = 0; i < 3 * n; i++) raw[i] = (float)p[i];                               \
+            for (int i = 0; i < 3 * n; i++) unit[i] = (float)p[i] * scale;                      \
         else if (channels == 4)                                                                 \
             for (int i = 0; i < n; i++)                                                         \
-                for (int c = 0; c < 3; c++) raw[3 * i + c] = (float)p[4 * i + c];               \
+                for (int c = 0; c < 3; c++) unit[3 * i + c] = (float)p[4 * i + c] * scale;      \
         else                                                                                    \
             for (int i = 0; i < n; i++)                                                         \
-                for (int c = 0; c < 3; c++) raw[3 * i + c] = (float)p[channels * i];            \
+                for (int c = 0; c < 3; c++) unit[3 * i + c] = (float)p[channels * i] * scale;   \
     }
 LOAD(uint8_t)
 LOAD(uint16_t)
 
-/* Floats are moved as bits, so that a signalling NaN stays what it is. */
-static void load_float(const float *p, int channels, int n, float *restrict raw) {
+/* Floats as they are stored: RGB in place. */
+static const float *colours_of(const float *p, int channels, int n, float *restrict to) {
+    if (channels == 3) return p;
+    /* Moved as bits, so that a signalling NaN stays what it is. */
     for (int i = 0; i < n; i++)
         for (int c = 0; c < 3; c++)
-            memcpy(raw + 3 * i + c, p + channels * i + (channels == 4 ? c : 0), 4);
+            memcpy(to + 3 * i + c, p + channels * i + (channels == 4 ? c : 0), 4);
+    return to;
 }
 
-/* Fills row->raw and row->unit from n pixels, zeros up to the next whole group. */
+/* Fills row->unit, and of floats row->raw, from n pixels, zeros up to the next whole group. */
 STAGE void load_row(const Job *job, const void *pixels, int n, Row *row) {
-    row->raw = row->converted;
-    if (job->depth == DEPTH_U8) load_uint8_t(pixels, job->channels, n, row->converted);
-    else if (job->depth == DEPTH_U16) load_uint16_t(pixels, job->channels, n, row->converted);
-    else if (job->channels == 3) row->raw = pixels;
-    else load_float(pixels, job->channels, n, row->converted);
     const float scale = 1.0f / DEPTH_WHITE[job->depth];
-    const float *raw = row->raw;
     float *restrict unit = row->unit;
-    for (int i = 0; i < 3 * n; i++) unit[i] = clamp01(raw[i] * scale);
+    if (job->depth == DEPTH_U8) load_uint8_t(pixels, job->channels, n, scale, unit);
+    else if (job->depth == DEPTH_U16) load_uint16_t(pixels, job->channels, n, scale, unit);
+    else {
+        row->raw = colours_of(pixels, job->channels, n, row->colours);
+        for (int i = 0; i < 3 * n; i++) unit[i] = clamp01(row->raw[i]);
+    }
     for (int i = 3 * n, end = 3 * round_up(n); i < end; i++) unit[i] = 0.0f;
 }
 
 INLINE uint8_t encode_uint8_t(float v) { return (uint8_t)(int)(at_most(at_least(v, 0.0f), 255.0f) + 0.5f); }
 INLINE uint16_t encode_uint16_t(float v) { return (uint16_t)(int)(at_most(at_least(v, 0.0f), 65535.0f) + 0.5f); }
 
-/* Integers: raw + 0 * change rounds to raw, so a weight of zero keeps them without a choice. */
+/* Integers: unit + 0 * change rounds to what it was, so a weight of zero needs no choice. */
 #define STORE(type)                                                                             \
     static void store_##type(const type *p, int channels, int n, const Row *row,                \
                              const float *weight, float white, type *to) {                      \
-        const float *raw = row->raw, *change = row->change;                                     \
+        const float *unit = row->unit, *change = row->change;                                   \
         if (channels == 3 && !weight) {                                                         \
-            for (int i = 0; i < 3 * n; i++) to[i] = encode_##type(raw[i] + white * change[i]);  \
+            for (int i = 0; i < 3 * n; i++) to[i] = encode_##type(white * (unit[i] + change[i]));\
         } else if (channels >= 3) {                                                             \
             for (int i = 0; i < n; i++) {                                                       \
-                float w = (weight ? weight[i] : 1.0f) * white;                  \
+                float w = weight ? weight[i] : 1.0f;                                            \
                 for (int c = 0; c < 3; c++)                                                     \
                     to[channels * i + c] =                                                      \
-                        encode_##type(raw[3 * i + c] + w * change[3 * i + c]);                  \
+                        encode_##type(white * (unit[3 * i + c] + w * change[3 * i + c]));       \
                 if (channels == 4) to[4 * i + 3] = p[4 * i + 3];                                \
             }                                                                                   \
         } else {                                                                                \
             for (int i = 0; i < n; i++) {                                                       \
-                float w = (weight ? weight[i] : 1.0f) * white;                  \
+                float w = weight ? weight[i] : 1.0f;                                            \
                 float luma = LUMA_R * change[3 * i] + LUMA_G * change[3 * i + 1] +              \
                              LUMA_B * change[3 * i + 2];                                        \
-                to[channels * i] = encode_##type(raw[3 * i] + w * luma);                        \
+                to[channels * i] = encode_##type(white * (unit[3 * i] + w * luma));             \
                 if (channels == 2) to[2 * i + 1] = p[2 * i + 1];                                \
             }                                                                                   \
         }                                                                                       \

@@ -5,9 +5,8 @@
 #ifndef MASKUPE_TONE_H
 #define MASKUPE_TONE_H
 
-#include <math.h>
-
 #include "pixels.h"
+#include "root.h"
 #include "smooth.h"
 
 /* base and step of the residual over the span; then of a tile the ceiling and where in the table
@@ -58,29 +57,54 @@ INLINE float tone_limit(float lifted, float unit, float ceiling) {
     return at_most(at_least(lifted - TONE_OFFSET, 0.0f), at_least(unit, ceiling));
 }
 
-/* Where the gains of a row's values are: pairs of table entries, and the way between them. */
-typedef struct {
-    _Alignas(64) int32_t low[COLOURS];
-    _Alignas(64) float part[COLOURS], pairs[2 * COLOURS];
-} Gains;
+/* Pairs lie such that two vectors of them become their first and their second numbers by one
+ * shuffle each, which on x86 works within quarters: the place of value v of a vector. */
+#define SLOT(v) (((v) & 2 ? LANES / 2 : 0) + ((v) >> 2) * 2 + ((v) & 1))
+#if LANES == 16
+#define FIRST(a, b)                                                                             \
+    __builtin_shufflevector(a, b, 0, 2, 16, 18, 4, 6, 20, 22, 8, 10, 24, 26, 12, 14, 28, 30)
+#define SECOND(a, b)                                                                            \
+    __builtin_shufflevector(a, b, 1, 3, 17, 19, 5, 7, 21, 23, 9, 11, 25, 27, 13, 15, 29, 31)
+#else
+#define FIRST(a, b) __builtin_shufflevector(a, b, 0, 2, 8, 10, 4, 6, 12, 14)
+#define SECOND(a, b) __builtin_shufflevector(a, b, 1, 3, 9, 11, 5, 7, 13, 15)
+#endif
 
-/* Places in the table, vectorised; then its entries are fetched as pairs. */
-INLINE void tone_look_up(const Job *job, const float *unit, const Tone *tone, int end, Gains *to) {
-    const float last = (float)(job->count - 1);
-    const int32_t top = job->count - 2;
-    for (int i = 0; i < end; i++) {
-        float place = sqrtf(unit[i]) * last;
-        int32_t k = (int32_t)place;
-        k = k < top ? k : top;
-        to->low[i] = tone->table[i] + 2 * k;
-        to->part[i] = place - (float)k;
-    }
-#pragma clang loop vectorize(disable) unroll_count(8)
-    for (int i = 0; i < end; i++) memcpy(to->pairs + 2 * i, job->table + to->low[i], 8);
+/* What tone_look_up leaves for tone_mix: of each value the way to the next table entry, and its
+ * pair of entries. */
+typedef struct {
+    _Alignas(64) float part[COLOURS], pairs[2 * COLOURS];
+} Found;
+
+/* Looks up LANES values 0..1; `at` is their place in the tile. */
+INLINE void tone_place(const Job *job, Vector unit, const Tone *tone, int at, Found *found,
+                       int32_t *low) {
+    const Vector place = root(unit) * (float)(job->count - 1);
+    const Whole k = __builtin_convertvector(place, Whole);
+    Whole table;
+    memcpy(&table, tone->table + at, sizeof table);
+    table += k + k;
+    memcpy(low + at, &table, sizeof table);
+    store_vector(found->part + at, place - __builtin_convertvector(k, Vector));
 }
 
-INLINE float tone_gain(const Gains *gains, int i) {
-    return gains->pairs[2 * i] + gains->part[i] * gains->pairs[2 * i + 1];
+INLINE void tone_fetch(const Job *job, const int32_t *low, int end, Found *found) {
+#pragma clang loop vectorize(disable)
+    for (int i = 0; i < end; i += LANES)
+#pragma clang loop vectorize(disable) unroll(full)
+        for (int v = 0; v < LANES; v++)
+            memcpy(found->pairs + 2 * (i + SLOT(v)), job->table + low[i + v], 8);
+}
+
+/* min((I + o) G - o, max(I, ceiling)) of what was looked up, and at least 0. */
+INLINE Vector tone_value(Vector unit, const Found *found, float across, const Tone *tone, int at) {
+    const Vector a = load_vector(found->pairs + 2 * at);
+    const Vector b = load_vector(found->pairs + 2 * at + LANES);
+    const Vector gain = FIRST(a, b) + load_vector(found->part + at) * SECOND(a, b);
+    const Vector residual = load_vector(tone->base + at) + across * load_vector(tone->step + at);
+    const Vector lifted = gain * (unit + TONE_OFFSET) * residual - TONE_OFFSET;
+    const Vector ceiling = load_vector(tone->ceiling + at);
+    return lowest(highest(lifted, (Vector){0}), highest(unit, ceiling));
 }
 
 /* Fills row->change. */
@@ -93,36 +117,58 @@ STAGE void tone_row(const Job *job, const void *pixels, int n, float across, con
     if (job->depth == DEPTH_U8) {
         tone_look_up8(job, pixels, n, value);
         for (int i = 3 * n; i < end; i++) value[i] = 0.0f;
-    } else {
-        Gains gains;
-        tone_look_up(job, unit, tone, end, &gains);
-        for (int i = 0; i < end; i++) value[i] = tone_gain(&gains, i) * (unit[i] + TONE_OFFSET);
+        for (int i = 0; i < end; i++)
+            value[i] = tone_limit(value[i] * (base[i] + across * step[i]), unit[i], ceiling[i]) -
+                       unit[i];
+        return;
     }
-    for (int i = 0; i < end; i++)
-        value[i] = tone_limit(value[i] * (base[i] + across * step[i]), unit[i], ceiling[i]) - unit[i];
+    _Alignas(64) int32_t low[COLOURS];
+    Found found;
+    for (int i = 0; i < end; i += LANES)
+        tone_place(job, load_vector(unit + i), tone, i, &found, low);
+    tone_fetch(job, low, end, &found);
+    for (int i = 0; i < end; i += LANES) {
+        const Vector own = load_vector(unit + i);
+        store_vector(value + i, tone_value(own, &found, across, tone, i) - own);
+    }
 }
 
 /* The usual case in one step: RGB of 16 bits or floats at full weight. */
-#define STORED_uint16_t(raw, unit, value) encode_uint16_t(65535.0f * (value))
-#define STORED_float(raw, unit, value) ((raw) + ((value) - (unit)))
-#define TONE_ROW(type)                                                                          \
+#define UNIT_uint16_t(v) (__builtin_convertvector(v, Vector) * (1.0f / 65535.0f))
+#define UNIT_float(v) lowest(highest(v, (Vector){0}), (Vector){0} + 1.0f)
+#define STORED_uint16_t(v, unit, value)                                                         \
+    __builtin_convertvector(__builtin_convertvector(65535.0f * (value) + 0.5f, Whole), Short)
+#define STORED_float(v, unit, value) ((v) + ((value) - (unit)))
+#define TONE_ROW(type, Pixels)                                                                  \
     STAGE void tone_row_##type(const Job *job, const type *pixels, int n, float across,         \
                                const Tone *tone, Row *row, void *out) {                         \
-        const float *base = tone->base, *step = tone->step, *ceiling = tone->ceiling;           \
-        const float *unit = row->unit;                                                          \
-        type *restrict to = make_at(row, out);                                                  \
-        Gains gains;                                                                            \
-        load_row(job, pixels, n, row);                                                          \
-        tone_look_up(job, unit, tone, 3 * round_up(n), &gains);                                 \
-        for (int i = 0; i < 3 * n; i++) {                                                       \
-            float lifted =                                                                      \
-                tone_gain(&gains, i) * (unit[i] + TONE_OFFSET) * (base[i] + across * step[i]);  \
-            to[i] = STORED_##type(pixels[i], unit[i], tone_limit(lifted, unit[i], ceiling[i])); \
+        const int end = (3 * n + LANES - 1) / LANES * LANES;                                    \
+        const type *from = pixels;                                                              \
+        type *to = make_at(row, out);                                                           \
+        if (end > 3 * n) { /* whole vectors must not read beyond the row */                     \
+            memset(row->colours, 0, sizeof(type) * (size_t)end);                                \
+            from = memcpy(row->colours, pixels, sizeof(type) * 3 * (size_t)n);                  \
+        }                                                                                       \
+        _Alignas(64) int32_t low[COLOURS];                                                      \
+        Found found;                                                                            \
+        for (int i = 0; i < end; i += LANES) {                                                  \
+            Pixels v;                                                                           \
+            memcpy(&v, from + i, sizeof v);                                                     \
+            tone_place(job, UNIT_##type(v), tone, i, &found, low);                              \
+        }                                                                                       \
+        tone_fetch(job, low, end, &found);                                                      \
+        for (int i = 0; i < end; i += LANES) {                                                  \
+            Pixels v;                                                                           \
+            memcpy(&v, from + i, sizeof v);                                                     \
+            const Vector unit = UNIT_##type(v);                                                 \
+            const Pixels result =                                                               \
+                STORED_##type(v, unit, tone_value(unit, &found, across, tone, i));              \
+            memcpy(to + i, &result, sizeof result);                                             \
         }                                                                                       \
         finish_pixels(job, pixels, n, row, out);                                                \
     }
-TONE_ROW(uint16_t)
-TONE_ROW(float)
+TONE_ROW(uint16_t, Short)
+TONE_ROW(float, Vector)
 
 /* The commonest case in one step: 8-bit RGB at full weight. Nothing is left of the
  * input but the cap, so it needs neither the conversion to floats nor the blend. */
