@@ -18,7 +18,7 @@ from maskupe.averages import Lines, Rows, Source, areas_of, colours_of
 from maskupe.coverage import Coverage
 from maskupe.layout import alpha_of
 from maskupe.maps import Window
-from maskupe.strips import machine_threads, run_strips
+from maskupe.strips import machine_threads, rows_of, run_strips
 
 Float = npt.NDArray[np.float32]
 
@@ -74,7 +74,7 @@ def _average(
         result[low + first : low + last, left:right] = found
 
     pixels_in_a_row_of_cells = max(1, height * width // (high - low))
-    step = max(1, _STRIP_PIXELS // pixels_in_a_row_of_cells)
+    step = rows_of(_STRIP_PIXELS, pixels_in_a_row_of_cells)
     run_strips(average, high - low, step, threads, None)
     return result
 

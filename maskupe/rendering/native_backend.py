@@ -12,7 +12,7 @@ from maskupe.native import DEPTHS, load
 from maskupe.native.structure import NativeJob
 from maskupe.rendering.arrange import arrange
 from maskupe.rendering.job import Job
-from maskupe.strips import StripFunction
+from maskupe.strips import StripFunction, rows_of
 
 #: Pixels of one strip: some milliseconds of work, so that stopping is prompt.
 STRIP_PIXELS = 1 << 18
@@ -71,7 +71,7 @@ def prepare(job: Job) -> tuple[StripFunction, int]:
         if target is not out:
             out[...] = target
 
-    return strip, max(1, STRIP_PIXELS // job.width)
+    return strip, rows_of(STRIP_PIXELS, job.width)
 
 
 def _common(job: Job) -> tuple[NativeJob, dict[str, npt.NDArray[Any]]]:

@@ -30,6 +30,7 @@ from maskupe.maps import (
 from maskupe.rendering.job import Job
 from maskupe.rendering.pixels import Floats, close_strip, open_strip
 from maskupe.rendering.positions import Frame
+from maskupe.strips import rows_of
 
 #: Pixels of one strip: its temporaries, a few dozen planes at most, stay around ten megabytes.
 STRIP_PIXELS = 1 << 16
@@ -43,7 +44,7 @@ def prepare(job: Job) -> tuple[Callable[[int, int], None], int]:
     """The function that renders a strip of rows, and how many rows to give it."""
     difference = difference_of(job.maps, job.strength, job.frame)
     if isinstance(job.maps, ToneCurves) and job.image.dtype == np.uint8 and job.image.shape[2] == 3:
-        return _tone_strips(job, job.maps), max(1, STRIP_PIXELS // job.width)
+        return _tone_strips(job, job.maps), rows_of(STRIP_PIXELS, job.width)
 
     def strip(first: int, last: int) -> None:
         image, out, coverage = (p[first:last] for p in (job.image, job.out, job.coverage))
@@ -57,7 +58,7 @@ def prepare(job: Job) -> tuple[Callable[[int, int], None], int]:
         weight = job.fade.weights(coverage, opened.colour)
         close_strip(opened, difference(opened.colour, first, seen), weight, out)
 
-    return strip, max(1, STRIP_PIXELS // job.width)
+    return strip, rows_of(STRIP_PIXELS, job.width)
 
 
 def _tone_strips(job: Job, maps: ToneCurves) -> Callable[[int, int], None]:

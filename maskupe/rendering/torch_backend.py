@@ -28,6 +28,7 @@ from maskupe.maps import (
 from maskupe.rendering.job import Job
 from maskupe.rendering.pixels import close_strip, open_strip
 from maskupe.rendering.positions import Frame
+from maskupe.strips import rows_of
 
 #: Pixels of one strip: twelve affine coefficients at eight corners stay below 100 MB.
 STRIP_PIXELS = 1 << 17
@@ -50,7 +51,7 @@ def prepare(job: Job, device: str) -> tuple[Callable[[int, int], None], int]:
             difference = (enhanced - colour).permute(1, 2, 0).contiguous().cpu().numpy()
         close_strip(opened, difference, job.fade.weights(coverage, opened.colour), out)
 
-    return strip, max(1, STRIP_PIXELS // job.width)
+    return strip, rows_of(STRIP_PIXELS, job.width)
 
 
 def _to_device(maps: Any, device: torch.device) -> Any:
