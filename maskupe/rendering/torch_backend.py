@@ -93,7 +93,8 @@ def enhance(
             x = x + t * sample(step, frame, first, count) * (x * x - x)
         return x.clamp(0, 1)
     if isinstance(maps, GainGrid):
-        luma = torch.tensordot(torch.from_numpy(LUMA).to(colour.device), colour, 1)
+        # Not a product of matrices, whose last bits depend on how many pixels there are.
+        luma = sum((float(share) * plane for share, plane in zip(LUMA, colour, strict=True)))
         return _brighten(slice_grid(parts.grid, luma.sqrt(), frame, first), colour, t)
     if isinstance(maps, AffineGrid):
         guide = guide_values(parts.guide, colour, areas)
