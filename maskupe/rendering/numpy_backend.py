@@ -218,7 +218,7 @@ def _slice(cells: Floats, guide: Floats, frame: Frame, first: int) -> Floats:
         np.subtract(z, np.float32(k - 1), out=hinge)
         np.clip(hinge, 0, 1, out=hinge)
     np.multiply(basis[:, 0], columns.fraction, out=basis[:, 1])
-    basis = basis.reshape(count, 2 * bins, width)
+    table = basis.reshape(count, 2 * bins, width)
     # Rows of cells for each row of pixels, as steps from bin to bin: (rows, gw, n, D).
     down = rows.fraction[:, None, None, None]
     lines = cells[rows.low] + down * (cells[rows.high] - cells[rows.low])
@@ -229,7 +229,7 @@ def _slice(cells: Floats, guide: Floats, frame: Frame, first: int) -> Floats:
         left = lines[:, columns.low[start]]
         change = lines[:, columns.high[start]] - left
         both = np.concatenate([left, change], axis=2)
-        np.matmul(both, basis[:, :, start:end], out=result[:, :, start:end])
+        np.matmul(both, table[:, :, start:end], out=result[:, :, start:end])
     return result
 
 
