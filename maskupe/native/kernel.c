@@ -1,8 +1,8 @@
 /* The full-size stage: out = I + w (enhanced - I) in one pass over the pixels.
  *
- * Plain C, no intrinsics: every hot loop is written so that a compiler vectorises it. The work is
- * cut into bands of rows between two map rows and tiles of columns, so that everything that the
- * map contributes to a tile stays in the first-level cache. */
+ * Plain C, without intrinsics but for an estimate in root.h: every hot loop is written so that a
+ * compiler vectorises it. The work is cut into bands of rows between two map rows, spans of columns,
+ * and tiles of these, whose numbers stay in the first-level cache. */
 #include "curve.h"
 #include "export.h"
 #include "fade.h"

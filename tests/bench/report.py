@@ -44,6 +44,7 @@ def report(result: Mapping[str, Any], notes: str) -> str:
         "a copy of the same picture in float32 on the same threads, timed in turn with the cases "
         "in one process; the median over the rounds counts.",
         notes.strip(),
+        _missed(result),
     ]
 
     def add(section: str, title: str, *texts: Callable[[Any], str] | str) -> None:
@@ -81,6 +82,33 @@ def report(result: Mapping[str, Any], notes: str) -> str:
     )
     add("daemon", "The daemon", _numbers)
     return "\n\n".join(parts) + "\n"
+
+
+def _missed(result: Mapping[str, Any]) -> str:
+    """Which targets were missed and by how much, so that no table has to be searched for them."""
+    found = [
+        (f"{words}, {depth}", result["renderer"][f"{kind} {depth}"]["median"], TARGETS[kind], " ×")
+        for kind, words in _MODELS.items()
+        for depth in ("u8", "f32")
+        if kind in TARGETS and "renderer" in result
+    ]
+    found += [
+        (f"the fallback, {name.removesuffix(', numpy')}", row["median"], FALLBACK_TARGET, " ×")
+        for name, row in result.get("backends", {}).items()
+        if name.endswith("numpy")
+    ]
+    found += [
+        (name, value, limit, "")
+        for name, value in result.get("daemon", {}).items()
+        for begin, limit in LIMITS.items()
+        if name.startswith(begin) and not name.endswith("MB")
+    ]
+    lines = [
+        f"- {what}: {value:.2f}{unit} where {limit:g} was wanted, {value / limit:.2f} times as much"
+        for what, value, limit, unit in found
+        if value > limit
+    ]
+    return "**Missed targets.**\n\n" + "\n".join(lines or ["None."])
 
 
 def plot(result: Mapping[str, Any]) -> str:
