@@ -34,7 +34,6 @@ typedef struct {
     int32_t knots, guide_inputs;
     int32_t stream;                  /* whether `out` is too large to stay in a cache */
     float strength;
-    float ceiling[3];
 } Job;
 
 /* Arithmetic that must disappear into its loop, and stages that are worth a name in a profile. */

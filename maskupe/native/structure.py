@@ -25,5 +25,4 @@ class NativeJob(ctypes.Structure):
         *((name, _INT) for name in ("width", "channels", "depth", "kind", "map_rows")),
         *((name, _INT) for name in ("map_columns", "count", "knots", "guide_inputs", "stream")),
         ("strength", _FLOAT),
-        ("ceiling", _FLOAT * 3),
     ]

@@ -1,7 +1,7 @@
 /* ToneCurves, the strength already in table and map. map: (3, map rows, map columns)
  * residual.
  * table: for 8 bits (3, 256), the colour and TONE_OFFSET times its gain; otherwise (3, count, 2),
- * the gain at each entry and the step to the next. The ceiling is at most 1. */
+ * the gain at each entry and the step to the next. */
 #ifndef MASKUPE_TONE_H
 #define MASKUPE_TONE_H
 
@@ -9,31 +9,26 @@
 #include "root.h"
 #include "smooth.h"
 
-/* base and step of the residual over the span; then of a tile the ceiling and where in the table
- * each value's channel begins, all r, g, b interleaved. */
-#define TONE_SCRATCH (2 * SPAN_COLOURS + 2 * COLOURS)
+/* base and step of the residual over the span; then of a tile where in the table each value's
+ * channel begins, all r, g, b interleaved. */
+#define TONE_SCRATCH (2 * SPAN_COLOURS + COLOURS)
 /* maskupe.maps.TONE_OFFSET */
 #define TONE_OFFSET (1.0f / 512.0f)
 
 typedef struct {
-    const float *base, *step, *ceiling;
+    const float *base, *step;
     const int32_t *table;
 } Tone;
 
 /* What tone_band and tone_start made, seen from a tile that begins i pixels into the span. */
 INLINE Tone tone_of(const float *scratch, int i) {
-    const float *tile = scratch + 2 * SPAN_COLOURS;
-    return (Tone){scratch + 3 * i, scratch + SPAN_COLOURS + 3 * i, tile,
-                  (const int32_t *)(tile + COLOURS)};
+    return (Tone){scratch + 3 * i, scratch + SPAN_COLOURS + 3 * i,
+                  (const int32_t *)(scratch + 2 * SPAN_COLOURS)};
 }
 
 STAGE void tone_start(const Job *job, float *scratch) {
-    float *ceiling = scratch + 2 * SPAN_COLOURS;
-    int32_t *table = (int32_t *)(ceiling + COLOURS);
-    for (int i = 0; i < COLOURS; i++) {
-        ceiling[i] = job->ceiling[i % 3];
-        table[i] = i % 3 * 2 * job->count;
-    }
+    int32_t *table = (int32_t *)(scratch + 2 * SPAN_COLOURS);
+    for (int i = 0; i < COLOURS; i++) table[i] = i % 3 * 2 * job->count;
 }
 
 STAGE void tone_band(const Job *job, int map_low, int map_high, int x0, int n, float *scratch) {
@@ -50,11 +45,6 @@ STAGE void tone_look_up8(const Job *job, const uint8_t *p, int n, float *restric
         to[3 * i + 1] = green[p[step * i + colour]];
         to[3 * i + 2] = blue[p[step * i + 2 * colour]];
     }
-}
-
-/* min((I + o) G - o, max(I, ceiling)), from (I + o) G. */
-INLINE float tone_limit(float lifted, float unit, float ceiling) {
-    return at_most(at_least(lifted - TONE_OFFSET, 0.0f), at_least(unit, ceiling));
 }
 
 /* Pairs lie such that two vectors of them become their first and their second numbers by one
@@ -96,21 +86,20 @@ INLINE void tone_fetch(const Job *job, const int32_t *low, int end, Found *found
             memcpy(found->pairs + 2 * (i + SLOT(v)), job->table + low[i + v], 8);
 }
 
-/* min((I + o) G - o, max(I, ceiling)) of what was looked up, and at least 0. */
+/* clip((I + o) G - o, 0, 1) of what was looked up. */
 INLINE Vector tone_value(Vector unit, const Found *found, float across, const Tone *tone, int at) {
     const Vector a = load_vector(found->pairs + 2 * at);
     const Vector b = load_vector(found->pairs + 2 * at + LANES);
     const Vector gain = FIRST(a, b) + load_vector(found->part + at) * SECOND(a, b);
     const Vector residual = load_vector(tone->base + at) + across * load_vector(tone->step + at);
     const Vector lifted = gain * (unit + TONE_OFFSET) * residual - TONE_OFFSET;
-    const Vector ceiling = load_vector(tone->ceiling + at);
-    return lowest(highest(lifted, (Vector){0}), highest(unit, ceiling));
+    return lowest(highest(lifted, (Vector){0}), (Vector){0} + 1.0f);
 }
 
 /* Fills row->change. */
 STAGE void tone_row(const Job *job, const void *pixels, int n, float across, const Tone *tone,
                     Row *row) {
-    const float *base = tone->base, *step = tone->step, *ceiling = tone->ceiling;
+    const float *base = tone->base, *step = tone->step;
     const float *unit = row->unit;
     float *restrict value = row->change;
     const int end = 3 * round_up(n);
@@ -118,8 +107,7 @@ STAGE void tone_row(const Job *job, const void *pixels, int n, float across, con
         tone_look_up8(job, pixels, n, value);
         for (int i = 3 * n; i < end; i++) value[i] = 0.0f;
         for (int i = 0; i < end; i++)
-            value[i] = tone_limit(value[i] * (base[i] + across * step[i]), unit[i], ceiling[i]) -
-                       unit[i];
+            value[i] = clamp01(value[i] * (base[i] + across * step[i]) - TONE_OFFSET) - unit[i];
         return;
     }
     _Alignas(64) int32_t low[COLOURS];
@@ -171,18 +159,15 @@ TONE_ROW(uint16_t, Short)
 TONE_ROW(float, Vector)
 
 /* The commonest case in one step: 8-bit RGB at full weight. Nothing is left of the
- * input but the cap, so it needs neither the conversion to floats nor the blend. */
+ * input, so it needs neither the conversion to floats nor the blend. */
 STAGE void tone_row_uint8_t(const Job *job, const uint8_t *pixels, int n, float across, const Tone *tone,
                      Row *row, uint8_t *out) {
-    const float *base = tone->base, *step = tone->step, *ceiling = tone->ceiling;
+    const float *base = tone->base, *step = tone->step;
     const float *value = row->change;
     uint8_t *restrict to = make_at(row, out);
     tone_look_up8(job, pixels, n, row->change);
-    for (int i = 0; i < 3 * n; i++) {
-        float cap = at_least((float)pixels[i], 255.0f * ceiling[i]);
-        float lifted = 255.0f * (value[i] * (base[i] + across * step[i]) - TONE_OFFSET);
-        to[i] = encode_uint8_t(at_most(lifted, cap));
-    }
+    for (int i = 0; i < 3 * n; i++)
+        to[i] = encode_uint8_t(255.0f * (value[i] * (base[i] + across * step[i]) - TONE_OFFSET));
     finish_pixels(job, pixels, n, row, out);
 }
 

@@ -41,7 +41,7 @@ class Arranged:
         count: curve steps, luma bins, table entries or nodes.
         map: grids with rows and columns first, others as planes.
         shape: (rows, columns) of the map, None where it has none.
-        table, guide, knots, inputs, ceiling: where the kind has them.
+        table, guide, knots, inputs: where the kind has them.
     """
 
     kind: int
@@ -52,7 +52,6 @@ class Arranged:
     guide: Floats = field(default_factory=_nothing)
     knots: int = 0
     inputs: int = 0
-    ceiling: tuple[float, ...] = (1.0, 1.0, 1.0)
 
 
 def arrange(maps: Maps, dtype: np.dtype[Any]) -> Arranged:
@@ -103,7 +102,6 @@ def _tone_curves(maps: ToneCurves, dtype: np.dtype[Any]) -> Arranged:
         np.ascontiguousarray(maps.residual),
         _rows_columns(maps.residual),
         table=np.ascontiguousarray(table, np.float32),
-        ceiling=tuple(min(float(value), 1.0) for value in maps.ceiling),
     )
 
 

@@ -69,9 +69,6 @@ def _tone_strips(job: Job, maps: ToneCurves) -> Callable[[int, int], None]:
     gains = [np.interp(places, np.arange(last + 1), row) for row in maps.table]
     table = np.stack([(levels + np.float32(TONE_OFFSET)) * gain for gain in gains], axis=1)
     lifted = np.ascontiguousarray(table[None], np.float32)
-    ceilings = [np.maximum(levels, ceiling) for ceiling in np.minimum(maps.ceiling, 1)]
-    ceiling = np.ascontiguousarray(np.stack(ceilings, axis=1)[None], np.float32)
-    capped = bool((maps.ceiling < 1).any())
 
     def strip(first: int, last: int) -> None:
         image, out, coverage = (p[first:last] for p in (job.image, job.out, job.coverage))
@@ -80,15 +77,13 @@ def _tone_strips(job: Job, maps: ToneCurves) -> Callable[[int, int], None]:
             return
         value = np.asarray(cv2.LUT(image, lifted), np.float32).reshape(image.shape)
         residual = upsample_pixels(maps.residual, job.frame, first, last - first)
-        if coverage.min() == FULL and not capped:
+        if coverage.min() == FULL:
             value = np.asarray(cv2.multiply(value, residual, value, 255.0))
             # Rounds and saturates; that it takes absolute values is below half a level.
             out[...] = cv2.convertScaleAbs(value, beta=-255.0 * TONE_OFFSET).reshape(image.shape)
             return
         value *= residual
         value -= np.float32(TONE_OFFSET)
-        if capped:
-            np.minimum(value, cv2.LUT(image, ceiling).reshape(image.shape), out=value)
         np.clip(value, 0, 1, out=value)
         opened = open_strip(image)
         value -= opened.colour
@@ -173,7 +168,6 @@ def _tone_curves(maps: ToneCurves, frame: Frame, colour: Floats, first: int) -> 
         gain *= residual[c]
         gain *= np.add(own, np.float32(TONE_OFFSET), out=other)
         gain -= np.float32(TONE_OFFSET)
-        np.minimum(gain, np.maximum(own, maps.ceiling[c], out=other), out=gain)
         np.clip(gain, 0, 1, out=gain)
         np.subtract(gain, own, out=result[:, :, c])
     return result

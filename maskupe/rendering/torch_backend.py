@@ -84,9 +84,8 @@ def enhance(
     if isinstance(maps, ToneCurves):
         residual = sample(parts.residual, frame, first, count)
         gain = torch.stack([_curve(parts.table[c], colour[c].sqrt()) for c in range(3)]) * residual
-        ceiling = torch.maximum(colour, parts.ceiling[:, None, None])
         lifted = (colour + TONE_OFFSET) * gain - TONE_OFFSET
-        return torch.minimum(lifted, ceiling).clamp(0, 1)
+        return lifted.clamp(0, 1)
     if isinstance(maps, CurveMaps):
         x = colour
         for step in parts.maps:
