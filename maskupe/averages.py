@@ -17,6 +17,7 @@ from maskupe.areas import Areas
 from maskupe.coverage import Coverage
 from maskupe.layout import colour_channels, scale_of
 from maskupe.native import DEPTHS, load
+from maskupe.strips import rows_of
 
 Float = npt.NDArray[np.float32]
 
@@ -141,7 +142,7 @@ class _Strips:
 
     def _sum(self, first: int, shares: Float) -> Float:
         total = np.zeros(self.width * self.channels, np.float32)
-        step = max(1, _STRIP_PIXELS // self.width)
+        step = rows_of(_STRIP_PIXELS, self.width)
         for start in range(0, shares.size, step):
             part = shares[start : start + step]
             pixels = self.strip(first + start, first + start + part.size)

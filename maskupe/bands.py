@@ -17,7 +17,7 @@ import numpy.typing as npt
 from maskupe.areas import Transition, auto_width, selection_as_float, smoothstep
 from maskupe.distance import DistanceField
 from maskupe.errors import EmptySelectionError
-from maskupe.strips import machine_threads, run_strips
+from maskupe.strips import machine_threads, rows_of, run_strips
 
 Bools = npt.NDArray[np.bool_]
 Float = npt.NDArray[np.float32]
@@ -84,7 +84,7 @@ def draw(band: Band, keep: Callable[[slice, Strip], None], threads: int | None =
         keep(slice(first, last), drawn)
 
     threads = machine_threads() if threads is None else threads
-    run_strips(strip, height, max(1, _STRIP_PIXELS // width), threads, None)
+    run_strips(strip, height, rows_of(_STRIP_PIXELS, width), threads, None)
     check_lit(lit.is_set(), band.width)
 
 
@@ -200,7 +200,7 @@ class _Marks:
 
     def _run(self, strip: Callable[[int, int], None]) -> None:
         height, width = self.selection.shape
-        run_strips(strip, height, max(1, _STRIP_PIXELS // width), self.threads, None)
+        run_strips(strip, height, rows_of(_STRIP_PIXELS, width), self.threads, None)
 
 
 class HardBand:
@@ -347,7 +347,7 @@ def _reach(full: Bools, touched: Bools, threads: int) -> float:
             longest.append(float(distances.rows(first, last)[part].max()))
 
     height, width = full.shape
-    run_strips(strip, height, max(1, _STRIP_PIXELS // width), threads, None)
+    run_strips(strip, height, rows_of(_STRIP_PIXELS, width), threads, None)
     return max(longest)
 
 

@@ -18,7 +18,7 @@ from maskupe.averages import Lines, Rows, Source, areas_of, colours_of
 from maskupe.coverage import Coverage
 from maskupe.layout import alpha_of
 from maskupe.maps import Window
-from maskupe.strips import machine_threads, run_strips
+from maskupe.strips import machine_threads, rows_of, run_strips
 
 Float = npt.NDArray[np.float32]
 
@@ -74,7 +74,7 @@ def _average(
         result[low + first : low + last, left:right] = found
 
     pixels_in_a_row_of_cells = max(1, height * width // (high - low))
-    step = max(1, _STRIP_PIXELS // pixels_in_a_row_of_cells)
+    step = rows_of(_STRIP_PIXELS, pixels_in_a_row_of_cells)
     run_strips(average, high - low, step, threads, None)
     return result
 
@@ -85,28 +85,30 @@ def _touched(start: int, length: int, total: int, cells: int) -> tuple[int, int]
     return low, min(cells, -(-(start + length) * cells // total))
 
 
-def overlap_matrix(
-    start: float, length: int, total: float, cells: int, low: int = 0, high: int | None = None
-) -> Float:
-    """Shares with which a row of pixels falls into a row of equal cells.
+def covered(start: float, length: int, total: float, cells: int) -> Float:
+    """The share of each of a whole's equal cells that a row of pixels covers: float32 (cells,).
 
     Args:
         start: where the pixels begin, in pixels of the whole.
         length: how many they are.
         total: length of the whole in pixels.
         cells: the number of cells that divide the whole.
-        low: the first cell to look at.
-        high: the last (exclusive); all from ``low`` on if None.
-
-    Returns:
-        float32 (high - low, length); a row sums to the share of its cell that the pixels cover.
     """
-    bounds = start + np.arange(length + 1)
-    lines = np.arange(low, (cells if high is None else high) + 1) * (total / cells)
-    before = np.maximum(bounds[None, :-1], lines[:-1, None])
-    after = np.minimum(bounds[None, 1:], lines[1:, None])
-    shares: Float = (np.maximum(after - before, 0.0) * (cells / total)).astype(np.float32)
+    lines = np.arange(cells + 1) * (total / cells)
+    within = np.minimum(lines[1:], start + length) - np.maximum(lines[:-1], start)
+    shares: Float = (np.maximum(within, 0.0) * (cells / total)).astype(np.float32)
     return shares
+
+
+def _squared(context: npt.NDArray[Any], size: int, threads: int) -> Float:
+    """A context as a square: float32 (size, size, 1 or 3)."""
+    shape = height, width = context.shape[0], context.shape[1]
+    frame = Window(0, 0, width, height)
+    if min(shape) >= size:
+        return _average(colours_of(context), shape, frame, (size, size), threads)
+    exact = _average(colours_of(context), shape, frame, shape, threads)
+    larger = cv2.resize(exact, (size, size), interpolation=cv2.INTER_AREA)
+    return np.asarray(larger, np.float32).reshape(size, size, -1)
 
 
 def network_input(
@@ -137,11 +139,9 @@ def network_input(
     image = _average(colours_of(region), *options)
     shares = _average(areas_of(areas, alpha_of(region)), *options).transpose(2, 0, 1)
     if context is not None:
-        rows = overlap_matrix(window.y, height, window.layer_height, size).sum(1)
-        columns = overlap_matrix(window.x, width, window.layer_width, size).sum(1)
-        exact = shrink(context, max(context.shape[:2]), threads)
-        squared = cv2.resize(exact, (size, size), interpolation=cv2.INTER_AREA)
-        around = np.asarray(squared, np.float32).reshape(size, size, -1)
+        rows = covered(window.y, height, window.layer_height, size)
+        columns = covered(window.x, width, window.layer_width, size)
+        around = _squared(context, size, threads)
         image = image + (1.0 - rows[:, None] * columns)[..., None] * around
     if image.shape[2] == 1:
         image = np.repeat(image, 3, axis=2)

@@ -15,7 +15,10 @@ import numpy.typing as npt
 
 from maskupe.areas import Transition
 from maskupe.bands import FULL, HardBand, Strip, check_lit, divide, draw, in_band, partial_coverage
-from maskupe.strips import machine_threads
+from maskupe.strips import machine_threads, rows_of
+
+# Pixels that are counted at a time.
+_STRIP_PIXELS = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,18 @@ class Coverage:
     def weight(self) -> npt.NDArray[np.float32]:
         """float32 (H, W), 1 in A, 0 in C, smooth and monotone in between."""
         return self.plane * np.float32(1.0 / FULL)
+
+    def counts(self) -> tuple[int, int]:
+        """How many pixels belong to A and to B."""
+        if self.uniform:
+            return self.plane.size, 0
+        lit = touched = 0
+        step = rows_of(_STRIP_PIXELS, self.plane.shape[1])
+        for first in range(0, self.plane.shape[0], step):
+            rows = self.plane[first : first + step]
+            touched += int(np.count_nonzero(rows))
+            lit += int(np.count_nonzero(rows == FULL))
+        return lit, touched - lit
 
     @property
     def uniform(self) -> bool:

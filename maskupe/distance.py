@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskupe.native import load
-from maskupe.strips import machine_threads, run_strips
+from maskupe.strips import machine_threads, rows_of, run_strips
 
 Float = npt.NDArray[np.float32]
 
@@ -107,7 +107,7 @@ class DistanceField:
                 *(out[first:].ctypes.data, scratch.ctypes.data),
             )
 
-        run_strips(rows, self._height, max(1, _STRIP_PIXELS // width), threads, None)
+        run_strips(rows, self._height, rows_of(_STRIP_PIXELS, width), threads, None)
 
 
 def _by_opencv(target: npt.NDArray[np.bool_]) -> Float:

@@ -6,7 +6,6 @@ ships. The full-size work is proportional to the region around the selection, no
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -268,7 +267,7 @@ class Enhancer:
 
         Remembered by content: a slider that moves costs no inference.
         """
-        key = hashlib.blake2b(context.tobytes() + shares.tobytes(), digest_size=16).digest()
+        key = context.tobytes() + shares.tobytes()
         with self._lock:
             if key in self._cache:
                 self._cache.move_to_end(key)

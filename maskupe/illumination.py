@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskupe.layout import colour_channels, scale_of
+from maskupe.strips import rows_of
 
 _LEAST_LIGHT = 1.0 / 255.0
 # Pixels of one strip, so that nothing of the image's size is made but the result.
@@ -24,7 +25,7 @@ def illumination(before: npt.NDArray[Any], after: npt.NDArray[Any]) -> npt.NDArr
     dark = before if before.ndim == 2 else before[..., colours]
     light = after if after.ndim == 2 else after[..., colours]
     result = np.ones(dark.shape, np.float32)
-    step = max(1, _STRIP_PIXELS // before.shape[1])
+    step = rows_of(_STRIP_PIXELS, before.shape[1])
     for first in range(0, before.shape[0], step):
         rows = slice(first, first + step)
         own, lit = (part[rows].astype(np.float32) * scale for part in (dark, light))

@@ -35,6 +35,11 @@ def machine_threads() -> int:
     return max(1, os.cpu_count() or 1)
 
 
+def rows_of(pixels: int, width: int) -> int:
+    """How many rows of ``width`` pixels make a strip of about so many pixels: at least one."""
+    return max(1, pixels // width)
+
+
 def run_strips(
     strip: StripFunction,
     height: int,

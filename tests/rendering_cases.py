@@ -54,7 +54,6 @@ def random_maps(
         return ToneCurves(
             np.maximum(2.5 + np.cumsum(steps, axis=1), 0.3).astype(np.float32),
             uniform(rng, 0.5, 1.5, 3, h, w),
-            uniform(rng, 0.6, 1, 3),
         )
     if kind == "LookUpTable":
         return LookUpTable(uniform(rng, -0.1, 1.1, 3, count, count, count))

@@ -7,24 +7,52 @@ import json
 import numpy as np
 import pytest
 
+import tests.bench.__main__ as bench
 from tests.bench.__main__ import main
 from tests.bench.measure import Samples, ratios
 from tests.bench.plot import log_log
 from tests.bench.scene import large, selected_disc
+from tests.bench.sections import SECTIONS
 
 
 @pytest.mark.slow
 def test_a_quick_run_writes_the_page_the_plot_and_the_numbers(tmp_path):
-    assert main(["--quick", "--threads", "2", "--write", str(tmp_path)]) == 0
+    # In two parts, which end up on one page.
+    options = ["--quick", "--threads", "2", "--write", str(tmp_path)]
+    assert main(["renderer", "one thread", "builds", "backends", *options]) == 0
+    assert main(["other ways", "sizes", "daemon", *options]) == 0
     numbers = json.loads((tmp_path / "benchmarks.json").read_text("utf-8"))
     page = (tmp_path / "benchmarks.md").read_text("utf-8")
     assert numbers["machine"]["commit"] in page
     assert (tmp_path / "benchmarks.svg").read_text("utf-8").startswith("<svg")
     for kind in ("ToneCurves", "GainGrid", "AffineGrid", "CurveMaps", "LookUpTable"):
         for depth in ("u8", "u16", "f32"):
-            assert numbers["kinds"][f"{kind} {depth}"]["median"] > 0
-    assert numbers["others"]["MaskUPE"]["milliseconds"] > 0
-    assert numbers["service"]["preview of 1 MP, a slider moves, ms"] > 0
+            assert numbers["renderer"][f"{kind} {depth}"]["median"] > 0
+    assert numbers["other ways"]["MaskUPE"]["milliseconds"] > 0
+    assert numbers["daemon"]["preview of 1 MP, a slider moves, ms"] > 0
+
+
+def test_numbers_of_another_machine_or_program_are_not_mixed_in(tmp_path, monkeypatch):
+    for name in SECTIONS:
+        monkeypatch.setitem(SECTIONS, name, lambda _: {})
+    options = ["--quick", "--write", str(tmp_path)]
+    for commit, kept in (("one", ["renderer"]), ("one", ["renderer", "sizes"]), ("two", ["sizes"])):
+        monkeypatch.setattr(bench, "describe", lambda commit=commit: machine(commit))
+        monkeypatch.setattr(bench, "report", lambda *_: "")
+        monkeypatch.setattr(bench, "plot", lambda *_: "")
+        assert bench.main([kept[-1], *options]) == 0
+        numbers = json.loads((tmp_path / "benchmarks.json").read_text("utf-8"))
+        assert [name for name in SECTIONS if name in numbers] == kept
+
+
+def machine(commit):
+    return {"processor": "some", "commit": commit}
+
+
+def test_a_section_that_does_not_exist_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        main(["everything"])
+    assert "renderer" in capsys.readouterr().err
 
 
 def test_ratios_are_taken_round_by_round():

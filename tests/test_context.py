@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maskupe.areas import Transition, make_areas
-from maskupe.context import network_input, overlap_matrix, shrink
+from maskupe.context import covered, network_input, shrink
 from maskupe.maps import Window
 
 
@@ -24,14 +24,22 @@ def picture(seed: int, height: int, width: int, dtype: type = np.uint8) -> np.nd
     return np.rint(values * np.iinfo(dtype).max).astype(dtype)
 
 
+def overlaps(length: int, total: int, cells: int, start: int = 0) -> np.ndarray:
+    """(cells, length): the share of each cell of a whole that each of some of its pixels covers."""
+    pixels = start + np.arange(length)
+    lines = np.arange(cells + 1)[:, None] * (total / cells)
+    within = np.minimum(pixels + 1, lines[1:]) - np.maximum(pixels, lines[:-1])
+    return np.maximum(within, 0.0) * (cells / total)
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.integers(1, 900), st.integers(1, 900), st.integers(8, 512), st.integers(0, 9))
 def test_shrink_is_an_area_average(height: int, width: int, edge: int, seed: int) -> None:
     image = picture(seed, height, width)
     small = shrink(image, edge)
     assert max(small.shape[:2]) <= max(edge, 1)
-    rows = overlap_matrix(0, height, height, small.shape[0]).astype(np.float64)
-    columns = overlap_matrix(0, width, width, small.shape[1]).astype(np.float64)
+    rows = overlaps(height, height, small.shape[0])
+    columns = overlaps(width, width, small.shape[1])
     exact = np.einsum("ih,hwc,jw->ijc", rows, image / 255.0, columns, optimize=True)
     assert np.abs(small - exact).max() < 2e-5
 
@@ -49,10 +57,10 @@ def test_shrink_reads_all_depths_alike_and_survives_what_is_not_a_number() -> No
     assert small.max() <= 1
 
 
-def test_overlap_matrix_rows_sum_to_what_is_covered() -> None:
-    shares = overlap_matrix(25.0, 50.0, 100.0, 4)
-    assert np.allclose(shares.sum(1), [0, 1, 1, 0], atol=1e-6)
-    assert np.allclose(overlap_matrix(10.0, 20.0, 100.0, 4).sum(1), [0.6, 0.2, 0, 0], atol=1e-6)
+def test_cells_are_covered_by_as_much_of_the_pixels_as_falls_into_them() -> None:
+    assert np.allclose(covered(25.0, 50, 100.0, 4), [0, 1, 1, 0], atol=1e-6)
+    assert np.allclose(covered(10.0, 20, 100.0, 4), [0.6, 0.2, 0, 0], atol=1e-6)
+    assert np.allclose(covered(13, 29, 100, 7), overlaps(29, 100, 7, 13).sum(1), atol=1e-6)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])

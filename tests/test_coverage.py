@@ -119,3 +119,11 @@ def test_a_fade_keeps_both_ends_and_never_lifts_above_its_ramp():
     assert weight[ramp[coverage] < 0.97].max() == 0
     free = Fade(fade.ramp, np.ones(256, np.float32)).weights(coverage, colour)
     assert np.array_equal(free, fade.ramp[coverage])
+
+
+def test_counts_are_those_of_the_areas():
+    selection = np.zeros((90, 140), np.uint8)
+    selection[20:60, 30:100] = 255
+    found = cover(selection, Transition(9))
+    assert found.counts() == (np.count_nonzero(found.a), np.count_nonzero(found.b))
+    assert everything(7, 5).counts() == (35, 0)

@@ -23,11 +23,8 @@ def lift(gain: float) -> ToneCurves:
     levels = np.linspace(0, 1, 256, dtype=np.float32) ** 2
     lit = gain * levels / ((gain - 1) * levels + 1)
     table = (lit + 1 / 512) / (levels + 1 / 512)
-    return ToneCurves(
-        np.repeat(table[None], 3, 0).astype(np.float32),
-        np.ones((3, 4, 4), np.float32),
-        np.ones(3, np.float32),
-    )
+    gains = np.repeat(table[None], 3, 0).astype(np.float32)
+    return ToneCurves(gains, np.ones((3, 4, 4), np.float32))
 
 
 def backlit() -> tuple[np.ndarray, np.ndarray]:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maskupe.maps import Window
+from maskupe.native import library
 from maskupe.rendering import native_backend, render
 from tests.rendering_cases import (
     DTYPES,
@@ -15,6 +16,7 @@ from tests.rendering_cases import (
     KINDS,
     TOLERANCE,
     distance,
+    everything,
     random_areas,
     random_fade,
     random_image,
@@ -79,18 +81,21 @@ def test_network_sized_maps_agree_with_torch(kind, backend):
 @pytest.mark.skipif(
     not native_backend.available(), reason="no compiled kernel in this installation"
 )
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("kind", KINDS)
-def test_baseline_library_agrees_with_the_fast_one(kind, monkeypatch):
-    """The library for older processors is the same source: it must give the same picture."""
-    from maskupe.native import library
-
+def test_the_builds_for_older_processors_agree_with_the_reference(kind, dtype, monkeypatch):
+    """All that run here are the same source: each must give the same picture."""
     paths = [path for path in library.candidates() if path.is_file()]
     rng = np.random.default_rng(8)
     maps = random_maps(kind, rng)
-    image = random_image(rng, 50, 300, 4, np.uint16)
-    areas, window = random_areas(rng, 50, 300), Window(0, 0, 300, 50)
-    results = []
-    for path in paths:
-        monkeypatch.setattr(native_backend, "load", lambda path=path: library.open_library(path))
-        results.append(render(maps, image, areas, window, backend="native"))
-    assert results and all(distance(results[0], other) <= 1 for other in results[1:])
+    areas, window = random_areas(rng, 50, 333), Window(0, 0, 333, 50)
+    for channels in (3, 4):
+        image = random_image(rng, 50, 333, channels, dtype)
+        for where in (areas, everything(50, 333)):
+            expected = render(maps, image, where, window, backend="torch")
+            for path in paths:
+                opened = library.open_library(path)
+                monkeypatch.setattr(native_backend, "load", lambda opened=opened: opened)
+                got = render(maps, image, where, window, backend="native")
+                scale = max(1.0, float(np.abs(expected).max())) if dtype == np.float32 else 1.0
+                assert distance(got, expected) <= TOLERANCE[image.dtype] * scale, path.name

@@ -78,7 +78,7 @@ def literal(maps: Maps, colour: list[float], x: float, y: float, t: float) -> li
                 for k, share in linear(entries, math.sqrt(v) * (entries - 1))
             )
             gain *= bilinear(maps.residual[c] ** t, x, y)
-            lifted = min((v + TONE_OFFSET) * gain - TONE_OFFSET, max(v, float(maps.ceiling[c])))
+            lifted = (v + TONE_OFFSET) * gain - TONE_OFFSET
             result.append(min(max(lifted, 0.0), 1.0))
         return result
     nodes = maps.table.shape[-1]
@@ -132,15 +132,15 @@ def test_gray_is_the_luma_of_the_enhanced_gray_colour(backend):
 
 @pytest.mark.parametrize("backend", FAST)
 def test_golden_numbers(backend):
-    """Written by hand: a constant gain of 2 with a ceiling of 0.7, at two strengths."""
-    maps = ToneCurves(
-        np.full((3, 16), 2, np.float32), np.ones((3, 2, 2), np.float32), np.full(3, 0.7, np.float32)
-    )
+    """Written by hand: a constant gain of 2, at two strengths."""
+    maps = ToneCurves(np.full((3, 16), 2, np.float32), np.ones((3, 2, 2), np.float32))
     image = np.array([[[0.1, 0.3, 0.4], [0.8, 0.0, 1.2]]], np.float32)
     areas, window = everything(1, 2), Window(0, 0, 2, 1)
     full = render(maps, image, areas, window, backend=backend)
     # 2 (I + 1/512) - 1/512 = 2 I + 1/512, so that black is lifted too.
     o = 1 / 512
-    assert full[0] == pytest.approx(np.array([[0.2 + o, 0.6 + o, 0.7], [0.8, o, 1.2]]), abs=1e-6)
+    assert full[0] == pytest.approx(
+        np.array([[0.2 + o, 0.6 + o, 0.8 + o], [1.0, o, 1.2]]), abs=1e-6
+    )
     half = render(maps, image, areas, window, strength=0.5, backend=backend)
     assert half[0, 0] == pytest.approx(np.array([0.142230, 0.425073, 0.566495]), abs=1e-6)

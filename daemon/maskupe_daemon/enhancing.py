@@ -110,14 +110,14 @@ def enhance(
     outputs = {name: _output(result, name) for name in fields["outputs"]}
     specs = {n: PlaneSpec(plane.shape, _WIRE_NAMES[plane.dtype]) for n, plane in outputs.items()}
     areas = result.areas
-    a, b = int(np.count_nonzero(areas.a)), int(np.count_nonzero(areas.b))
+    a, b = areas.counts()
     answer = {
         "type": "result",
         "model": model,
         "device": device,
         "seconds": timing.load + timing.run,
         "width": float(result.width),
-        "counts": {"a": a, "b": b, "c": int(areas.a.size) - a - b},
+        "counts": {"a": a, "b": b, "c": areas.plane.size - a - b},
         "notes": [note] if note else [],
         "planes": [{"name": name, **spec.as_map()} for name, spec in specs.items()],
     }

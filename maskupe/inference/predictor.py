@@ -30,7 +30,7 @@ _AXES: Mapping[str, Mapping[str, int]] = {
     },
     "GainGrid": {"grid": 4},
     "CurveMaps": {"maps": 4},
-    "ToneCurves": {"table": 2, "residual": 3, "ceiling": 1},
+    "ToneCurves": {"table": 2, "residual": 3},
     "LookUpTable": {"table": 4},
 }
 _MOST_CELLS = 4096

@@ -1,19 +1,23 @@
-/* CurveMaps. map: (map rows, steps, map columns, 3). */
+/* CurveMaps. map: (steps, 3, map rows, map columns). */
 #ifndef MASKUPE_CURVE_H
 #define MASKUPE_CURVE_H
 
 #include "smooth.h"
 
-STAGE void curve_tile(const Job *job, int map_low, int map_high, int x0, int n, float *scratch) {
-    const int64_t plane = 3 * (int64_t)job->map_columns, row = plane * job->count;
-    for (int s = 0; s < job->count; s++, scratch += 2 * COLOURS)
-        spread_band(job, job->map + map_low * row + s * plane, job->map + map_high * row + s * plane,
-                    x0, n, job->strength, scratch, scratch + COLOURS);
+/* base and step of one map. */
+#define CURVE_COLOURS (3 * (CURVE_SPAN + PAD))
+#define CURVE_SCRATCH (2 * CURVE_COLOURS)
+
+STAGE void curve_band(const Job *job, int map_low, int map_high, int x0, int n, float *scratch) {
+    const int64_t map = 3 * (int64_t)job->map_rows * job->map_columns;
+    for (int s = 0; s < job->count; s++, scratch += CURVE_SCRATCH)
+        spread_band(job, job->map + s * map, map_low, map_high, x0, n, job->strength, scratch,
+                    scratch + CURVE_COLOURS);
 }
 
 #define CURVE_STEP(s)                                                                           \
-    x += (scratch[(2 * (s)) * COLOURS + i] + across * scratch[(2 * (s) + 1) * COLOURS + i]) *   \
-         (x * x - x);
+    x += (scratch[(s) * CURVE_SCRATCH + i] +                                                    \
+          across * scratch[(s) * CURVE_SCRATCH + CURVE_COLOURS + i]) * (x * x - x);
 
 /* Eight steps, the usual number, in one loop: x stays in a register. As an inner loop over the
  * steps the compiler does not vectorise it. */
@@ -36,10 +40,10 @@ STAGE void curve_row(const Job *job, int n, float across, const float *scratch, 
     }
     float *restrict value = row->change;
     memcpy(value, row->unit, sizeof(float) * 3 * (size_t)whole);
-    for (int s = 0; s < job->count; s++, scratch += 2 * COLOURS)
+    for (int s = 0; s < job->count; s++, scratch += CURVE_SCRATCH)
         for (int i = 0; i < 3 * whole; i++) {
             float x = value[i];
-            value[i] = x + (scratch[i] + across * scratch[COLOURS + i]) * (x * x - x);
+            value[i] = x + (scratch[i] + across * scratch[CURVE_COLOURS + i]) * (x * x - x);
         }
     for (int i = 0; i < 3 * whole; i++) value[i] = clamp01(value[i]) - row->unit[i];
 }

@@ -15,7 +15,7 @@
 
 #define FLOOR 1e-3f
 
-/* Every coefficient along one row of a tile, linear in the position: its value at the left cell
+/* Every coefficient along one row of a span, linear in the position: its value at the left cell
  * and its change to the right one, then the same for its step from the bin before. Each of the
  * four has bins * coefficients entries of the scratch memory. */
 typedef struct {
@@ -46,13 +46,13 @@ INLINE void add_bins(int coefficients, int hinges, int with_base, int bin, const
     const int terms = coefficients / 3;
     Vector f[VECTORS];
     _Alignas(64) float hinge[4][BLOCK];
-    for (int v = 0; v < VECTORS; v++) f[v] = load_vector(part + 8 * v);
+    for (int v = 0; v < VECTORS; v++) f[v] = load_vector(part + LANES * v);
     for (int k = 0; k < hinges; k++)
         for (int i = 0; i < BLOCK; i++) hinge[k][i] = clamp01(z[i] - (float)(bin + k));
     for (int c = 0; c < 3; c++) {
         Vector total[VECTORS];
         for (int v = 0; v < VECTORS; v++)
-            total[v] = with_base ? (Vector){0} : load_vector(sum[c] + 8 * v);
+            total[v] = with_base ? (Vector){0} : load_vector(sum[c] + LANES * v);
         for (int j = 0; j < terms; j++) {
             const int q = bin * coefficients + c * terms + j;
             Vector value[VECTORS];
@@ -62,24 +62,32 @@ INLINE void add_bins(int coefficients, int hinges, int with_base, int bin, const
                 const float step = ends->step[q + (k + 1) * coefficients];
                 const float change = ends->step_change[q + (k + 1) * coefficients];
                 for (int v = 0; v < VECTORS; v++)
-                    value[v] += load_vector(hinge[k] + 8 * v) * (f[v] * change + step);
+                    value[v] += load_vector(hinge[k] + LANES * v) * (f[v] * change + step);
             }
             for (int v = 0; v < VECTORS; v++)
-                total[v] += terms == 4 && j < 3 ? value[v] * load_vector(planes[j] + at + 8 * v)
+                total[v] += terms == 4 && j < 3 ? value[v] * load_vector(planes[j] + at + LANES * v)
                                                 : value[v];
         }
-        for (int v = 0; v < VECTORS; v++) store_vector(sum[c] + 8 * v, total[v]);
+        for (int v = 0; v < VECTORS; v++) store_vector(sum[c] + LANES * v, total[v]);
     }
 }
 
-INLINE void slice_block(int coefficients, const Job *job, const Ends *ends, const float *z,
+/* The bins of each block of n places: the first, and how many hinges there are above it. All at
+ * once, so that a branch that depends on them does not wait for them. */
+INLINE void find_bins(const Job *job, const float *z, int n, int *first, int *hinges) {
+    for (int at = 0, j = 0; at < n; at += BLOCK, j++) {
+        float low, high;
+        block_range(z + at, &low, &high);
+        first[j] = (int)low;
+        int last = (int)ceilf(high);
+        if (last > job->count - 1) last = job->count - 1;
+        hinges[j] = last - first[j];
+    }
+}
+
+INLINE void slice_block(int coefficients, int first, int hinges, const Ends *ends, const float *z,
                         const float *part, float planes[3][TILE + PAD], int at,
                         float sum[3][BLOCK]) {
-    float low, high;
-    block_range(z, &low, &high);
-    int first = (int)low, last = (int)ceilf(high);
-    if (last > job->count - 1) last = job->count - 1;
-    const int hinges = last - first;
 #define ADD(number, base, bin) \
     add_bins(coefficients, number, base, bin, ends, z, part, planes, at, sum)
     if (hinges == 0) ADD(0, 1, first);
@@ -87,14 +95,14 @@ INLINE void slice_block(int coefficients, const Job *job, const Ends *ends, cons
     else if (hinges == 2) ADD(2, 1, first);
     else {
         ADD(3, 1, first);
-        for (int k = first + 3; k < last; k++) ADD(1, 0, k);
+        for (int k = 3; k < hinges; k++) ADD(1, 0, first + k);
     }
 #undef ADD
 }
 
-/* One row of one tile; the tile does not cross a column of cell centres. */
-INLINE void grid_row(int coefficients, const Job *job, int map_low, int map_high, int x0, int n,
-                     float across, const uint8_t *a, const uint8_t *b, float *scratch, Row *row) {
+/* The ends of one row of a span that does not cross a column of cell centres. */
+INLINE Ends grid_ends(int coefficients, const Job *job, int map_low, int map_high, int x0,
+                      float across, float *scratch) {
     const int64_t cell = (int64_t)job->count * coefficients;
     const int64_t top = (int64_t)map_low * job->map_columns;
     const int64_t bottom = (int64_t)map_high * job->map_columns;
@@ -104,7 +112,12 @@ INLINE void grid_row(int coefficients, const Job *job, int map_low, int map_high
         job->map + (bottom + x_low) * cell, job->map + (bottom + x_high) * cell};
     const Ends ends = {scratch, scratch + cell, scratch + 2 * cell, scratch + 3 * cell};
     find_ends(coefficients, job->count, corner, across, &ends);
+    return ends;
+}
 
+/* One row of one tile, at column x0: fills row->change. */
+INLINE void grid_row(int coefficients, const Job *job, const Ends *ends, int x0, int n,
+                     const uint8_t *a, const uint8_t *b, Row *row) {
     _Alignas(64) float planes[3][TILE + PAD], z[TILE + BLOCK], sum[3][BLOCK];
     const int whole = (n + BLOCK - 1) / BLOCK * BLOCK;
     for (int i = 0; i < n; i++) {
@@ -124,8 +137,11 @@ INLINE void grid_row(int coefficients, const Job *job, int map_low, int map_high
         z[i] = at_most(at_least(z[i] * bins - 0.5f, 0.0f), bins - 1.0f);
 
     const float t = job->strength;
-    for (int at = 0; at < whole; at += BLOCK) {
-        slice_block(coefficients, job, &ends, z + at, job->column_part + x0 + at, planes, at, sum);
+    int first[TILE / BLOCK], hinges[TILE / BLOCK];
+    find_bins(job, z, whole, first, hinges);
+    for (int at = 0, j = 0; at < whole; at += BLOCK, j++) {
+        slice_block(coefficients, first[j], hinges[j], ends, z + at, job->column_part + x0 + at,
+                    planes, at, sum);
         for (int c = 0; c < 3; c++) {
             float *s = sum[c];
             for (int i = 0; i < BLOCK; i++)
@@ -144,14 +160,14 @@ INLINE void grid_row(int coefficients, const Job *job, int map_low, int map_high
     }
 }
 
-STAGE void gain_row(const Job *job, int map_low, int map_high, int x0, int n, float across,
-                     float *scratch, Row *row) {
-    grid_row(3, job, map_low, map_high, x0, n, across, 0, 0, scratch, row);
+STAGE Ends affine_ends(const Job *job, int map_low, int map_high, int x0, float across,
+                       float *scratch) {
+    return grid_ends(12, job, map_low, map_high, x0, across, scratch);
 }
 
-STAGE void affine_row(const Job *job, int map_low, int map_high, int x0, int n, float across,
-                       const uint8_t *a, const uint8_t *b, float *scratch, Row *row) {
-    grid_row(12, job, map_low, map_high, x0, n, across, a, b, scratch, row);
+STAGE void affine_row(const Job *job, const Ends *ends, int x0, int n, const uint8_t *a,
+                      const uint8_t *b, Row *row) {
+    grid_row(12, job, ends, x0, n, a, b, row);
 }
 
 #endif

@@ -11,20 +11,20 @@
 
 /* Pixels that share a range of the guide. */
 #define BLOCK 32
-#define VECTORS (BLOCK / 8)
+#define VECTORS (BLOCK / LANES)
 
 /* Smallest and largest of a block. */
 INLINE void block_range(const float *values, float *low, float *high) {
     Vector lows = load_vector(values), highs = lows;
     for (int v = 1; v < VECTORS; v++) {
-        Vector next = load_vector(values + 8 * v);
+        Vector next = load_vector(values + LANES * v);
         lows = next < lows ? next : lows;
         highs = next > highs ? next : highs;
     }
-    float l[8], h[8];
+    float l[LANES], h[LANES];
     store_vector(l, lows);
     store_vector(h, highs);
-    for (int n = 4; n; n /= 2)
+    for (int n = LANES / 2; n; n /= 2)
         for (int i = 0; i < n; i++) {
             l[i] = at_most(l[i], l[i + n]);
             h[i] = at_least(h[i], h[i + n]);
@@ -37,15 +37,15 @@ INLINE void add_curve(const float *p, float slope, float intercept, const float 
                       const float *slopes, int first, int last, float *guide) {
     const Vector zero = {0};
     Vector place[VECTORS], value[VECTORS];
-    for (int v = 0; v < VECTORS; v++) place[v] = load_vector(p + 8 * v);
+    for (int v = 0; v < VECTORS; v++) place[v] = load_vector(p + LANES * v);
     for (int v = 0; v < VECTORS; v++)
-        value[v] = load_vector(guide + 8 * v) + intercept + slope * place[v];
+        value[v] = load_vector(guide + LANES * v) + intercept + slope * place[v];
     for (int k = first; k < last; k++)
         for (int v = 0; v < VECTORS; v++) {
             Vector above = place[v] - shifts[k];
             value[v] += slopes[k] * (above > zero ? above : zero);
         }
-    for (int v = 0; v < VECTORS; v++) store_vector(guide + 8 * v, value[v]);
+    for (int v = 0; v < VECTORS; v++) store_vector(guide + LANES * v, value[v]);
 }
 
 STAGE void guide_row(const Job *job, float planes[3][TILE + PAD], const uint8_t *a,

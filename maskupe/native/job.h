@@ -20,6 +20,7 @@ typedef struct {
     const int32_t *row_low, *row_high;       /* map rows around each row of the region */
     const float *row_part;                   /* how far it lies towards the second */
     const int32_t *column_low, *column_high;
+    const int32_t *column_end;               /* where the run of columns with the same low ends */
     const float *column_part;                /* padded by PAD */
     const float *column_part3;               /* each value three times, padded by 3 PAD */
     const float *map;                /* see each kind */
@@ -28,12 +29,11 @@ typedef struct {
     const float *ramp;               /* weight by coverage, 65536 */
     const float *allowed;            /* most weight by luma in B, 256, or NULL */
     int32_t width, channels, depth, kind;
-    int32_t map_columns;
+    int32_t map_rows, map_columns;
     int32_t count;                   /* curve steps, luma bins, table entries or nodes */
     int32_t knots, guide_inputs;
     int32_t stream;                  /* whether `out` is too large to stay in a cache */
     float strength;
-    float ceiling[3];
 } Job;
 
 /* Arithmetic that must disappear into its loop, and stages that are worth a name in a profile. */
@@ -42,13 +42,26 @@ typedef struct {
 
 /* Pixels that one pass works on: what it keeps per tile stays in the first-level cache. */
 #define TILE 128
+/* Columns that are walked down together, in tiles: long runs of memory are what processors fetch
+ * ahead, and what streamed stores want. Curves keep sixteen rows of maps for each, others two. */
+#define SPAN 1024
+#define CURVE_SPAN 128
+#define SPAN_COLOURS (3 * (SPAN + PAD))
+/* Floats of one register of AVX-512 or AVX2, two of SSE or NEON. */
+#if defined(__AVX512F__)
+#define LANES 16
+#else
+#define LANES 8
+#endif
 /* Loops run over whole groups of pixels, so that no scalar remainder loops are needed. */
-#define PAD 8
+#define PAD LANES
 #define COLOURS (3 * (TILE + PAD))
 
-/* Eight floats: one register of AVX2, two of SSE or NEON. For the few loops where a compiler left
- * alone would keep what should be in registers in memory. */
-typedef float Vector __attribute__((ext_vector_type(8)));
+/* For the few loops where a compiler left alone would keep what should be in registers in memory. */
+typedef float Vector __attribute__((ext_vector_type(LANES)));
+
+typedef int32_t Whole __attribute__((ext_vector_type(LANES)));
+typedef uint16_t Short __attribute__((ext_vector_type(LANES)));
 
 typedef float Quad __attribute__((ext_vector_type(4)));
 
@@ -58,15 +71,21 @@ INLINE Vector load_vector(const float *from) {
     return v;
 }
 INLINE void store_vector(float *to, Vector v) { memcpy(to, &v, sizeof v); }
+/* Where `a` is not a number, `b`. */
+INLINE Vector highest(Vector a, Vector b) { return a > b ? a : b; }
+INLINE Vector lowest(Vector a, Vector b) { return a < b ? a : b; }
 
 /* One row of one tile: r, g, b interleaved. */
 typedef struct {
-    _Alignas(64) float raw[COLOURS];     /* stored units */
+    const float *raw;                    /* floats as stored: the pixels themselves, or: */
+    _Alignas(64) float colours[COLOURS];
     _Alignas(64) float unit[COLOURS];    /* clipped to 0..1, NaN as 0 */
     _Alignas(64) float change[COLOURS];  /* enhanced - unit */
     _Alignas(64) float weight[TILE + PAD];
     _Alignas(64) uint16_t coverage[TILE];
-    _Alignas(64) uint8_t stored[16 * TILE]; /* finished pixels on their way to memory */
+    /* Finished pixels on their way to memory, as far into the first 64 bytes as in memory. */
+    _Alignas(64) uint8_t stored[64 + 16 * TILE];
+    size_t open; /* bytes of an unfinished line of memory that wait in it */
 } Row;
 
 INLINE int round_up(int n) { return (n + PAD - 1) / PAD * PAD; }

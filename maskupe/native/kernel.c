@@ -1,11 +1,12 @@
 /* The full-size stage: out = I + w (enhanced - I) in one pass over the pixels.
  *
- * Plain C, no intrinsics: every hot loop is written so that a compiler vectorises it. The work is
- * cut into bands of rows between two map rows and tiles of columns, so that everything that the
- * map contributes to a tile stays in the first-level cache. */
+ * Plain C, without intrinsics but for an estimate in root.h: every hot loop is written so that a
+ * compiler vectorises it. The work is cut into bands of rows between two map rows, spans of columns,
+ * and tiles of these, whose numbers stay in the first-level cache. */
 #include "curve.h"
 #include "export.h"
 #include "fade.h"
+#include "gain.h"
 #include "grid.h"
 #include "job.h"
 #include "pixels.h"
@@ -19,75 +20,108 @@ EXPORT int maskupe_job_size(void) { return (int)sizeof(Job); }
 EXPORT int64_t maskupe_scratch_size(const Job *job) {
     switch (job->kind) {
     case KIND_TONE: return (int64_t)sizeof(float) * TONE_SCRATCH;
-    case KIND_CURVE: return (int64_t)sizeof(float) * 2 * COLOURS * job->count;
-    case KIND_GAIN: return (int64_t)sizeof(float) * 4 * 3 * job->count;
+    case KIND_CURVE: return (int64_t)sizeof(float) * CURVE_SCRATCH * job->count;
+    case KIND_GAIN: return (int64_t)sizeof(float) * (4 * 3 * job->count + 1);
     case KIND_AFFINE: return (int64_t)sizeof(float) * 4 * 12 * job->count;
     default: return 0;
     }
 }
 
-/* The end of the tile that begins at column x. Grids need tiles between two cell centres. */
-static int tile_end(const Job *job, int x) {
-    int limit = job->width - x > TILE ? x + TILE : job->width;
+/* The end of the span that begins at column x. Grids need spans between two cell centres. */
+static int span_end(const Job *job, int x) {
+    const int most = job->kind == KIND_CURVE ? CURVE_SPAN : SPAN;
+    const int limit = job->width - x > most ? x + most : job->width;
     if (job->kind != KIND_GAIN && job->kind != KIND_AFFINE) return limit;
-    int cell = job->column_low[x], end = x + 1;
-    while (end < limit && job->column_low[end] == cell) end++;
-    return end;
+    return job->column_end[x] < limit ? job->column_end[x] : limit;
 }
 
-/* Asks for memory that the next row of the tile will need: its rows lie too far apart for a
+/* Asks for memory that the next row of a tile will need: its rows lie too far apart for a
  * processor to guess. */
 INLINE void prefetch(const void *from, size_t bytes) {
-    for (size_t at = 0; at < bytes; at += 64) __builtin_prefetch((const uint8_t *)from + at, 0, 3);
+    for (size_t at = 0; at < bytes; at += 64) __builtin_prefetch((const uint8_t *)from + at, 0, 2);
 }
 
-/* The rows first..last, which lie between the same two map rows, of the columns x0..x0 + n. */
-static void render_tile(const Job *job, int first, int last, int x0, int n, float *scratch,
-                        Row *row) {
+/* Rows between the same two map rows, and what the map contributes to them in a span. */
+typedef struct {
+    int map_low, map_high;
+    int x0, x1;
+    int spread; /* whether `scratch` has the map's rows, spread */
+    int ends_of; /* the row whose ends are in `ends`, or -1 */
+    Ends ends;
+    float *scratch;
+} Band;
+
+STAGE void spread_map(const Job *job, Band *band) {
+    const int n = band->x1 - band->x0;
+    if (job->kind == KIND_TONE)
+        tone_band(job, band->map_low, band->map_high, band->x0, n, band->scratch);
+    else if (job->kind == KIND_CURVE)
+        curve_band(job, band->map_low, band->map_high, band->x0, n, band->scratch);
+    band->spread = 1;
+}
+
+/* n pixels of row y, from column x on. */
+static void render_tile(const Job *job, int y, int x, int n, Band *band, Row *row) {
     const int size = DEPTH_BYTES[job->depth] * job->channels;
-    const int map_low = job->row_low ? job->row_low[first] : 0;
-    const int map_high = job->row_high ? job->row_high[first] : 0;
-    int ready = 0;
+    const uint8_t *pixels = job->image + y * job->image_stride + (int64_t)x * size;
+    uint8_t *to = job->out + y * job->out_stride + (int64_t)x * size;
+    const uint16_t *coverage = (const uint16_t *)(job->coverage + y * job->coverage_stride) + x;
+    coverage = visible_coverage(job, pixels, coverage, n, row);
+    const int state = scan_coverage(coverage, n);
+    if (state == WEIGHT_NONE) {
+        keep_pixels(job, pixels, n, row, to);
+        return;
+    }
+    if (!band->spread) spread_map(job, band);
+    const float across = job->row_part ? job->row_part[y] : 0.0f;
+    const Tone tone = tone_of(band->scratch, x - band->x0);
+    if (job->kind == KIND_TONE && job->channels == 3 && state == WEIGHT_FULL) {
+        if (job->depth == DEPTH_U8) tone_row_uint8_t(job, pixels, n, across, &tone, row, to);
+        else if (job->depth == DEPTH_U16)
+            tone_row_uint16_t(job, (const uint16_t *)pixels, n, across, &tone, row, to);
+        else tone_row_float(job, (const float *)pixels, n, across, &tone, row, to);
+        return;
+    }
+    load_row(job, pixels, n, row);
+    if (state == WEIGHT_SOME) fade_row(job, coverage, n, row);
+    switch (job->kind) {
+    case KIND_TONE: tone_row(job, pixels, n, across, &tone, row); break;
+    case KIND_CURVE:
+        curve_row(job, n, across, band->scratch + 3 * (x - band->x0), row);
+        break;
+    case KIND_GAIN:
+        if (band->ends_of != y)
+            band->ends = gain_ends(job, band->map_low, band->map_high, x, across, band->scratch);
+        gain_row(job, &band->ends, x, n, row);
+        break;
+    case KIND_AFFINE:
+        if (band->ends_of != y)
+            band->ends = affine_ends(job, band->map_low, band->map_high, x, across, band->scratch);
+        affine_row(job, &band->ends, x, n, job->a ? job->a + y * job->a_stride + x : 0,
+                   job->b ? job->b + y * job->b_stride + x : 0, row);
+        break;
+    default: table_row(job, n, row);
+    }
+    band->ends_of = y;
+    store_row(job, pixels, n, row, state == WEIGHT_FULL ? 0 : row->weight, to);
+}
+
+/* The rows first..last of a span. */
+static void render_band(const Job *job, int first, int last, Band *band, Row *row) {
+    const int size = DEPTH_BYTES[job->depth] * job->channels;
+    const int x0 = band->x0;
     for (int y = first; y < last; y++) {
-        const uint8_t *pixels = job->image + y * job->image_stride + (int64_t)x0 * size;
-        uint8_t *to = job->out + y * job->out_stride + (int64_t)x0 * size;
-        const uint16_t *coverage =
-            (const uint16_t *)(job->coverage + y * job->coverage_stride) + x0;
-        if (y + 1 < last) {
-            prefetch(pixels + job->image_stride, (size_t)n * (size_t)size);
-            prefetch((const uint8_t *)coverage + job->coverage_stride, 2 * (size_t)n);
+        const uint8_t *pixels = job->image + y * job->image_stride;
+        const uint8_t *coverage = job->coverage + y * job->coverage_stride;
+        for (int x = x0, n; x < band->x1; x += n) {
+            n = band->x1 - x < TILE ? band->x1 - x : TILE;
+            if (y + 1 < last) {
+                prefetch(pixels + job->image_stride + (int64_t)x * size, (size_t)n * (size_t)size);
+                prefetch(coverage + job->coverage_stride + 2 * (int64_t)x, 2 * (size_t)n);
+            }
+            render_tile(job, y, x, n, band, row);
         }
-        coverage = visible_coverage(job, pixels, coverage, n, row);
-        const int state = scan_coverage(coverage, n);
-        if (state == WEIGHT_NONE) {
-            if (to != pixels) memcpy(to, pixels, (size_t)n * (size_t)size);
-            continue;
-        }
-        if (!ready && job->kind == KIND_TONE) tone_tile(job, map_low, map_high, x0, n, scratch);
-        if (!ready && job->kind == KIND_CURVE) curve_tile(job, map_low, map_high, x0, n, scratch);
-        ready = 1;
-        const float across = job->row_part ? job->row_part[y] : 0.0f;
-        if (job->kind == KIND_TONE && job->depth == DEPTH_U8 && job->channels == 3 &&
-            state == WEIGHT_FULL) {
-            tone_row8(job, pixels, n, across, scratch, row, to);
-            continue;
-        }
-        load_row(job, pixels, n, row);
-        if (state == WEIGHT_SOME) fade_row(job, coverage, n, row);
-        switch (job->kind) {
-        case KIND_TONE: tone_row(job, pixels, n, across, scratch, row); break;
-        case KIND_CURVE: curve_row(job, n, across, scratch, row); break;
-        case KIND_GAIN:
-            gain_row(job, map_low, map_high, x0, n, across, scratch, row);
-            break;
-        case KIND_AFFINE:
-            affine_row(job, map_low, map_high, x0, n, across,
-                       job->a ? job->a + y * job->a_stride + x0 : 0,
-                       job->b ? job->b + y * job->b_stride + x0 : 0, scratch, row);
-            break;
-        default: table_row(job, n, row);
-        }
-        store_row(job, pixels, n, row, state == WEIGHT_FULL ? 0 : row->weight, to);
+        end_row(row, job->out + y * job->out_stride + (int64_t)band->x1 * size);
     }
 }
 
@@ -95,15 +129,17 @@ static void render_tile(const Job *job, int first, int last, int x0, int n, floa
  * own scratch memory. */
 EXPORT void maskupe_render(const Job *job, int32_t first, int32_t last, float *scratch) {
     Row row;
-    for (int y = first; y < last;) {
-        int band = y + 1;
-        while (band < last && (!job->row_low || job->row_low[band] == job->row_low[y])) band++;
-        for (int x = 0; x < job->width;) {
-            int end = tile_end(job, x);
-            render_tile(job, y, band, x, end - x, scratch, &row);
-            x = end;
+    row.open = 0;
+    if (job->kind == KIND_TONE) tone_start(job, scratch);
+    for (int y = first, end; y < last; y = end) {
+        end = y + 1;
+        while (end < last && (!job->row_low || job->row_low[end] == job->row_low[y])) end++;
+        for (int x0 = 0, x1; x0 < job->width; x0 = x1) {
+            x1 = span_end(job, x0);
+            Band band = {job->row_low ? job->row_low[y] : 0, job->row_high ? job->row_high[y] : 0,
+                         x0, x1, 0, -1, {0}, scratch};
+            render_band(job, y, end, &band, &row);
         }
-        y = band;
     }
     /* Streamed stores are ordered before whatever tells others that the rows are done. */
     __atomic_thread_fence(__ATOMIC_SEQ_CST);

@@ -13,66 +13,69 @@
 static const int DEPTH_BYTES[3] = {1, 2, 4};
 static const float DEPTH_WHITE[3] = {255.0f, 65535.0f, 1.0f};
 
+/* 0..1 of integers. */
 #define LOAD(type)                                                                              \
-    static void load_##type(const type *p, int channels, int n, float *restrict raw) {          \
+    static void load_##type(const type *p, int channels, int n, float scale,                    \
+                            float *restrict unit) {                                             \
         if (channels == 3)                                                                      \
-            for (int i = 0; i < 3 * n; i++) raw[i] = (float)p[i];                               \
+            for (int i = 0; i < 3 * n; i++) unit[i] = (float)p[i] * scale;                      \
         else if (channels == 4)                                                                 \
             for (int i = 0; i < n; i++)                                                         \
-                for (int c = 0; c < 3; c++) raw[3 * i + c] = (float)p[4 * i + c];               \
+                for (int c = 0; c < 3; c++) unit[3 * i + c] = (float)p[4 * i + c] * scale;      \
         else                                                                                    \
             for (int i = 0; i < n; i++)                                                         \
-                for (int c = 0; c < 3; c++) raw[3 * i + c] = (float)p[channels * i];            \
+                for (int c = 0; c < 3; c++) unit[3 * i + c] = (float)p[channels * i] * scale;   \
     }
 LOAD(uint8_t)
 LOAD(uint16_t)
 
-/* Floats are moved as bits, so that a signalling NaN stays what it is. */
-static void load_float(const float *p, int channels, int n, float *restrict raw) {
-    if (channels == 3) {
-        memcpy(raw, p, 12 * (size_t)n);
-        return;
-    }
+/* Floats as they are stored: RGB in place. */
+static const float *colours_of(const float *p, int channels, int n, float *restrict to) {
+    if (channels == 3) return p;
+    /* Moved as bits, so that a signalling NaN stays what it is. */
     for (int i = 0; i < n; i++)
         for (int c = 0; c < 3; c++)
-            memcpy(raw + 3 * i + c, p + channels * i + (channels == 4 ? c : 0), 4);
+            memcpy(to + 3 * i + c, p + channels * i + (channels == 4 ? c : 0), 4);
+    return to;
 }
 
-/* Fills row->raw and row->unit from n pixels, zeros up to the next whole group. */
+/* Fills row->unit, and of floats row->raw, from n pixels, zeros up to the next whole group. */
 STAGE void load_row(const Job *job, const void *pixels, int n, Row *row) {
-    if (job->depth == DEPTH_U8) load_uint8_t(pixels, job->channels, n, row->raw);
-    else if (job->depth == DEPTH_U16) load_uint16_t(pixels, job->channels, n, row->raw);
-    else load_float(pixels, job->channels, n, row->raw);
-    int end = 3 * round_up(n);
-    for (int i = 3 * n; i < end; i++) row->raw[i] = 0.0f;
     const float scale = 1.0f / DEPTH_WHITE[job->depth];
-    for (int i = 0; i < end; i++) row->unit[i] = clamp01(row->raw[i] * scale);
+    float *restrict unit = row->unit;
+    if (job->depth == DEPTH_U8) load_uint8_t(pixels, job->channels, n, scale, unit);
+    else if (job->depth == DEPTH_U16) load_uint16_t(pixels, job->channels, n, scale, unit);
+    else {
+        row->raw = colours_of(pixels, job->channels, n, row->colours);
+        for (int i = 0; i < 3 * n; i++) unit[i] = clamp01(row->raw[i]);
+    }
+    for (int i = 3 * n, end = 3 * round_up(n); i < end; i++) unit[i] = 0.0f;
 }
 
 INLINE uint8_t encode_uint8_t(float v) { return (uint8_t)(int)(at_most(at_least(v, 0.0f), 255.0f) + 0.5f); }
 INLINE uint16_t encode_uint16_t(float v) { return (uint16_t)(int)(at_most(at_least(v, 0.0f), 65535.0f) + 0.5f); }
 
-/* Integers: raw + 0 * change rounds to raw, so a weight of zero keeps them without a choice. */
+/* Integers: unit + 0 * change rounds to what it was, so a weight of zero needs no choice. */
 #define STORE(type)                                                                             \
     static void store_##type(const type *p, int channels, int n, const Row *row,                \
                              const float *weight, float white, type *to) {                      \
-        const float *raw = row->raw, *change = row->change;                                     \
+        const float *unit = row->unit, *change = row->change;                                   \
         if (channels == 3 && !weight) {                                                         \
-            for (int i = 0; i < 3 * n; i++) to[i] = encode_##type(raw[i] + white * change[i]);  \
+            for (int i = 0; i < 3 * n; i++) to[i] = encode_##type(white * (unit[i] + change[i]));\
         } else if (channels >= 3) {                                                             \
             for (int i = 0; i < n; i++) {                                                       \
-                float w = (weight ? weight[i] : 1.0f) * white;                  \
+                float w = weight ? weight[i] : 1.0f;                                            \
                 for (int c = 0; c < 3; c++)                                                     \
                     to[channels * i + c] =                                                      \
-                        encode_##type(raw[3 * i + c] + w * change[3 * i + c]);                  \
+                        encode_##type(white * (unit[3 * i + c] + w * change[3 * i + c]));       \
                 if (channels == 4) to[4 * i + 3] = p[4 * i + 3];                                \
             }                                                                                   \
         } else {                                                                                \
             for (int i = 0; i < n; i++) {                                                       \
-                float w = (weight ? weight[i] : 1.0f) * white;                  \
+                float w = weight ? weight[i] : 1.0f;                                            \
                 float luma = LUMA_R * change[3 * i] + LUMA_G * change[3 * i + 1] +              \
                              LUMA_B * change[3 * i + 2];                                        \
-                to[channels * i] = encode_##type(raw[3 * i] + w * luma);                        \
+                to[channels * i] = encode_##type(white * (unit[3 * i] + w * luma));             \
                 if (channels == 2) to[2 * i + 1] = p[2 * i + 1];                                \
             }                                                                                   \
         }                                                                                       \
@@ -106,39 +109,66 @@ static void store_float(const float *p, int channels, int n, const Row *row, con
     }
 }
 
-/* Copies to memory past the caches, whole lines of 64 bytes at a time. */
-STAGE void stream_out(uint8_t *to, const uint8_t *from, size_t bytes) {
-    size_t head = (size_t)(-(uintptr_t)to & 63);
-    if (head > bytes) head = bytes;
-    memcpy(to, from, head);
-    size_t at = head;
-    for (; at + 64 <= bytes; at += 64)
+/* Where the pixels that belong at `to` are made. */
+INLINE void *make_at(Row *row, const void *to) { return row->stored + ((uintptr_t)to & 63); }
+
+/* Copies `bytes` finished bytes to memory past the caches, in whole lines of 64: what is left of
+ * the last line waits for the next pixels of the row, or for `end_row`. */
+STAGE void stream_out(Row *row, uint8_t *to, size_t bytes) {
+    const size_t lead = (uintptr_t)to & 63, first = lead - row->open, end = lead + bytes;
+    const uint8_t *from = row->stored;
+    uint8_t *line = to - lead;
+    size_t at = 0;
+    if (end < 64) {
+        row->open = end - first;
+        return;
+    }
+    if (first) {
+        memcpy(line + first, from + first, 64 - first);
+        at = 64;
+    }
+    for (; at + 64 <= end; at += 64)
         for (size_t l = 0; l < 64; l += 16) {
-            Quad line;
-            memcpy(&line, from + at + l, sizeof line);
-            __builtin_nontemporal_store(line, (Quad *)(to + at + l));
+            Quad part;
+            memcpy(&part, from + at + l, sizeof part);
+            __builtin_nontemporal_store(part, (Quad *)(line + at + l));
         }
-    memcpy(to + at, from + at, bytes - at);
+    row->open = end - at;
+    memcpy(row->stored, from + at, row->open);
 }
 
-/* Moves n finished pixels from row->stored to where they belong. */
-INLINE void finish_row(const Job *job, const void *pixels, int n, const Row *row, void *out) {
+/* Writes what waits before `to`. */
+INLINE void end_row(Row *row, uint8_t *to) {
+    if (row->open) memcpy(to - row->open, (uint8_t *)make_at(row, to) - row->open, row->open);
+    row->open = 0;
+}
+
+/* Moves n finished pixels from `make_at` to where they belong. */
+INLINE void finish_pixels(const Job *job, const void *pixels, int n, Row *row, void *out) {
     const size_t bytes = (size_t)n * (size_t)(job->channels * DEPTH_BYTES[job->depth]);
-    if (job->stream && out != pixels) stream_out(out, row->stored, bytes);
-    else memcpy(out, row->stored, bytes);
+    if (job->stream && out != pixels) stream_out(row, out, bytes);
+    else memcpy(out, make_at(row, out), bytes);
+}
+
+/* Pixels that keep their bits. */
+INLINE void keep_pixels(const Job *job, const void *pixels, int n, Row *row, void *out) {
+    const size_t bytes = (size_t)n * (size_t)(job->channels * DEPTH_BYTES[job->depth]);
+    if (out == pixels) return;
+    memcpy(make_at(row, out), pixels, bytes);
+    finish_pixels(job, pixels, n, row, out);
 }
 
 /* Writes n pixels; weight is NULL where all are one. `pixels` and `out` may be the same. */
 STAGE void store_row(const Job *job, const void *pixels, int n, Row *row, const float *weight,
                      void *out) {
     const float white = DEPTH_WHITE[job->depth];
-    void *to = row->stored;
+    void *to = make_at(row, out);
     if (job->depth == DEPTH_U8)
         store_uint8_t(pixels, job->channels, n, row, weight, white, to);
     else if (job->depth == DEPTH_U16)
         store_uint16_t(pixels, job->channels, n, row, weight, white, to);
     else store_float(pixels, job->channels, n, row, weight, to);
-    finish_row(job, pixels, n, row, out);
+    finish_pixels(job, pixels, n, row, out);
 }
 
 #endif

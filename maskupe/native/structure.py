@@ -15,13 +15,14 @@ class NativeJob(ctypes.Structure):
         *((name, _POINTER) for name in ("image", "out", "coverage", "a", "b")),
         *((f"{name}_stride", _LONG) for name in ("image", "out", "coverage", "a", "b")),
         *((name, _POINTER) for name in ("row_low", "row_high", "row_part")),
-        *((name, _POINTER) for name in ("column_low", "column_high", "column_part")),
+        *((name, _POINTER) for name in ("column_low", "column_high", "column_end")),
         *(
             (name, _POINTER)
-            for name in ("column_part3", "map", "table", "guide", "ramp", "allowed")
+            for name in (
+                *("column_part", "column_part3", "map", "table", "guide", "ramp", "allowed"),
+            )
         ),
-        *((name, _INT) for name in ("width", "channels", "depth", "kind", "map_columns")),
-        *((name, _INT) for name in ("count", "knots", "guide_inputs", "stream")),
+        *((name, _INT) for name in ("width", "channels", "depth", "kind", "map_rows")),
+        *((name, _INT) for name in ("map_columns", "count", "knots", "guide_inputs", "stream")),
         ("strength", _FLOAT),
-        ("ceiling", _FLOAT * 3),
     ]

@@ -184,7 +184,7 @@ def _resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
 def _tone_curves(
     maps: tuple[Tensor, ...], image: Tensor, areas: Tensor | None, degree: float, strength: float
 ) -> _Applied:
-    table, residual, ceiling = maps
+    table, residual = maps
     if strength != 1.0:
         table, residual = table**strength, residual**strength
     n, _, height, width = image.shape
@@ -196,8 +196,7 @@ def _tone_curves(
     gain = curve.reshape(n, 3, height, width) * _resize(residual, (height, width))
     gain = gain / degree**strength
     lifted = (image + kinds.TONE_OFFSET) * gain - kinds.TONE_OFFSET
-    out = torch.minimum(lifted, torch.maximum(image, ceiling.view(n, 3, 1, 1)))
-    return out.clamp(0.0, 1.0), 1.0 / gain
+    return lifted.clamp(0.0, 1.0), 1.0 / gain
 
 
 def _look_up_table(

@@ -114,7 +114,7 @@ class Lantern(LocalNetwork):
         self.register_buffer("levels", levels, persistent=False)
 
     def predict(self, low: Tensor, areas_low: Tensor) -> tuple[Tensor, ...]:
-        """table (N, 3, 1024), residual (N, 3, 8, 8) and ceiling (N, 3)."""
+        """table (N, 3, 1024) and residual (N, 3, 8, 8)."""
         seen = F.adaptive_avg_pool2d(low, _SIDE)
         areas = F.adaptive_avg_pool2d(areas_low, _SIDE)
         light = log_light(seen)
@@ -150,7 +150,7 @@ class Lantern(LocalNetwork):
         spread = self.spread(known)[..., None, None].expand_as(features)
         uneven = self.uneven(torch.cat([features, spread], dim=1))
         residual = torch.exp(0.5 * torch.tanh(uneven))
-        return table, residual, torch.ones_like(table[..., 0])
+        return table, residual
 
     def _table(self, known: Tensor, histogram: Tensor) -> Tensor:
         """The gain of I + offset at the table's levels, (N, 3, 1024)."""

@@ -39,9 +39,9 @@ class Arranged:
     Attributes:
         kind: the kernel's number of the kind.
         count: curve steps, luma bins, table entries or nodes.
-        map: rows, columns first (but for curves: rows, steps, columns).
+        map: grids with rows and columns first, others as planes.
         shape: (rows, columns) of the map, None where it has none.
-        table, guide, knots, inputs, ceiling: where the kind has them.
+        table, guide, knots, inputs: where the kind has them.
     """
 
     kind: int
@@ -52,7 +52,6 @@ class Arranged:
     guide: Floats = field(default_factory=_nothing)
     knots: int = 0
     inputs: int = 0
-    ceiling: tuple[float, ...] = (1.0, 1.0, 1.0)
 
 
 def arrange(maps: Maps, dtype: np.dtype[Any]) -> Arranged:
@@ -60,8 +59,8 @@ def arrange(maps: Maps, dtype: np.dtype[Any]) -> Arranged:
     if isinstance(maps, ToneCurves):
         return _tone_curves(maps, dtype)
     if isinstance(maps, CurveMaps):
-        planes = _padded(maps.maps.transpose(2, 0, 3, 1))
-        return Arranged(CURVE, maps.maps.shape[0], planes, _rows_columns(maps.maps))
+        planes = np.ascontiguousarray(maps.maps)
+        return Arranged(CURVE, planes.shape[0], planes, _rows_columns(planes))
     if isinstance(maps, GainGrid):
         cells = np.ascontiguousarray(maps.grid.transpose(2, 3, 1, 0))
         return Arranged(GAIN, maps.grid.shape[1], cells, _rows_columns(maps.grid))
@@ -77,13 +76,6 @@ def arrange(maps: Maps, dtype: np.dtype[Any]) -> Arranged:
             inputs=maps.guide.matrix.shape[1],
         )
     return _look_up_table(maps)
-
-
-def _padded(cells: Floats) -> Floats:
-    """Contiguous, with one more float behind: the kernel reads (r, g, b) cells four at a time."""
-    flat = np.zeros(cells.size + 1, np.float32)
-    flat[:-1] = cells.ravel()
-    return flat
 
 
 def _rows_columns(planes: Floats) -> tuple[int, int]:
@@ -107,10 +99,9 @@ def _tone_curves(maps: ToneCurves, dtype: np.dtype[Any]) -> Arranged:
     return Arranged(
         TONE,
         entries,
-        _padded(maps.residual.transpose(1, 2, 0)),
+        np.ascontiguousarray(maps.residual),
         _rows_columns(maps.residual),
         table=np.ascontiguousarray(table, np.float32),
-        ceiling=tuple(min(float(value), 1.0) for value in maps.ceiling),
     )
 
 

@@ -128,7 +128,7 @@ def make_job(
     if isinstance(maps, ToneCurves) and strength not in (0, 1):
         # The power acts on the map's few entries, so no backend has to take it per pixel.
         t = np.float32(strength)
-        maps = ToneCurves(maps.table**t, maps.residual**t, maps.ceiling)
+        maps = ToneCurves(maps.table**t, maps.residual**t)
     shape = (height, width, -1)
     return Job(
         maps,
@@ -179,7 +179,6 @@ def _patterns(maps: Maps) -> Iterator[tuple[str, npt.NDArray[Any], tuple[int, ..
     elif isinstance(maps, ToneCurves):
         yield "table", maps.table, (3, 0)
         yield "residual", maps.residual, (3, 0, 0)
-        yield "ceiling", maps.ceiling, (3,)
     elif isinstance(maps, LookUpTable):
         nodes = maps.table.shape[-1] if maps.table.ndim else 0
         yield "table", maps.table, (3, nodes, nodes, nodes)

@@ -12,7 +12,7 @@ from maskupe.native import DEPTHS, load
 from maskupe.native.structure import NativeJob
 from maskupe.rendering.arrange import arrange
 from maskupe.rendering.job import Job
-from maskupe.strips import StripFunction
+from maskupe.strips import StripFunction, rows_of
 
 #: Pixels of one strip: some milliseconds of work, so that stopping is prompt.
 STRIP_PIXELS = 1 << 18
@@ -71,7 +71,7 @@ def prepare(job: Job) -> tuple[StripFunction, int]:
         if target is not out:
             out[...] = target
 
-    return strip, max(1, STRIP_PIXELS // job.width)
+    return strip, rows_of(STRIP_PIXELS, job.width)
 
 
 def _common(job: Job) -> tuple[NativeJob, dict[str, npt.NDArray[Any]]]:
@@ -95,15 +95,15 @@ def _common(job: Job) -> tuple[NativeJob, dict[str, npt.NDArray[Any]]]:
         guide_inputs=arranged.inputs,
         stream=job.out.nbytes >= _STREAM_BYTES,
         strength=job.strength,
-        ceiling=arranged.ceiling,
     )
     if arranged.shape is not None:
         rows = job.frame.rows(0, job.height, arranged.shape[0])
         columns = job.frame.columns(arranged.shape[1])
         part = np.pad(columns.fraction, (0, _COLUMN_PAD))
-        native.map_columns = arranged.shape[1]
+        native.map_rows, native.map_columns = arranged.shape
         kept |= {"row_low": rows.low, "row_high": rows.high, "row_part": rows.fraction}
-        kept |= {"column_low": columns.low, "column_high": columns.high}
+        ends = np.searchsorted(columns.low, columns.low, side="right").astype(np.int32)
+        kept |= {"column_low": columns.low, "column_high": columns.high, "column_end": ends}
         kept |= {"column_part": part, "column_part3": np.repeat(part, 3)}
     for name, array in kept.items():
         setattr(native, name, array.ctypes.data)

@@ -3,7 +3,7 @@
 Every function here gives the difference enhanced - I of one strip, for one kind of map, with the
 formulas of :mod:`maskupe.maps`. Luma axes are written as sums of hinges,
 S = T_0 + Σ_k (T_{k+1} - T_k) · clip(z - k, 0, 1), the same function as linear interpolation
-without looking anything up per pixel.
+without looking anything up per pixel, and as a product of matrices, which BLAS is good at.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from maskupe.maps import (
 )
 from maskupe.rendering.job import Job
 from maskupe.rendering.pixels import Floats, close_strip, open_strip
-from maskupe.rendering.positions import Frame
+from maskupe.rendering.positions import Frame, Positions
+from maskupe.strips import rows_of
 
 #: Pixels of one strip: its temporaries, a few dozen planes at most, stay around ten megabytes.
 STRIP_PIXELS = 1 << 16
@@ -43,7 +44,7 @@ def prepare(job: Job) -> tuple[Callable[[int, int], None], int]:
     """The function that renders a strip of rows, and how many rows to give it."""
     difference = difference_of(job.maps, job.strength, job.frame)
     if isinstance(job.maps, ToneCurves) and job.image.dtype == np.uint8 and job.image.shape[2] == 3:
-        return _tone_strips(job, job.maps), max(1, STRIP_PIXELS // job.width)
+        return _tone_strips(job, job.maps), rows_of(STRIP_PIXELS, job.width)
 
     def strip(first: int, last: int) -> None:
         image, out, coverage = (p[first:last] for p in (job.image, job.out, job.coverage))
@@ -57,7 +58,7 @@ def prepare(job: Job) -> tuple[Callable[[int, int], None], int]:
         weight = job.fade.weights(coverage, opened.colour)
         close_strip(opened, difference(opened.colour, first, seen), weight, out)
 
-    return strip, max(1, STRIP_PIXELS // job.width)
+    return strip, rows_of(STRIP_PIXELS, job.width)
 
 
 def _tone_strips(job: Job, maps: ToneCurves) -> Callable[[int, int], None]:
@@ -68,9 +69,6 @@ def _tone_strips(job: Job, maps: ToneCurves) -> Callable[[int, int], None]:
     gains = [np.interp(places, np.arange(last + 1), row) for row in maps.table]
     table = np.stack([(levels + np.float32(TONE_OFFSET)) * gain for gain in gains], axis=1)
     lifted = np.ascontiguousarray(table[None], np.float32)
-    ceilings = [np.maximum(levels, ceiling) for ceiling in np.minimum(maps.ceiling, 1)]
-    ceiling = np.ascontiguousarray(np.stack(ceilings, axis=1)[None], np.float32)
-    capped = bool((maps.ceiling < 1).any())
 
     def strip(first: int, last: int) -> None:
         image, out, coverage = (p[first:last] for p in (job.image, job.out, job.coverage))
@@ -78,16 +76,14 @@ def _tone_strips(job: Job, maps: ToneCurves) -> Callable[[int, int], None]:
             out[...] = image
             return
         value = np.asarray(cv2.LUT(image, lifted), np.float32).reshape(image.shape)
-        value *= upsample_pixels(maps.residual, job.frame, first, last - first)
-        value -= np.float32(TONE_OFFSET)
-        if capped:
-            np.minimum(value, cv2.LUT(image, ceiling).reshape(image.shape), out=value)
+        residual = upsample_pixels(maps.residual, job.frame, first, last - first)
         if coverage.min() == FULL:
-            value *= np.float32(255)
-            value += np.float32(0.5)
-            np.clip(value, 0, 255, out=value)
-            np.copyto(out, value, casting="unsafe")  # towards zero, which makes it rounding
+            value = np.asarray(cv2.multiply(value, residual, value, 255.0))
+            # Rounds and saturates; that it takes absolute values is below half a level.
+            out[...] = cv2.convertScaleAbs(value, beta=-255.0 * TONE_OFFSET).reshape(image.shape)
             return
+        value *= residual
+        value -= np.float32(TONE_OFFSET)
         np.clip(value, 0, 1, out=value)
         opened = open_strip(image)
         value -= opened.colour
@@ -118,55 +114,60 @@ def upsample_pixels(planes: Floats, frame: Frame, first: int, count: int) -> Flo
     touched = planes[:, top : int(rows.high[-1]) + 1].transpose(1, 2, 0)
     left = touched[:, columns.low]
     wide = left + (touched[:, columns.high] - left) * columns.fraction[:, None]
-    mix = np.zeros((count, wide.shape[0]), np.float32)
-    index = np.arange(count)
-    mix[index, rows.low - top] = 1 - rows.fraction
-    mix[index, rows.high - top] += rows.fraction
-    result: Floats = (mix @ wide.reshape(wide.shape[0], -1)).reshape(count, -1, 3)
-    return result
+    lines: Floats = wide.reshape(1, wide.shape[0], -1)
+    return _down(lines, rows).reshape(count, -1, 3)
 
 
 def upsample(planes: Floats, frame: Frame, first: int, count: int) -> Floats:
     """Bilinear values of planes (n, gh, gw) at the region's rows: float32 (n, count, w).
 
-    Only the few rows of cells that these pixels touch are spread over the columns; a product with
-    the rows' interpolation weights then makes all the pixel rows at once.
+    Only the few rows of cells that these pixels touch are spread over the columns; pixel rows are
+    then made between them.
     """
     rows = frame.rows(first, first + count, planes.shape[1])
     columns = frame.columns(planes.shape[2])
-    top = int(rows.low[0])
-    touched = planes[:, top : int(rows.high[-1]) + 1]
+    touched = planes[:, int(rows.low[0]) : int(rows.high[-1]) + 1]
     left = np.take(touched, columns.low, axis=2)
     wide = np.take(touched, columns.high, axis=2)
     wide -= left
     wide *= columns.fraction
     wide += left
-    mix = np.zeros((count, touched.shape[1]), np.float32)
-    index = np.arange(count)
-    mix[index, rows.low - top] = 1 - rows.fraction
-    mix[index, rows.high - top] += rows.fraction
-    result: Floats = np.matmul(mix, wide)
+    return _down(wide, rows)
+
+
+def _down(lines: Floats, rows: Positions) -> Floats:
+    """Rows of pixels (n, rows, w) between lines (n, gh, w), the first of which is the first low."""
+    top = rows.low[0]
+    result = np.empty((lines.shape[0], rows.low.size, lines.shape[2]), np.float32)
+    starts = np.flatnonzero(np.diff(rows.low, prepend=-1))
+    for start, end in zip(starts, [*starts[1:], rows.low.size], strict=True):
+        base = lines[:, rows.low[start] - top, None]
+        step = lines[:, rows.high[start] - top, None] - base
+        part = result[:, start:end]
+        np.multiply(step, rows.fraction[start:end, None], out=part)
+        part += base
     return result
 
 
 def _tone_curves(maps: ToneCurves, frame: Frame, colour: Floats, first: int) -> Floats:
     residual = upsample(maps.residual, frame, first, colour.shape[0])
     last = maps.table.shape[1] - 1
-    place = np.sqrt(colour)
-    place *= np.float32(last)
-    low = np.minimum(place.astype(np.int32), max(last - 1, 0))
-    place -= low
     step = np.diff(maps.table, axis=1, append=maps.table[:, -1:])
     result = np.empty_like(colour)
-    for c in range(3):
-        gain = np.take(step[c], low[:, :, c])
-        gain *= place[:, :, c]
-        gain += np.take(maps.table[c], low[:, :, c])
+    part, low = np.empty(colour.shape[:2], np.float32), np.empty(colour.shape[:2], np.intp)
+    gain, other = np.empty_like(part), np.empty_like(part)
+    for c, own in enumerate(cv2.split(colour)):
+        np.sqrt(own, out=part)
+        part *= np.float32(last)
+        np.copyto(low, part, casting="unsafe")
+        part -= low
+        # What is looked up is in range; "clip" spares a second look.
+        np.take(step[c], low, out=gain, mode="clip")
+        gain *= part
+        gain += np.take(maps.table[c], low, out=other, mode="clip")
         gain *= residual[c]
-        own = colour[:, :, c]
-        gain *= own + np.float32(TONE_OFFSET)
+        gain *= np.add(own, np.float32(TONE_OFFSET), out=other)
         gain -= np.float32(TONE_OFFSET)
-        np.minimum(gain, np.maximum(own, maps.ceiling[c]), out=gain)
         np.clip(gain, 0, 1, out=gain)
         np.subtract(gain, own, out=result[:, :, c])
     return result
@@ -176,8 +177,8 @@ def _curve_maps(maps: CurveMaps, t: np.float32, frame: Frame, colour: Floats, fi
     x = colour.transpose(2, 0, 1).copy()
     curve = np.empty_like(x)
     for step in maps.maps:
-        np.multiply(x, x, out=curve)
-        curve -= x
+        np.subtract(x, np.float32(1), out=curve)
+        curve *= x
         curve *= upsample(step * t, frame, first, colour.shape[0])
         x += curve
     np.clip(x, 0, 1, out=x)
@@ -185,22 +186,44 @@ def _curve_maps(maps: CurveMaps, t: np.float32, frame: Frame, colour: Floats, fi
     return result
 
 
-def _hinges(guide: Floats, bins: int) -> list[Floats]:
-    """clip(z - k, 0, 1) for the bins before the last, at z = clip(g · bins - 0.5, 0, bins - 1)."""
+def _slice(cells: Floats, guide: Floats, frame: Frame, first: int) -> Floats:
+    """Values of bilateral grids at a guide (rows, w): float32 (rows, n, w).
+
+    Between two columns of cells a value is linear in the way between them, so it is a product of
+    a small matrix with the hinges and with the hinges times that way, for each row of pixels.
+
+    Args:
+        cells: (gh, gw, n, D).
+        guide: float32 (rows, w) in 0…1.
+        frame: where the region lies.
+        first: its row where the strip begins.
+    """
+    count, width = guide.shape
+    bins = cells.shape[3]
+    rows = frame.rows(first, first + count, cells.shape[0])
+    columns = frame.columns(cells.shape[1])
     z = guide * np.float32(bins)
     z -= np.float32(0.5)
     np.clip(z, 0, bins - 1, out=z)
-    return [np.clip(z - np.float32(k), 0, 1) for k in range(bins - 1)]
-
-
-def _slice(planes: Floats, hinges: list[Floats], frame: Frame, first: int, count: int) -> Floats:
-    """Values (count, w) of one bilateral grid (D, gh, gw) at the guide that made the hinges."""
-    steps = np.concatenate([planes[:1], np.diff(planes, axis=0)])
-    wide = upsample(steps, frame, first, count)
-    result: Floats = wide[0]
-    for hinge, step in zip(hinges, wide[1:], strict=True):
-        step *= hinge
-        result += step
+    basis = np.empty((count, 2, bins, width), np.float32)
+    basis[:, 0, 0] = 1
+    for k in range(1, bins):
+        hinge = basis[:, 0, k]
+        np.subtract(z, np.float32(k - 1), out=hinge)
+        np.clip(hinge, 0, 1, out=hinge)
+    np.multiply(basis[:, 0], columns.fraction, out=basis[:, 1])
+    table = basis.reshape(count, 2 * bins, width)
+    # Rows of cells for each row of pixels, as steps from bin to bin: (rows, gw, n, D).
+    down = rows.fraction[:, None, None, None]
+    lines = cells[rows.low] + down * (cells[rows.high] - cells[rows.low])
+    lines[..., 1:] = np.diff(lines, axis=3)
+    result = np.empty((count, cells.shape[2], width), np.float32)
+    starts = np.flatnonzero(np.diff(columns.low, prepend=-1))
+    for start, end in zip(starts, [*starts[1:], width], strict=True):
+        left = lines[:, columns.low[start]]
+        change = lines[:, columns.high[start]] - left
+        both = np.concatenate([left, change], axis=2)
+        np.matmul(both, table[:, :, start:end], out=result[:, :, start:end])
     return result
 
 
@@ -217,11 +240,9 @@ def _brighten(illumination: Floats, colour: Floats, t: np.float32) -> Floats:
 
 
 def _gain_grid(maps: GainGrid, t: np.float32, frame: Frame, colour: Floats, first: int) -> Floats:
-    hinges = _hinges(np.sqrt(colour @ LUMA), maps.grid.shape[1])
-    count = colour.shape[0]
-    illumination = np.stack(
-        [_slice(planes, hinges, frame, first, count) for planes in maps.grid], axis=2
-    )
+    values = _slice(maps.grid.transpose(2, 3, 0, 1), np.sqrt(colour @ LUMA), frame, first)
+    illumination = np.empty_like(colour)
+    illumination[...] = values.transpose(0, 2, 1)
     return _brighten(illumination, colour, t)
 
 
@@ -232,24 +253,28 @@ def guide_values(guide: Guide, colour: Floats, areas: Floats | None) -> Floats:
         place += areas @ guide.matrix[:, 3:].T
     place += guide.bias
     value = np.full(colour.shape[:2], guide.mix_bias[0], np.float32)
+    above = np.empty_like(value)
     for c in range(3):
         axis = np.ascontiguousarray(place[:, :, c])
         for shift, slope in zip(guide.shifts[c], guide.slopes[c], strict=True):
-            value += guide.mix[c] * slope * np.maximum(axis - shift, np.float32(0))
+            np.subtract(axis, shift, out=above)
+            np.maximum(above, np.float32(0), out=above)
+            above *= guide.mix[c] * slope
+            value += above
     return np.clip(value, 0, 1, out=value)
 
 
 def _affine_grid(
     maps: AffineGrid, t: np.float32, frame: Frame, colour: Floats, first: int, areas: Floats | None
 ) -> Floats:
-    hinges = _hinges(guide_values(maps.guide, colour, areas), maps.grid.shape[2])
-    count = colour.shape[0]
+    cells = maps.grid.transpose(3, 4, 0, 1, 2).reshape(*maps.grid.shape[3:], 12, -1)
+    values = _slice(cells, guide_values(maps.guide, colour, areas), frame, first)
     illumination = np.empty_like(colour)
+    planes = np.ascontiguousarray(colour.transpose(0, 2, 1))
     for c in range(3):
-        total = _slice(maps.grid[c, 3], hinges, frame, first, count)
-        for j in range(3):
-            total += _slice(maps.grid[c, j], hinges, frame, first, count) * colour[:, :, j]
-        illumination[:, :, c] = total
+        terms = values[:, 4 * c : 4 * c + 4]
+        terms[:, :3] *= planes
+        np.sum(terms, axis=1, out=illumination[:, :, c])
     return _brighten(illumination, colour, t)
 
 
@@ -269,6 +294,8 @@ def _look_up_table(maps: LookUpTable, t: np.float32, colour: Floats) -> Floats:
             upper = corner >> axis & 1
             share *= place[:, :, axis] if upper else 1 - place[:, :, axis]
             offset += upper * ahead * nodes**axis
-        result += np.take(entries, nearest + offset, axis=0) * share[:, :, None]
+        corner_values = np.take(entries, nearest + offset, axis=0, mode="clip")
+        corner_values *= share[:, :, None]
+        result += corner_values
     result *= t
     return result

@@ -11,6 +11,7 @@ from maskupe.coverage import Coverage
 from maskupe.fade import Fade
 from maskupe.layout import LUMA
 from maskupe.rendering.job import WHITE, Pixels
+from maskupe.strips import rows_of
 
 Floats = npt.NDArray[np.float32]
 
@@ -76,7 +77,7 @@ def weights(coverage: Coverage, image: Pixels, fade: Fade) -> Floats:
     """The blend weights float32 (h, w) of a whole image, as the renderer uses them."""
     pixels = image.reshape(*image.shape[:2], -1)
     result = np.empty(coverage.shape, np.float32)
-    step = max(1, _STRIP_PIXELS // result.shape[1])
+    step = rows_of(_STRIP_PIXELS, result.shape[1])
     for first in range(0, result.shape[0], step):
         rows = slice(first, first + step)
         result[rows] = fade.weights(coverage.plane[rows], open_strip(pixels[rows]).colour)

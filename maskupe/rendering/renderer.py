@@ -15,7 +15,7 @@ from maskupe.fade import Fade
 from maskupe.maps import Maps, Window
 from maskupe.rendering import native_backend, numpy_backend
 from maskupe.rendering.job import Job, Pixels, make_job
-from maskupe.strips import StripFunction, machine_threads, run_strips
+from maskupe.strips import StripFunction, machine_threads, rows_of, run_strips
 
 #: Names a backend to use where the caller names none; "numpy" keeps the compiled kernel out.
 BACKEND_VARIABLE = "MASKUPE_RENDERER"
@@ -87,7 +87,7 @@ def render(
     threads = machine_threads() if threads is None else max(1, threads)
     strip, rows = _prepare(job, backend or default_backend())
     if strip_pixels is not None:
-        rows = max(1, strip_pixels // job.width)
+        rows = rows_of(strip_pixels, job.width)
     if job.strength == 0:
         strip = _copy(job)
     run_strips(strip, job.height, rows, threads, progress)

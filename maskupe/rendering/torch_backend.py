@@ -28,6 +28,7 @@ from maskupe.maps import (
 from maskupe.rendering.job import Job
 from maskupe.rendering.pixels import close_strip, open_strip
 from maskupe.rendering.positions import Frame
+from maskupe.strips import rows_of
 
 #: Pixels of one strip: twelve affine coefficients at eight corners stay below 100 MB.
 STRIP_PIXELS = 1 << 17
@@ -50,7 +51,7 @@ def prepare(job: Job, device: str) -> tuple[Callable[[int, int], None], int]:
             difference = (enhanced - colour).permute(1, 2, 0).contiguous().cpu().numpy()
         close_strip(opened, difference, job.fade.weights(coverage, opened.colour), out)
 
-    return strip, max(1, STRIP_PIXELS // job.width)
+    return strip, rows_of(STRIP_PIXELS, job.width)
 
 
 def _to_device(maps: Any, device: torch.device) -> Any:
@@ -83,16 +84,16 @@ def enhance(
     if isinstance(maps, ToneCurves):
         residual = sample(parts.residual, frame, first, count)
         gain = torch.stack([_curve(parts.table[c], colour[c].sqrt()) for c in range(3)]) * residual
-        ceiling = torch.maximum(colour, parts.ceiling[:, None, None])
         lifted = (colour + TONE_OFFSET) * gain - TONE_OFFSET
-        return torch.minimum(lifted, ceiling).clamp(0, 1)
+        return lifted.clamp(0, 1)
     if isinstance(maps, CurveMaps):
         x = colour
         for step in parts.maps:
             x = x + t * sample(step, frame, first, count) * (x * x - x)
         return x.clamp(0, 1)
     if isinstance(maps, GainGrid):
-        luma = torch.tensordot(torch.from_numpy(LUMA).to(colour.device), colour, 1)
+        # Not a product of matrices, whose last bits depend on how many pixels there are.
+        luma = sum((float(share) * plane for share, plane in zip(LUMA, colour, strict=True)))
         return _brighten(slice_grid(parts.grid, luma.sqrt(), frame, first), colour, t)
     if isinstance(maps, AffineGrid):
         guide = guide_values(parts.guide, colour, areas)

@@ -1,28 +1,26 @@
 """`python -m tests.bench`: what MaskUPE costs, in units of a float32 copy of the same picture.
 
 Every number of one table comes from one process, the cases taken in turn, so that other work on
-the machine hits them alike. With `--write` the numbers go to docs/benchmarks.json, the page to
-docs/benchmarks.md and the plot to docs/benchmarks.svg; without it the page is printed.
+the machine hits them alike. With `--write` the numbers go to benchmarks.json in that folder, the
+page to benchmarks.md and the plot to benchmarks.svg; without it the page is printed.
+
+Sections can be named, to measure a part: where the folder has the numbers of other sections, of
+the same commit, processor and options, they stay, so that several short runs make one page.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from maskupe.strips import machine_threads
-from tests.bench.jobs import others, scaling
-from tests.bench.machine import describe
-from tests.bench.measure import Ratio
-from tests.bench.rendering import backends, kinds
+from tests.bench.machine import describe, load
 from tests.bench.report import plot, report
-from tests.bench.service import service
+from tests.bench.sections import SECTIONS, Setting
 
 NOTES = Path(__file__).with_name("notes.md")
 
@@ -30,65 +28,56 @@ NOTES = Path(__file__).with_name("notes.md")
 def main(arguments: list[str] | None = None) -> int:
     """Measures, and prints or writes the report."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument(
+        "sections", nargs="*", metavar="SECTION", help=f"of {', '.join(SECTIONS)}; all if none"
+    )
     parser.add_argument("--megapixels", type=float, default=24.0, help="size of the main tables")
     parser.add_argument("--threads", type=int, default=min(2, machine_threads()))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="tiny pictures: a test of itself")
     parser.add_argument("--write", type=Path, metavar="FOLDER", help="where the report goes")
     options = parser.parse_args(arguments)
-    sizes = (0.05, 0.1) if options.quick else (1.0, 6.0, 24.0, 100.0)
+    unknown = [name for name in options.sections if name not in SECTIONS]
+    if unknown:
+        parser.error(f"there is no section {unknown[0]!r}; use {', '.join(SECTIONS)}")
     if options.quick:
-        options.megapixels, options.rounds = 0.1, 1
-    result = measure(options.megapixels, options.threads, options.rounds, sizes)
+        setting = Setting(0.1, 0.1, options.threads, 1, (0.05, 0.1))
+    else:
+        small = min(6.0, options.megapixels)
+        sizes = (1.0, 6.0, 24.0, 100.0)
+        setting = Setting(options.megapixels, small, options.threads, options.rounds, sizes)
+    result: dict[str, Any] = {
+        "machine": describe(),
+        "options": {**asdict(setting), "sizes": list(setting.sizes)},
+        "loads": {},
+    }
+    if options.write is not None:
+        _take_up(options.write / "benchmarks.json", result)
+    for name in options.sections or SECTIONS:
+        print(f"… {name}", file=sys.stderr, flush=True)
+        result["loads"][name] = load()
+        result[name] = SECTIONS[name](setting)
     page = report(result, NOTES.read_text("utf-8"))
     if options.write is None:
         print(page)
         return 0
     options.write.mkdir(parents=True, exist_ok=True)
-    numbers = json.dumps(result, indent=1)
-    for name, text in (("md", page), ("svg", plot(result)), ("json", numbers + "\n")):
+    files = {"md": page, "json": json.dumps(result, indent=1) + "\n"}
+    if "sizes" in result:
+        files["svg"] = plot(result)
+    for name, text in files.items():
         (options.write / f"benchmarks.{name}").write_text(text, "utf-8")
     return 0
 
 
-def measure(
-    megapixels: float, threads: int, rounds: int, sizes: tuple[float, ...]
-) -> dict[str, Any]:
-    """All numbers, as they go into the JSON file."""
-    small = min(6.0, megapixels)
-    result: dict[str, Any] = {
-        "machine": describe(),
-        "options": {
-            "megapixels": megapixels, "threads": threads, "rounds": rounds, "small": small,
-        },
-    }  # fmt: skip
-    tell("renderer")
-    result["kinds"] = plain(kinds(megapixels, threads, rounds))
-    result["kinds, 1 thread"] = plain(kinds(megapixels, 1, max(1, rounds // 2)))
-    tell("backends")
-    result["backends"] = plain(backends(small, threads, max(1, rounds // 2)))
-    tell("other ways")
-    result["others"] = plain(others(megapixels, threads, max(1, rounds // 2)))
-    tell("sizes")
-    result["scaling"] = {
-        f"{size:g}": plain(scaling(size, threads, rounds if size < 50 else 2)) for size in sizes
-    }
-    tell("daemon")
-    result["service"] = service(megapixels, sizes[-1], rounds)
-    return result
-
-
-def plain(rows: Mapping[str, Ratio]) -> dict[str, dict[str, float]]:
-    """As JSON wants it, which has no word for what is not a number."""
-    return {
-        name: {key: value for key, value in asdict(row).items() if not math.isnan(value)}
-        for name, row in rows.items()
-    }
-
-
-def tell(stage: str) -> None:
-    """Says on stderr how far it is."""
-    print(f"… {stage}", file=sys.stderr, flush=True)
+def _take_up(path: Path, result: dict[str, Any]) -> None:
+    """Adds what an earlier run measured, if it was the same program on the same machine."""
+    if not path.is_file():
+        return
+    earlier = json.loads(path.read_text("utf-8"))
+    if all(earlier.get(name) == result[name] for name in ("machine", "options")):
+        result["loads"] |= earlier["loads"]
+        result |= {name: earlier[name] for name in SECTIONS if name in earlier}
 
 
 if __name__ == "__main__":

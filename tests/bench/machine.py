@@ -12,7 +12,7 @@ from maskupe.rendering import default_backend
 
 
 def describe() -> dict[str, str]:
-    """Processor, system, load, the commit, and the renderer that is in use."""
+    """Processor, system, the commit, and the renderer that is in use."""
     processor = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
@@ -24,21 +24,28 @@ def describe() -> dict[str, str]:
         "processor": processor,
         "system": platform.platform(),
         "python": platform.python_version(),
-        "load": " ".join(f"{value:.1f}" for value in os.getloadavg())
-        if hasattr(os, "getloadavg")
-        else "",
         "commit": _commit(),
         "renderer": f"{default_backend()} {found[0] if found else ''}".strip(),
     }
 
 
+def load() -> float | None:
+    """How many programs wanted to run, on average of the last minute; None where nobody counts."""
+    return round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
+
+
 def _commit() -> str:
-    folder = Path(__file__).parent
-    try:
+    """The commit, with a plus where the program was changed since; the report itself may be."""
+    folder = Path(__file__).parents[2]
+
+    def git(*arguments: str) -> str:
         done = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--exclude=*"],
-            cwd=folder, capture_output=True, text=True, check=True,
-        )  # fmt: skip
+            ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "-uno", "--", ".", ":!docs")
+        return git("rev-parse", "--short", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return done.stdout.strip()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 from maskupe.coverage import Coverage, cover, everything
 from maskupe.maps import Maps, Window
-from maskupe.rendering import render
+from maskupe.native import library
+from maskupe.rendering import native_backend, render
 from tests.bench.measure import Ratio, copier, interleave, ratios
 from tests.bench.scene import (
     DEPTHS,
@@ -62,6 +64,30 @@ def kinds(
         rows = ratios(interleave(cases, rounds), REFERENCE)
         result |= {name: row for name, row in rows.items() if name not in result}
     return result
+
+
+def builds(megapixels: float, threads: int, rounds: int) -> dict[str, Ratio]:
+    """Every build of the compiled code that runs here, for every kind of map."""
+    scene = photograph(megapixels)
+    areas = everything(*scene.shape[:2])
+    found = [path for path in library.candidates() if path.is_file()]
+    opened = {path.stem.partition("-")[2]: library.open_library(path) for path in found}
+    usual = native_backend.load
+    cases: dict[str, Callable[[], object]] = {REFERENCE: copier(scene, threads)}
+    for kind, maps in example_maps().items():
+        for depth in ("u8", "f32"):
+            run = job(maps, at_depth(scene, depth), areas, threads, backend="native")
+            for level, build in opened.items():
+                cases[f"{kind} {depth}, {level}"] = partial(_with, build, run)
+    try:
+        return ratios(interleave(cases, rounds), REFERENCE)
+    finally:
+        native_backend.load = usual
+
+
+def _with(build: object, run: Callable[[], object]) -> object:
+    native_backend.load = lambda: build
+    return run()
 
 
 def backends(megapixels: float, threads: int, rounds: int) -> dict[str, Ratio]:

@@ -113,7 +113,6 @@ def example_maps(seed: int = 3) -> dict[str, Maps]:
                 np.float32
             ),
             residual=uniform(0.9, 1.15, 3, 16, 16),
-            ceiling=np.array([0.92, 0.93, 0.94], np.float32),
         ),
         "GainGrid": GainGrid(gain_grid),
         "AffineGrid": AffineGrid(affine, guide),
