@@ -14,7 +14,7 @@ from maskupe.bands import FULL
 from maskupe.coverage import cover, everything, quantise
 from maskupe.distance import DistanceField
 from maskupe.errors import EmptySelectionError
-from maskupe.fade import Fade, make_fade, plain
+from maskupe.fade import ONSET, Fade, make_fade, plain
 
 
 def blobs(seed: int, height: int, width: int) -> np.ndarray:
@@ -116,7 +116,7 @@ def test_a_fade_keeps_both_ends_and_never_lifts_above_its_ramp():
     assert (weight[:4] == 0).all() and (weight[4:8] == 1).all()
     assert (weight <= ramp[coverage]).all()
     # Nothing is allowed: where the ramp has left one by more than the onset nothing happens.
-    assert weight[ramp[coverage] < 0.97].max() == 0
+    assert weight[ramp[coverage] < 1.0 - ONSET].max() == 0
     free = Fade(fade.ramp, np.ones(256, np.float32)).weights(coverage, colour)
     assert np.array_equal(free, fade.ramp[coverage])
 

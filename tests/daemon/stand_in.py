@@ -24,6 +24,7 @@ from unittest.mock import patch
 import numpy as np
 
 from maskupe.areas import make_areas
+from maskupe.coverage import cover, everything
 from maskupe.enhancer import RegionResult
 from maskupe.errors import UnknownModelError, WeightsError
 from maskupe.illumination import illumination
@@ -47,8 +48,7 @@ NAMES = (
 def enhanced(image, selection, strength=1.0, transition=None, layer=None):
     """What the stand-in makes of a region: colours moved towards white by strength and weight."""
     if selection is None:
-        everything = np.ones(image.shape[:2], bool)
-        areas = make_areas(everything, transition)
+        areas = make_areas(np.ones(image.shape[:2], bool), transition)
     else:
         areas = make_areas(selection, transition, short_side=min(layer or selection.shape))
     top = np.float32(np.iinfo(image.dtype).max if image.dtype.kind == "u" else 1.0)
@@ -107,7 +107,11 @@ class StandIn:
         full = None
         if "enhanced" in outputs:
             full, _everything = enhanced(region, None, strength, transition, layer)
-        return RegionResult(image, areas, areas.weight, light, full)
+        if selection is None:
+            covered = everything(*region.shape[:2])
+        else:
+            covered = cover(selection, transition, short_side=min(layer))
+        return RegionResult(image, covered, areas.weight, light, full)
 
 
 class StandIns:
