@@ -17,7 +17,7 @@ Float = npt.NDArray[np.float32]
 
 #: Share of the way at each end over which the ramp bends in and out; the steepest step of the
 #: ramp is then 1 / (1 - share) of an ideal one's.
-_SOFT_END = 0.2
+_SOFT_END = 0.1
 # A learned transition is kept until the blend weight falls below this; from there to C it fades.
 _LEARNED_UNTIL = 0.25
 # Below this log gain there is nothing to bend.
