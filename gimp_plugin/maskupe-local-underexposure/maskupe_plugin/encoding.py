@@ -86,7 +86,8 @@ def context_format(encoding: Encoding) -> tuple[int, str, str]:
     depth = "u8" if encoding.dtype == "u8" and encoding.in_srgb else "u16"
     if encoding.colour.startswith("R"):
         return 3, f"R'G'B' {depth}", f"RGB {depth}"
-    return 1, f"{'Y' if encoding.colour == 'Y' else "Y'"} {depth}", f"Y {depth}"
+    curve = "" if encoding.colour == "Y" else "'"
+    return 1, f"Y{curve} {depth}", f"Y {depth}"
 
 
 def has_8_bits(image: Gimp.Image) -> bool:

@@ -97,7 +97,7 @@ class Preview:
         return toggle
 
     def refresh(self) -> None:
-        """Makes the preview anew: at once if none is being made, and many calls at once make one."""
+        """Makes the preview anew, at once if none is being made; many calls at once make one."""
         if self._timer:
             GLib.source_remove(self._timer)
         self._timer = GLib.timeout_add(0 if self._worker.idle else _DEBOUNCE, self._ask)
