@@ -65,7 +65,8 @@ def main() -> None:
     bundle.copy_to(plug_ins)
     daemon = Daemon(work)
     daemon.start()
-    session = Session(find_gimp(options.gimp), work)
+    # As for its users, Python keeps the compiled plug-in.
+    session = Session(find_gimp(options.gimp), work, environment={"PYTHONDONTWRITEBYTECODE": ""})
     try:
         _print(options, _measure(options, session, daemon))
     finally:

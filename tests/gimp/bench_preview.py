@@ -2,7 +2,7 @@
 
 In a real GIMP with its dialog on a virtual screen. The strength is changed by the Up key; the
 installed copy of the plug-in gets a few lines that note when the setting changed and when GTK had
-painted the answer, so the pause that gathers fast changes is part of it.
+painted the answer; each step waits for the one before, so nothing has to be gathered.
 """
 
 from __future__ import annotations

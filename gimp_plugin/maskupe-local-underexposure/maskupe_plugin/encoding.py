@@ -48,6 +48,11 @@ class Encoding:
         """Bytes per pixel."""
         return self.channels * _BYTES[self.dtype]
 
+    @property
+    def in_srgb(self) -> bool:
+        """Whether the image's own space is sRGB: babl's names of formats then say no space."""
+        return self.format == _name(self.colour, self.alpha, self.dtype)
+
 
 def encoding_of(drawable: Gimp.Drawable) -> Encoding:
     """The encoding in which this drawable's pixels travel."""
@@ -71,11 +76,18 @@ def mask_encoding(mask: Gimp.Drawable) -> Encoding:
     return _encoding(mask, "Y", False, "f32", False)
 
 
-def context_format(encoding: Encoding) -> tuple[int, str]:
-    """Channels and babl format of the context: sRGB, for the network to look at."""
+def context_format(encoding: Encoding) -> tuple[int, str, str]:
+    """How the context is read, in sRGB, for the network to look at.
+
+    Returns:
+        Channels, the babl format to read, and one that takes the same numbers for linear ones.
+        Both have 8 bits where the pixels are sRGB bytes already, else 16.
+    """
+    depth = "u8" if encoding.dtype == "u8" and encoding.in_srgb else "u16"
     if encoding.colour.startswith("R"):
-        return 3, "R'G'B' u16"
-    return 1, "Y u16" if encoding.colour == "Y" else "Y' u16"
+        return 3, f"R'G'B' {depth}", f"RGB {depth}"
+    curve = "" if encoding.colour == "Y" else "'"
+    return 1, f"Y{curve} {depth}", f"Y {depth}"
 
 
 def has_8_bits(image: Gimp.Image) -> bool:
@@ -110,6 +122,10 @@ def _colour(drawable: Gimp.Drawable, model: str) -> str:
 def _encoding(
     drawable: Gimp.Drawable, colour: str, alpha: bool, dtype: str, native: bool
 ) -> Encoding:
-    name = f"{colour}{'A' if alpha else ''} {_BABL[dtype]}"
+    name = _name(colour, alpha, dtype)
     spaced = Babl.get_name(Babl.format_with_space(name, drawable.get_format()))
     return Encoding(colour, alpha, dtype, native, spaced)
+
+
+def _name(colour: str, alpha: bool, dtype: str) -> str:
+    return f"{colour}{'A' if alpha else ''} {_BABL[dtype]}"

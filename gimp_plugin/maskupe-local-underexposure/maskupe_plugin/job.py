@@ -98,7 +98,7 @@ def send(
         _, offset_x, offset_y = job.drawable.get_offsets()
         dtype = selection_dtype(job.image)
         selection = PlaneSpec((box.height, box.width), dtype)
-        planes.append(pixels.read_selection(job.image, box.moved(offset_x, offset_y), dtype))
+        planes.append(_selection_plane(job.image, box.moved(offset_x, offset_y), selection))
     if box != job.layer:
         shape, data = pixels.read_context(job.drawable, encoding, CONTEXT_EDGE)
         context = PlaneSpec(shape, "u16")
@@ -117,6 +117,10 @@ def send(
     )
     header, found = client.enhance(request, planes, report)
     return Answer(found, header["seconds"], header["width"], header["notes"])
+
+
+def _selection_plane(image: Gimp.Image, box: Box, plane: PlaneSpec) -> Bands:
+    return Bands(plane.nbytes, lambda: pixels.selection_bands(image, box, plane.dtype))
 
 
 def _region_plane(job: Job) -> Bands:

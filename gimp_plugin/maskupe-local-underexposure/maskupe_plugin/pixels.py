@@ -15,9 +15,8 @@ from gi.repository import Gegl, Gimp
 from maskupe_plugin.encoding import Encoding, context_format, selection_format
 from maskupe_plugin.region import Box, context_size
 
-_BAND = 256
-#: Rows that are scaled down at a time: a power of two, as many as a tile and its halves need.
-_STRIP = 512
+#: Rows of a band: as many as GIMP's tiles have, so that a band fills whole rows of tiles.
+_BAND = 128
 _NO_ABYSS = Gegl.AbyssPolicy.NONE
 _CLAMP = Gegl.AbyssPolicy.CLAMP
 _RUN = re.compile(rb"[^\0]+")
@@ -31,9 +30,15 @@ def rectangle(box: Box) -> Gegl.Rectangle:
 
 
 def bands(box: Box) -> Iterator[Box]:
-    """The box in strips of full width, from top to bottom."""
-    for top in range(box.y, box.bottom, _BAND):
-        yield Box(box.x, top, box.width, min(_BAND, box.bottom - top))
+    """The box in strips of full width, from top to bottom, that end where GIMP's tiles do.
+
+    A tile that is written in two pieces has to be fetched from GIMP first.
+    """
+    top = box.y
+    while top < box.bottom:
+        below = min((top // _BAND + 1) * _BAND, box.bottom)
+        yield Box(box.x, top, box.width, below - top)
+        top = below
 
 
 def region_bands(drawable: Gimp.Drawable, box: Box, encoding: Encoding) -> Iterator[bytes]:
@@ -43,11 +48,12 @@ def region_bands(drawable: Gimp.Drawable, box: Box, encoding: Encoding) -> Itera
         yield buffer.get(rectangle(band), 1.0, encoding.format, _NO_ABYSS)
 
 
-def read_selection(image: Gimp.Image, box: Box, dtype: str) -> bytes:
-    """The selection in the box (image coordinates); outside of the canvas it is 0."""
+def selection_bands(image: Gimp.Image, box: Box, dtype: str) -> Iterator[bytes]:
+    """The selection in the box (image coordinates), in bands; outside of the canvas it is 0."""
     buffer = image.get_selection().get_buffer()
     babl = selection_format(dtype)
-    return b"".join(buffer.get(rectangle(band), 1.0, babl, _NO_ABYSS) for band in bands(box))
+    for band in bands(box):
+        yield buffer.get(rectangle(band), 1.0, babl, _NO_ABYSS)
 
 
 def ready_to_scale() -> None:
@@ -67,24 +73,26 @@ def read_context(
 
     GEGL averages in linear light, but the command line (and training) averages the encoded
     numbers. So they are copied, strip by strip, into a buffer that calls them linear. Halving it
-    again and again is exact then, and 16 bits are enough for the rounding not to add up.
+    again and again is exact then, and 16 bits are enough for the rounding not to add up. Bytes
+    are read as bytes: widening linear ones is exact too, and much faster than encoded ones.
     """
     ready_to_scale()
     width, height, step = context_size(drawable.get_width(), drawable.get_height(), long_edge)
-    channels, babl = context_format(encoding)
-    linear = "RGB u16" if channels == 3 else "Y u16"
+    channels, babl, linear = context_format(encoding)
+    wide = "RGB u16" if channels == 3 else "Y u16"
     source = drawable.get_buffer()
-    rows = max(1, _STRIP // step)
+    # A strip of more rows would not stay in the processor's cache.
+    rows = max(1, _BAND // step)
     scaled = []
     for top in range(0, height, rows):
         count = min(rows, height - top)
-        strip = Gegl.Buffer.new(linear, 0, 0, width * step, count * step)
+        strip = Gegl.Buffer.new(wide, 0, 0, width * step, count * step)
         for band in bands(Box(0, 0, width * step, count * step)):
             place = rectangle(band.moved(0, top * step))
             strip.set(rectangle(band), linear, source.get(place, 1.0, babl, _CLAMP))
         # With a scale the rectangle is counted in scaled pixels.
         box = Gegl.Rectangle.new(0, 0, width, count)
-        scaled.append(strip.get(box, 1.0 / step, linear, _CLAMP))
+        scaled.append(strip.get(box, 1.0 / step, wide, _CLAMP))
     return (height, width, channels), b"".join(scaled)
 
 

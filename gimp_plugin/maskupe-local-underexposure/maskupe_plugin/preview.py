@@ -12,7 +12,7 @@ from maskupe_plugin.preview_worker import PreviewWorker, Shown
 from maskupe_plugin.proxy import HEIGHT, WIDTH, Proxy, read_proxy, view_of
 from maskupe_plugin.words import _
 
-#: Milliseconds without a change after which the preview is made.
+#: Milliseconds without a change after which a preview that is being made is given up for a newer.
 _DEBOUNCE = 30
 
 
@@ -97,10 +97,10 @@ class Preview:
         return toggle
 
     def refresh(self) -> None:
-        """Makes the preview anew soon; many calls at once make one."""
+        """Makes the preview anew, at once if none is being made; many calls at once make one."""
         if self._timer:
             GLib.source_remove(self._timer)
-        self._timer = GLib.timeout_add(_DEBOUNCE, self._ask)
+        self._timer = GLib.timeout_add(0 if self._worker.idle else _DEBOUNCE, self._ask)
 
     def close(self) -> None:
         """Ends the connection to the daemon."""
@@ -128,13 +128,21 @@ class Preview:
             return  # the view has changed since
         self._shown = shown
         self._draw()
+        self._measured(shown.width / proxy.scale)
+        # The picture is painted first: an idle call comes after GTK's drawing.
+        GLib.idle_add(self._show_gain, shown)
+
+    def _show_gain(self, shown: Shown) -> bool:
+        if shown is not self._shown:
+            return False
+        proxy: Proxy = shown.about
         areas = bytes(shown.planes["areas"])
         before, after = memoryview(proxy.before).cast("H"), shown.planes["image"].cast("H")
         gain = picture.exposure_gain(before, after, areas)
         self._gain.set_text(
             "" if gain is None else _("Selected area: {gain:+.1f} EV").format(gain=gain)
         )
-        self._measured(shown.width / proxy.scale)
+        return False
 
     def _tell(self, text: str, failed: bool) -> None:
         escaped = GLib.markup_escape_text(text)

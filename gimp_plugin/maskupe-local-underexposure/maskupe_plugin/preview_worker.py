@@ -62,6 +62,7 @@ class PreviewWorker(threading.Thread):
         self._told = told
         self._change = threading.Condition()
         self._wanted: tuple[EnhanceRequest, list[Any], Any] | None = None
+        self._working = False
         self._closing = False
         self._client: Client | None = None
 
@@ -70,6 +71,12 @@ class PreviewWorker(threading.Thread):
         with self._change:
             self._wanted = (request, planes, about)
             self._change.notify()
+
+    @property
+    def idle(self) -> bool:
+        """Whether everything asked for has been answered or has failed."""
+        with self._change:
+            return self._wanted is None and not self._working
 
     def close(self) -> None:
         """Ends the thread and its connection, which ends its job in the daemon too."""
@@ -82,12 +89,13 @@ class PreviewWorker(threading.Thread):
         """The thread: waits for requests and answers the newest."""
         while True:
             with self._change:
+                self._working = False
                 while self._wanted is None and not self._closing:
                     self._change.wait()
                 if self._closing or self._wanted is None:
                     break
                 request, planes, about = self._wanted
-                self._wanted = None
+                self._wanted, self._working = None, True
             try:
                 self._serve(request, planes, about)
             except _OvertakenError:

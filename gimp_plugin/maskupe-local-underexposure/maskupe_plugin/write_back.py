@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from gi.repository import Babl, Gegl, Gimp
+from gi.repository import Gimp
 
 from maskupe_plugin.encoding import Encoding
 from maskupe_plugin.pixels import Report, copy_pixels, write_bands, write_touched
@@ -31,20 +31,15 @@ def one_undo_step(image: Gimp.Image) -> Iterator[None]:
 def only_rectangle(image: Gimp.Image, box: Box | None) -> Iterator[None]:
     """Selects nothing but the box (image coordinates), or nothing at all, for the time being.
 
-    Afterwards the selection has its old bits. They are kept in a buffer of the plug-in's own:
-    a channel would do as well, but adding and removing one changes which layers are active when
-    the user undoes it (GIMP 3.2 ends up with none).
+    Afterwards the selection has its old bits. GIMP keeps them in a copy that belongs to no
+    image: adding one to the image and removing it changes which layers are active when the user
+    undoes it (GIMP 3.2 ends up with none).
     """
     if Gimp.Selection.is_empty(image) and box is None:
         yield
         return
-    _found, _selected, left, top, right, bottom = Gimp.Selection.bounds(image)
     selection = image.get_selection()
-    name = Babl.get_name(selection.get_format())
-    bounds = Box(left, top, right - left, bottom - top)
-    was_empty = Gimp.Selection.is_empty(image)
-    kept = Gegl.Buffer.new(name, *bounds)
-    copy_pixels(selection.get_buffer(), bounds, kept, bounds)
+    kept = None if Gimp.Selection.is_empty(image) else selection.copy()
     Gimp.context_push()
     try:
         if box is None:
@@ -56,10 +51,11 @@ def only_rectangle(image: Gimp.Image, box: Box | None) -> Iterator[None]:
         yield
     finally:
         Gimp.context_pop()
-        Gimp.Selection.none(image)
-        if not was_empty:
-            copy_pixels(kept, bounds, selection.get_buffer(), bounds)
-            selection.update(*bounds)
+        if kept is None:
+            Gimp.Selection.none(image)
+        else:
+            selection.combine_masks(kept, Gimp.ChannelOps.REPLACE, 0, 0)
+            kept.delete()
 
 
 def replace_region(
