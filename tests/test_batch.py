@@ -95,8 +95,9 @@ def test_what_is_done_is_skipped_until_its_sources_change(folder, capsys):
 
 
 def test_every_path_counts_from_the_manifest_s_folder(folder, weights):
-    shutil.copy(weights, folder / "mine.safetensors")
-    row = {"photo": "0.png", "mask": "m0.png", "output": "out.png", "model": "mine.safetensors"}
+    shutil.copytree(Path(weights).parent, folder / "weights")
+    model = f"weights/{Path(weights).name}"
+    row = {"photo": "0.png", "mask": "m0.png", "output": "out.png", "model": model}
     (folder / "own.jsonl").write_text(json.dumps(row), encoding="utf-8")
     assert main(["batch", str(folder / "own.jsonl")]) == 0
     assert (folder / "out.png").is_file()

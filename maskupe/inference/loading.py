@@ -48,6 +48,7 @@ def load_predictor(
                 raise
             _log.warning("%s PyTorch is used instead.", error)
     if not _has_torch():
+        weightfile.read_header(path)  # a damaged file is no better with PyTorch
         raise WeightsError(f"{path.name} has no ONNX graph beside it.", _NEEDS_TORCH)
     from maskupe.inference.torch_backend import TorchPredictor
 
