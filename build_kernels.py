@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import platform
+import runpy
 import shutil
 import subprocess
 import sys
@@ -114,7 +115,7 @@ def compile_kernels(name: str) -> list[Path]:
             library = Path(temporary, f"kernel-{level}{wanted.suffix}")
             command = [sys.executable, "-m", "ziglang", "cc", "-target", wanted.target]
             command += [f"-mcpu={processor}", *FLAGS, *LEVEL_FLAGS.get(level, [])]
-            command += ["-o", str(library)]
+            command += [f"-DMASKUPE_SOURCES={_digest_of_sources()}ull", "-o", str(library)]
             command += sorted(str(path) for path in (ROOT / NATIVE).glob("*.c"))
             if wanted.suffix != ".dll":
                 command.append("-fPIC")
@@ -122,6 +123,12 @@ def compile_kernels(name: str) -> list[Path]:
             shutil.copy(library, folder / library.name)
             built.append(NATIVE / "lib" / library.name)
     return built
+
+
+def _digest_of_sources() -> int:
+    """As the loader computes it; run by path, as the package's dependencies are not here yet."""
+    digest: int = runpy.run_path(str(ROOT / NATIVE / "sources.py"))["digest"](ROOT / NATIVE)
+    return digest
 
 
 def try_compile() -> tuple[str | None, list[Path]]:

@@ -16,6 +16,9 @@
 /* The caller compares it with its own idea of the structure before it uses the library. */
 EXPORT int maskupe_job_size(void) { return (int)sizeof(Job); }
 
+/* sources.py's digest of these files, which the build passes: the caller compares it, too. */
+EXPORT uint64_t maskupe_sources(void) { return MASKUPE_SOURCES; }
+
 /* Bytes of scratch memory that a call of maskupe_render needs. */
 EXPORT int64_t maskupe_scratch_size(const Job *job) {
     switch (job->kind) {

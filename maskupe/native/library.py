@@ -11,11 +11,15 @@ from typing import Any
 
 import numpy as np
 
+from maskupe.native import sources
 from maskupe.native.processor import levels
 from maskupe.native.structure import NativeJob
 
 #: Where the build puts the libraries, one per processor level.
 FOLDER = Path(__file__).parent / "lib"
+
+# None where they are not installed with the package, so that nothing can have changed since.
+_SOURCES = sources.digest(Path(__file__).parent)
 
 SUFFIX = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
 
@@ -29,6 +33,7 @@ _POINTER, _LONG, _INT = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32
 #: The functions of the library: what they return, then their arguments; see the C sources.
 _FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "maskupe_job_size": (ctypes.c_int,),
+    "maskupe_sources": (ctypes.c_uint64,),
     "maskupe_scratch_size": (_LONG, ctypes.POINTER(NativeJob)),
     "maskupe_render": (None, ctypes.POINTER(NativeJob), _INT, _INT, _POINTER),
     "maskupe_column_distances": (None, _POINTER, _LONG, _POINTER, _LONG, _INT, _INT, _INT, _INT),
@@ -50,16 +55,18 @@ def candidates() -> list[Path]:
 
 
 def open_library(path: Path) -> ctypes.CDLL:
-    """Loads one library and checks that it was built from the same job structure.
+    """Loads one library and checks that it was built from these sources.
 
     Raises:
-        OSError: if it does not load, or is another version's.
+        AttributeError: if it lacks a function.
+        OSError: if it does not load, or was built from other sources.
     """
     library = ctypes.CDLL(str(path))
     for name, (result, *arguments) in _FUNCTIONS.items():
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments
-    if library.maskupe_job_size() != ctypes.sizeof(NativeJob):
+    same = library.maskupe_job_size() == ctypes.sizeof(NativeJob)
+    if not same or library.maskupe_sources() != (_SOURCES or library.maskupe_sources()):
         raise OSError(f"{path.name} was built from other sources than this installation's.")
     return library
 
