@@ -18,7 +18,7 @@ Float = npt.NDArray[np.float32]
 #: Entries of :attr:`Fade.allowed`.
 ENTRIES = 256
 #: The restriction by tone is complete where the weight has fallen by this much below one.
-ONSET = 0.2
+ONSET = 0.15
 
 
 @dataclass(frozen=True)

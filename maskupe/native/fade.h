@@ -8,7 +8,7 @@
 enum { WEIGHT_NONE, WEIGHT_SOME, WEIGHT_FULL };
 
 /* maskupe.fade.ONSET and ENTRIES */
-#define ONSET 0.2f
+#define ONSET 0.15f
 #define ALLOWED 256
 
 /* Whether all, some or none of n pixels belong to A. */
