@@ -110,12 +110,13 @@ def compile_kernels(name: str) -> list[Path]:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     built = []
+    digest = _digest_of_sources()
     with tempfile.TemporaryDirectory() as temporary:
         for level, processor in wanted.processors.items():
             library = Path(temporary, f"kernel-{level}{wanted.suffix}")
             command = [sys.executable, "-m", "ziglang", "cc", "-target", wanted.target]
             command += [f"-mcpu={processor}", *FLAGS, *LEVEL_FLAGS.get(level, [])]
-            command += [f"-DMASKUPE_SOURCES={_digest_of_sources()}ull", "-o", str(library)]
+            command += [f"-DMASKUPE_SOURCES={digest}ull", "-o", str(library)]
             command += sorted(str(path) for path in (ROOT / NATIVE).glob("*.c"))
             if wanted.suffix != ".dll":
                 command.append("-fPIC")

@@ -33,8 +33,8 @@ def test_a_folder_without_sources_has_none(tmp_path):
 def test_a_library_of_other_sources_is_refused(monkeypatch):
     path = next(path for path in library.candidates() if path.is_file())
     library.open_library(path)
-    monkeypatch.setattr(library, "_SOURCES", 1)
+    monkeypatch.setattr(sources, "digest", lambda _folder: 1)
     with pytest.raises(OSError, match="other sources"):
         library.open_library(path)
-    monkeypatch.setattr(library, "_SOURCES", None)  # as in a wheel
+    monkeypatch.setattr(sources, "digest", lambda _folder: None)  # as in a wheel
     library.open_library(path)

@@ -18,9 +18,6 @@ from maskupe.native.structure import NativeJob
 #: Where the build puts the libraries, one per processor level.
 FOLDER = Path(__file__).parent / "lib"
 
-# None where they are not installed with the package, so that nothing can have changed since.
-_SOURCES = sources.digest(Path(__file__).parent)
-
 SUFFIX = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
 
 #: The compiled code's numbers for the kinds of pixel (``job.h``).
@@ -65,8 +62,9 @@ def open_library(path: Path) -> ctypes.CDLL:
     for name, (result, *arguments) in _FUNCTIONS.items():
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments
-    same = library.maskupe_job_size() == ctypes.sizeof(NativeJob)
-    if not same or library.maskupe_sources() != (_SOURCES or library.maskupe_sources()):
+    same_job = library.maskupe_job_size() == ctypes.sizeof(NativeJob)
+    # Where no sources are installed with the package, none can have changed since.
+    if not same_job or sources.digest(FOLDER.parent) not in (None, library.maskupe_sources()):
         raise OSError(f"{path.name} was built from other sources than this installation's.")
     return library
 

@@ -24,6 +24,7 @@ import numpy as np
 
 from maskupe.errors import InputError
 from maskupe.layout import LUMA
+from maskupe.ramp import position
 from maskupe_training.data.images import F32, U8, ImageCache, list_images
 from maskupe_training.data.sources import Exposure, split_names
 
@@ -191,9 +192,8 @@ def undeveloped(photo: U8, flatness: float, colour: float) -> U8:
     Returns:
         uint8 (H, W, 3).
     """
-    values = np.arange(256, dtype=np.float64) / 255.0
-    inverse = 0.5 - np.sin(np.arcsin(1.0 - 2.0 * values) / 3.0)
-    flat = (values + flatness * (inverse - values)).astype(np.float32)[photo]
+    values = np.arange(256, dtype=np.float32) / np.float32(255.0)
+    flat = (values + np.float32(flatness) * (position(values) - values))[photo]
     gray = (flat @ LUMA)[..., None]
     return np.asarray(np.rint(255.0 * np.clip(gray + colour * (flat - gray), 0.0, 1.0)), np.uint8)
 
