@@ -28,6 +28,7 @@ from maskupe.maps import Maps, Window
 from maskupe.rendering import render
 from maskupe.rendering.pixels import weights
 from maskupe.strips import stoppable
+from maskupe.subject import find_subject
 
 if TYPE_CHECKING:
     from maskupe.inference import Predictor
@@ -256,14 +257,14 @@ class Enhancer:
 
     def _fade(self, areas: Coverage, effect: Effect, strength: float) -> Fade:
         """From coverage to weight; where the network learned the transition, only its end at C."""
-        if areas.uniform:
+        if areas.uniform and effect.inside == 0.0:
             return plain()
         if self._predictor.learned_transition:
-            return learned(effect.allowed)
-        return even(effect.log_gain * strength, effect.allowed)
+            return learned(effect.allowed, effect.inside)
+        return even(effect.log_gain * strength, effect.allowed, effect.inside)
 
     def _maps(self, context: Float, shares: Float) -> tuple[Maps, Effect]:
-        """The network's maps and what they will do (:mod:`maskupe.highlights`).
+        """The network's maps for the subject in A, and what they will do there and around it.
 
         Remembered by content: a slider that moves costs no inference.
         """
@@ -272,8 +273,9 @@ class Enhancer:
             if key in self._cache:
                 self._cache.move_to_end(key)
                 return self._cache[key]
-        maps = self._predictor.predict(context, shares)
-        found = maps, foresee(maps, context, shares)
+        subject = find_subject(context, shares)
+        maps = self._predictor.predict(context, subject.shares)
+        found = maps, foresee(maps, context, subject)
         with self._lock:
             self._cache[key] = found
             while len(self._cache) > _CACHED_MAPS:

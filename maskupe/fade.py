@@ -23,16 +23,24 @@ ONSET = 0.15
 
 @dataclass(frozen=True)
 class Fade:
-    """The way from coverage to weight: w = min(r, 1 - (1 - m) · smoothstep((1 - r) / ONSET)).
+    """The way from coverage to weight: w = min(r, 1 - (1 - m) · smoothstep((1 - r) / ONSET + i)).
 
     Attributes:
         ramp: float32 (65536,) in 0…1, r for each coverage; 0 at 0 and 1 at the last.
         allowed: float32 (256,) in 0…1, m for a pixel of luma i / 255, linear in between; None
             where tones do not matter.
+        inside: i, how far the restriction by tone holds in A as well, 0…1
+            (:mod:`maskupe.subject`).
     """
 
     ramp: Float
     allowed: Float | None = None
+    inside: float = 0.0
+
+    @property
+    def keeps_a(self) -> bool:
+        """Whether every pixel of A takes the whole effect."""
+        return self.allowed is None or self.inside == 0.0
 
     def weights(self, coverage: npt.NDArray[np.uint16], colour: Float) -> Float:
         """Blend weights.
@@ -42,20 +50,20 @@ class Fade:
             colour: float32 (n, w, 3) in 0…1.
 
         Returns:
-            float32 (n, w): 1 in A, 0 in C.
+            float32 (n, w): 1 in A, or less if the restriction holds there, 0 in C.
         """
         if not coverage.any():
             return np.zeros(coverage.shape, np.float32)
         weight = np.take(self.ramp, coverage)
         if self.allowed is None:
             return weight
-        band = in_band(coverage)
-        if band.any():
-            luma = (colour[band] @ LUMA) * np.float32(ENTRIES - 1)
+        touched = in_band(coverage) if self.keeps_a else coverage > 0
+        if touched.any():
+            luma = (colour[touched] @ LUMA) * np.float32(ENTRIES - 1)
             may = np.interp(luma, np.arange(ENTRIES), self.allowed).astype(np.float32)
-            own = weight[band]
-            onset = smoothstep((1.0 - own) / np.float32(ONSET))
-            weight[band] = np.minimum(own, 1.0 - (1.0 - may) * onset)
+            own = weight[touched]
+            onset = smoothstep((1.0 - own) / np.float32(ONSET) + np.float32(self.inside))
+            weight[touched] = np.minimum(own, 1.0 - (1.0 - may) * onset)
         return weight
 
 
@@ -65,21 +73,21 @@ def plain() -> Fade:
     return Fade(np.arange(FULL + 1, dtype=np.float32) * np.float32(1.0 / FULL))
 
 
-def make_fade(ramp: Float, allowed: Float | None) -> Fade:
+def make_fade(ramp: Float, allowed: Float | None, inside: float = 0.0) -> Fade:
     """A fade of a ramp that is given as 65,536 weights, and perhaps of a restriction by tone."""
     table = np.ascontiguousarray(ramp, np.float32)
     table[0], table[FULL] = 0.0, 1.0
-    return Fade(table, allowed)
+    return Fade(table, allowed, inside)
 
 
-def even(log_gain: float, allowed: Float | None) -> Fade:
-    """The fade that is even in stops, where A's mean gain has that logarithm."""
-    return make_fade(bend(_even_ramp(), log_gain), allowed)
+def even(log_gain: float, allowed: Float | None, inside: float = 0.0) -> Fade:
+    """The fade that is even in stops, where the subject's mean gain has that logarithm."""
+    return make_fade(bend(_even_ramp(), log_gain), allowed, inside)
 
 
-def learned(allowed: Float | None) -> Fade:
+def learned(allowed: Float | None, inside: float = 0.0) -> Fade:
     """The fade of a network that made the transition itself."""
-    return make_fade(learned_ramp(plain().ramp), allowed)
+    return make_fade(learned_ramp(plain().ramp), allowed, inside)
 
 
 @functools.cache

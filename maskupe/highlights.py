@@ -5,7 +5,8 @@ in the sky, and a weight that knows distances only spreads the brightening into 
 glow around the subject before it sees anything else. So the weight in B also looks at the pixel.
 A tone that the model would lift beyond the lit subject's own highlights is lifted less; tones as
 bright as those are not lifted at all. Towards A the restriction fades out, since A was selected
-and its edge may run through a sky, where nothing must break.
+and its edge may run through a sky, where nothing must break; unless a part of A is such a sky
+itself (:mod:`maskupe.subject`), which the restriction then holds for as well.
 
 The limit is a smooth curve over luma, not a threshold: tones keep their order and some contrast.
 Here it is found out; :mod:`maskupe.fade` says how it meets the weight.
@@ -24,11 +25,14 @@ from maskupe.layout import LUMA
 from maskupe.maps import Maps, Window
 from maskupe.metrics import GAIN_DELTA
 from maskupe.rendering import processor_backend, render
+from maskupe.subject import Subject
 
 Float = npt.NDArray[np.float32]
 
 #: The lit subject's highlights: this quantile of the luma that the model gives A.
 HIGHLIGHT_QUANTILE = 0.90
+#: The same where the restriction holds in A as well and would flatten the subject's own highlights.
+INSIDE_QUANTILE = 0.95
 #: Up to this share of that luma a tone is lifted as the model wants; above, the curve bends.
 _KNEE = 0.9
 # How much a cell of B, A and C tells of what the model does to the band's tones.
@@ -40,23 +44,26 @@ class Effect:
     """What a model does to a layer, as far as the band has to know.
 
     Attributes:
-        log_gain: mean over A of log((Ŷ + 4/255) / (I + 4/255)).
+        log_gain: mean over A's subject of log((Ŷ + 4/255) / (I + 4/255)).
         allowed: float32 (256,) in 0…1: for luma i / 255 the share of the model's change that a
             pixel of B may take.
+        inside: how far that holds in A as well, 0…1.
     """
 
     log_gain: float
     allowed: Float
+    inside: float = 0.0
 
 
-def foresee(maps: Maps, context: Float, shares: Float) -> Effect:
+def foresee(maps: Maps, context: Float, subject: Subject) -> Effect:
     """Tries the maps on what the network saw.
 
     Args:
         maps: what the model predicted.
         context: float32 (n, n, 3), the layer as the network saw it, 0…1.
-        shares: float32 (2, n, n), the shares of A and B in each cell.
+        subject: what of A is to be lit up, and the areas.
     """
+    shares = np.stack([subject.marked, subject.shares[1]])
     size = context.shape[0]
     everything = np.ones((size, size), bool)
     marked = Areas(shares[0] >= 0.5, shares[1] >= 0.5, everything.astype(np.float32), 0.0)
@@ -65,13 +72,15 @@ def foresee(maps: Maps, context: Float, shares: Float) -> Effect:
     inside = shares[0] >= min(0.5, float(shares[0].max()))
     delta = np.float32(GAIN_DELTA)
     gain = np.log((lit[inside] + delta) / (context[inside] + delta))
-    allowed = _allowed(context @ LUMA, lit @ LUMA, shares, inside)
-    return Effect(float(gain.mean()), allowed)
+    quantile = HIGHLIGHT_QUANTILE + subject.apart * (INSIDE_QUANTILE - HIGHLIGHT_QUANTILE)
+    after = lit @ LUMA
+    highlight = float(np.quantile(after[inside], quantile))
+    allowed = _allowed(context @ LUMA, after, shares, highlight)
+    return Effect(float(gain.mean()), allowed, subject.apart)
 
 
-def _allowed(before: Float, after: Float, shares: Float, inside: npt.NDArray[np.bool_]) -> Float:
-    """The table of :class:`Effect`, from luma before and after and the areas' shares."""
-    highlight = float(np.quantile(after[inside], HIGHLIGHT_QUANTILE))
+def _allowed(before: Float, after: Float, shares: Float, highlight: float) -> Float:
+    """The table of :class:`Effect`, from luma before and after, the areas' shares and a limit."""
     of_b, of_a, of_c = _CELL_WEIGHTS
     weights = of_b * shares[1] + of_a * shares[0] + of_c
     model = _mean_curve(before.ravel(), after.ravel(), weights.ravel())

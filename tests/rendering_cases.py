@@ -78,10 +78,13 @@ def random_areas(rng: np.random.Generator, height: int, width: int) -> Areas:
 
 
 def random_fade(rng: np.random.Generator) -> Fade:
-    """A ramp that rises and a restriction by tone, smooth as :mod:`maskupe.highlights` makes it."""
+    """A ramp that rises and a restriction by tone, smooth as :mod:`maskupe.highlights` makes it.
+
+    In half of the cases it holds in A as well.
+    """
     ramp = plain().ramp ** np.float32(rng.uniform(0.5, 2))
     steps = np.interp(np.arange(256), np.linspace(0, 255, 9), rng.random(9))
-    return make_fade(ramp, steps.astype(np.float32))
+    return make_fade(ramp, steps.astype(np.float32), float(max(0.0, rng.uniform(-1, 1))))
 
 
 def everything(height: int, width: int) -> Areas:

@@ -119,6 +119,8 @@ def test_a_fade_keeps_both_ends_and_never_lifts_above_its_ramp():
     assert weight[ramp[coverage] < 1.0 - ONSET].max() == 0
     free = Fade(fade.ramp, np.ones(256, np.float32)).weights(coverage, colour)
     assert np.array_equal(free, fade.ramp[coverage])
+    inside = Fade(fade.ramp, np.full(256, 0.25, np.float32), 1.0).weights(coverage, colour)
+    assert np.allclose(inside, np.minimum(fade.ramp[coverage], 0.25))
 
 
 def test_counts_are_those_of_the_areas():

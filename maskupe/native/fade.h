@@ -11,15 +11,15 @@ enum { WEIGHT_NONE, WEIGHT_SOME, WEIGHT_FULL };
 #define ONSET 0.15f
 #define ALLOWED 256
 
-/* Whether all, some or none of n pixels belong to A. */
-STAGE int scan_coverage(const uint16_t *coverage, int n) {
+/* Whether all, some or none of n pixels take the whole effect. */
+STAGE int scan_coverage(const Job *job, const uint16_t *coverage, int n) {
     uint16_t low = 65535, high = 0;
     for (int i = 0; i < n; i++) {
         low = coverage[i] < low ? coverage[i] : low;
         high = coverage[i] > high ? coverage[i] : high;
     }
     if (high == 0) return WEIGHT_NONE;
-    return low == 65535 ? WEIGHT_FULL : WEIGHT_SOME;
+    return low == 65535 && !(job->allowed && job->inside > 0.0f) ? WEIGHT_FULL : WEIGHT_SOME;
 }
 
 #define VISIBLE(type)                                                                           \
@@ -58,7 +58,7 @@ STAGE void fade_row(const Job *job, const uint16_t *coverage, int n, Row *row) {
         may[i] = entry[0] + (place - (float)k) * (entry[1] - entry[0]);
     }
     for (int i = 0; i < n; i++) {
-        const float own = weight[i], x = clamp01((1.0f - own) * (1.0f / ONSET));
+        const float own = weight[i], x = clamp01((1.0f - own) * (1.0f / ONSET) + job->inside);
         weight[i] = at_most(own, 1.0f - (1.0f - may[i]) * (x * x * (3.0f - 2.0f * x)));
     }
 }

@@ -27,13 +27,14 @@ typedef struct {
     const float *table;
     const float *guide;
     const float *ramp;               /* weight by coverage, 65536 */
-    const float *allowed;            /* most weight by luma in B, 256, or NULL */
+    const float *allowed;            /* most weight by luma, 256, or NULL */
     int32_t width, channels, depth, kind;
     int32_t map_rows, map_columns;
     int32_t count;                   /* curve steps, luma bins, table entries or nodes */
     int32_t knots, guide_inputs;
     int32_t stream;                  /* whether `out` is too large to stay in a cache */
     float strength;
+    float inside;                    /* how far `allowed` holds in A as well, 0..1 */
 } Job;
 
 /* Arithmetic that must disappear into its loop, and stages that are worth a name in a profile. */

@@ -24,5 +24,5 @@ class NativeJob(ctypes.Structure):
         ),
         *((name, _INT) for name in ("width", "channels", "depth", "kind", "map_rows")),
         *((name, _INT) for name in ("map_columns", "count", "knots", "guide_inputs", "stream")),
-        ("strength", _FLOAT),
+        *((name, _FLOAT) for name in ("strength", "inside")),
     ]

@@ -95,6 +95,7 @@ def _common(job: Job) -> tuple[NativeJob, dict[str, npt.NDArray[Any]]]:
         guide_inputs=arranged.inputs,
         stream=job.out.nbytes >= _STREAM_BYTES,
         strength=job.strength,
+        inside=job.fade.inside,
     )
     if arranged.shape is not None:
         rows = job.frame.rows(0, job.height, arranged.shape[0])

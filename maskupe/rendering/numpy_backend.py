@@ -77,7 +77,7 @@ def _tone_strips(job: Job, maps: ToneCurves) -> Callable[[int, int], None]:
             return
         value = np.asarray(cv2.LUT(image, lifted), np.float32).reshape(image.shape)
         residual = upsample_pixels(maps.residual, job.frame, first, last - first)
-        if coverage.min() == FULL:
+        if coverage.min() == FULL and job.fade.keeps_a:
             value = np.asarray(cv2.multiply(value, residual, value, 255.0))
             # Rounds and saturates; that it takes absolute values is below half a level.
             out[...] = cv2.convertScaleAbs(value, beta=-255.0 * TONE_OFFSET).reshape(image.shape)
