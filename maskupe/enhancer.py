@@ -21,7 +21,7 @@ from maskupe.checks import check_image, check_options, words
 from maskupe.context import CONTEXT_EDGE, network_input, shrink
 from maskupe.coverage import Coverage, cover, everything
 from maskupe.errors import InputError
-from maskupe.fade import Fade, even, learned, plain
+from maskupe.fade import Fade, even, plain
 from maskupe.highlights import Effect, foresee
 from maskupe.illumination import illumination
 from maskupe.maps import Maps, Window
@@ -255,12 +255,11 @@ class Enhancer:
             enhanced,
         )
 
-    def _fade(self, areas: Coverage, effect: Effect, strength: float) -> Fade:
-        """From coverage to weight; where the network learned the transition, only its end at C."""
+    @staticmethod
+    def _fade(areas: Coverage, effect: Effect, strength: float) -> Fade:
+        """From coverage to weight."""
         if areas.uniform and effect.inside == 0.0:
             return plain()
-        if self._predictor.learned_transition:
-            return learned(effect.allowed, effect.inside)
         return even(effect.log_gain * strength, effect.allowed, effect.inside)
 
     def _maps(self, context: Float, shares: Float) -> tuple[Maps, Effect]:

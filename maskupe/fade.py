@@ -11,7 +11,7 @@ import numpy.typing as npt
 from maskupe.areas import smoothstep
 from maskupe.bands import FULL, in_band
 from maskupe.layout import LUMA
-from maskupe.ramp import bend, even_ramp, learned_ramp, position
+from maskupe.ramp import bend, even_ramp, position
 
 Float = npt.NDArray[np.float32]
 
@@ -83,11 +83,6 @@ def make_fade(ramp: Float, allowed: Float | None, inside: float = 0.0) -> Fade:
 def even(log_gain: float, allowed: Float | None, inside: float = 0.0) -> Fade:
     """The fade that is even in stops, where the subject's mean gain has that logarithm."""
     return make_fade(bend(_even_ramp(), log_gain), allowed, inside)
-
-
-def learned(allowed: Float | None, inside: float = 0.0) -> Fade:
-    """The fade of a network that made the transition itself."""
-    return make_fade(learned_ramp(plain().ramp), allowed, inside)
 
 
 @functools.cache

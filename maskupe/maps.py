@@ -17,7 +17,7 @@ proposal.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -165,6 +165,19 @@ def from_arrays(kind: type, arrays: Mapping[str, npt.NDArray[Any]]) -> Maps:
             values[field.name] = get(field.name)
     result: Maps = kind(**values)
     return result
+
+
+def seen_as_a(maps: Maps) -> Maps:
+    """The same maps for a guide that takes every pixel for one of A.
+
+    A guide that sees the areas changes abruptly where A ends, and so would the picture. What is
+    made of B fades out anyway; a band that is lit like A and fades is smooth.
+    """
+    if not isinstance(maps, AffineGrid) or maps.guide.matrix.shape[1] == 3:
+        return maps
+    guide = maps.guide
+    matrix = np.ascontiguousarray(guide.matrix[:, :3])
+    return replace(maps, guide=replace(guide, matrix=matrix, bias=guide.bias + guide.matrix[:, 3]))
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from maskupe.areas import smoothstep
-
 Float = npt.NDArray[np.float32]
 
 #: Share of the way at each end over which the ramp bends in and out; the steepest step of the
 #: ramp is then 1 / (1 - share) of an ideal one's.
 _SOFT_END = 0.1
-# A learned transition is kept until the blend weight falls below this; from there to C it fades.
-_LEARNED_UNTIL = 0.25
 # Below this log gain there is nothing to bend.
 _LEAST_LOG_GAIN = 1e-3
 
@@ -57,8 +53,3 @@ def bend(ramp: Float, log_gain: float) -> Float:
         return ramp
     bent: Float = np.expm1(np.float32(log_gain) * ramp) / np.float32(np.expm1(log_gain))
     return bent.astype(np.float32)
-
-
-def learned_ramp(weight: Float) -> Float:
-    """The weight where the network made the transition itself: only its end at C fades."""
-    return smoothstep(weight / np.float32(_LEARNED_UNTIL))

@@ -1,11 +1,11 @@
 """What of A is the subject: a careless selection of something dark holds bright surroundings too.
 
-Who draws a loop around a backlit person selects some of the sky as well. Lighting up that sky burns
-it out, and it ends where the loop ran. And a model that looks at all of A sees a picture that is lit
-well enough. So A's tones are divided into a dark and a bright part. Where the two are far apart,
-each dense in itself, and the bright one needs no light, the dark one is the subject: what is to be
-brighter is judged by it (:mod:`maskupe.highlights`), and where A as a whole would pass as lit, the
-network is shown more of the subject and less of the rest.
+Who draws a loop around a backlit person selects some of the sky as well. Lighting up that sky
+burns it out, and it ends where the loop ran. And a model that looks at all of A sees a picture
+that is lit well enough. So A's tones are divided into a dark and a bright part. Where the two are
+far apart, each dense in itself, and the bright one needs no light, the dark one is the subject:
+what is to be brighter is judged by it (:mod:`maskupe.highlights`), and where A as a whole would
+pass as lit, the network is shown more of the subject and less of the rest.
 
 Selections whose tones run evenly from dark to bright have no such gap, and none of this applies to
 them. In between it fades, so that a selection that grows pixel by pixel makes nothing jump.
@@ -26,7 +26,7 @@ Float = npt.NDArray[np.float32]
 #: Distance of the two parts' mean tones in octaves of display-encoded luma: up to the first they
 #: are one, from the second on two. So are the following: nothing at the first, all at the second.
 GAP = (2.2, 3.4)
-#: Share of the tones' variance that the division explains (1 for two single tones, 0.64 for a bell).
+#: Share of the tones' variance that the division explains: 1 for two single tones, 0.64 for a bell.
 DIVIDED = (0.55, 0.72)
 #: Mean luma of the bright part.
 BRIGHT = (0.42, 0.55)
@@ -127,4 +127,4 @@ def _divide(tones: Float, weights: Float) -> tuple[float, float]:
 
 def _rise(value: float, ends: tuple[float, float]) -> float:
     """0 at the first end, 1 at the second, smooth in between."""
-    return float(smoothstep(np.float32((value - ends[0]) / (ends[1] - ends[0]))))
+    return float(smoothstep(np.array((value - ends[0]) / (ends[1] - ends[0]), np.float32)))

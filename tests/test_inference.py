@@ -14,12 +14,14 @@ import pytest
 import torch
 
 from maskupe import registry, weightfile
+from maskupe.coverage import everything
 from maskupe.errors import InputError, MaskUPEError, UnknownModelError, WeightsError
 from maskupe.inference import Predictor, load_predictor, loading
 from maskupe.inference.export import export_onnx
 from maskupe.inference.torch_backend import TorchPredictor
-from maskupe.maps import AffineGrid, CurveMaps, tensor_names
+from maskupe.maps import AffineGrid, CurveMaps, Window, tensor_names
 from maskupe.networks.build import build, load, save
+from maskupe.rendering import render
 
 Example = tuple[np.ndarray, np.ndarray]
 
@@ -98,7 +100,6 @@ def test_predictions_are_those_of_the_network(exported: Path, name: str) -> None
     context, areas = example()
     predictor = load_predictor(path)
     assert predictor.name == name
-    assert predictor.learned_transition == registry.resolve(name).learned_transition
     assert predictor.metadata["recipe"] == "test"
     maps = predictor.predict(context, areas)
     network = load(path)[1]
@@ -111,6 +112,22 @@ def test_predictions_are_those_of_the_network(exported: Path, name: str) -> None
     assert np.allclose(part(maps, first), expected, atol=1e-3 * scale)
     changed = part(predictor.predict(context, np.zeros_like(areas)), first)
     assert np.array_equal(changed, part(maps, first)) != registry.resolve(name).local
+
+
+def test_a_guide_makes_no_step_where_a_ends(exported: Path) -> None:
+    name = "deepupe-mconcat"
+    predictor = load_predictor(exported / f"{name}.safetensors")
+    context, areas = example()
+    maps = predictor.predict(context, areas)
+    assert isinstance(maps, AffineGrid)
+    network = load(exported / f"{name}.safetensors")[1]
+    image, mask = torch.from_numpy(context.transpose(2, 0, 1)[None]), torch.from_numpy(areas[None])
+    all_a = torch.stack([torch.ones(1, 256, 256), torch.zeros(1, 256, 256)], dim=1)
+    with torch.no_grad():
+        expected = network.apply(network.predict(image, mask), image, all_a).image[0]
+    whole = everything(256, 256)
+    lit = render(maps, context, whole, Window(0, 0, 256, 256))
+    assert np.abs(lit - expected.permute(1, 2, 0).numpy()).max() < 2e-3
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -45,7 +45,7 @@ class OnnxPredictor(Predictor):
 
     def __init__(self, graph: Path, weights: Path, name: str, threads: int | None = None) -> None:
         header = weightfile.read_header(weights)
-        config = ModelConfig.from_dict(header.json("config"))
+        ModelConfig.from_dict(header.json("config"))  # refuses what this version does not know
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or min(_MOST_THREADS, machine_threads())
         options.inter_op_num_threads = 1
@@ -69,7 +69,7 @@ class OnnxPredictor(Predictor):
         if kind is None or set(self._outputs()) != set(tensor_names(kind)):
             raise WeightsError(f"{graph} is not a graph of MaskUPE's.", "Export it again.")
         self._local = any(value.name == "areas" for value in self._session.get_inputs())
-        super().__init__(name, config, header.metadata, kind, "cpu")
+        super().__init__(name, header.metadata, kind, "cpu")
 
     def _outputs(self) -> list[str]:
         return [value.name for value in self._session.get_outputs()]

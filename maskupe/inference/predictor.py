@@ -12,7 +12,6 @@ import numpy.typing as npt
 from maskupe import maps as kinds
 from maskupe.context import NETWORK_SIZE
 from maskupe.errors import MaskUPEError, WeightsError
-from maskupe.registry import ModelConfig
 
 Float = npt.NDArray[np.float32]
 
@@ -48,24 +47,20 @@ class Predictor(ABC):
         name: the model's registry name, or the weight file's stem.
         kind: the kind of map that it predicts.
         metadata: what the weight file says about itself; see :mod:`maskupe.weightfile`.
-        learned_transition: whether the network makes the transition in B itself.
         backend: ``"onnxruntime"`` or ``"torch"``.
         device: ``"cpu"``, ``"cuda"`` or ``"mps"``.
     """
 
     backend: ClassVar[str]
 
-    def __init__(
-        self, name: str, config: ModelConfig, metadata: Mapping[str, str], kind: type, device: str
-    ) -> None:
+    def __init__(self, name: str, metadata: Mapping[str, str], kind: type, device: str) -> None:
         self.name = name
         self.kind = kind
         self.metadata = metadata
-        self.learned_transition = config.learned_transition
         self.device = device
 
     def predict(self, context: Float, areas: Float) -> kinds.Maps:
-        """Runs the network.
+        """Runs the network, and lets its guide take every pixel for one of A.
 
         Args:
             context: float32 (256, 256, 3), display-encoded 0…1; what exceeds that is clipped.
@@ -85,7 +80,7 @@ class Predictor(ABC):
         planes = np.clip(context.transpose(2, 0, 1)[None], 0.0, 1.0).astype(np.float32)
         arrays = self._run(np.ascontiguousarray(planes), np.ascontiguousarray(areas[None]))
         self._check(arrays)
-        return kinds.from_arrays(self.kind, arrays)
+        return kinds.seen_as_a(kinds.from_arrays(self.kind, arrays))
 
     @abstractmethod
     def _run(self, context: Float, areas: Float) -> dict[str, npt.NDArray[Any]]:

@@ -29,9 +29,9 @@ class TorchPredictor(Predictor):
     backend = "torch"
 
     def __init__(self, path: Path, name: str, device: str) -> None:
-        config, network, header = load(path)
+        _, network, header = load(path)
         self._network = network.to(device).requires_grad_(False)
-        super().__init__(name, config, header.metadata, network.kind, device)
+        super().__init__(name, header.metadata, network.kind, device)
 
     def _run(self, context: Float, areas: Float) -> dict[str, npt.NDArray[Any]]:
         with torch.inference_mode():

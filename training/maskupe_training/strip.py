@@ -3,7 +3,7 @@
 ``degree`` is the paper's coefficient: it multiplies the illumination map (smaller is brighter) or
 the curve maps (larger is brighter). ``strength`` is the product's: an exponent of the gain, 0 for
 the identity and 1 for the model's proposal. Only the strength leaves the identity in reach; both
-are blended by the areas, or faded towards C where the network learned the transition.
+are blended by the areas.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from maskupe import Enhancer
 from maskupe.areas import Areas, make_areas
 from maskupe.errors import InputError
 from maskupe.networks.build import load
-from maskupe.ramp import learned_ramp
 from maskupe.registry import given_file, resolve, weights_path
 from maskupe_training.data.images import SUFFIXES, U8, fit_long_edge, read_gray, read_rgb, write_rgb
 from maskupe_training.evaluation.sheet import captioned, outlined
@@ -73,8 +72,7 @@ def _by_degree(image: U8, areas: Areas, model: str, degrees: list[float]) -> lis
     path = given_file(model) or weights_path(resolve(model))
     if path is None:
         raise InputError(f"The weights of {model!r} are not installed.", "Give a .safetensors.")
-    config, network, _ = load(path)
-    weight = learned_ramp(areas.weight) if config.learned_transition else areas.weight
+    _, network, _ = load(path)
     pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255.0
     shares = torch.from_numpy(areas.channels())[None]
     results = []
@@ -82,7 +80,7 @@ def _by_degree(image: U8, areas: Areas, model: str, degrees: list[float]) -> lis
         maps = predict(network, pixels, shares)
         for degree in degrees:
             lit = network.apply(maps, pixels, shares, degree=degree).image[0].permute(1, 2, 0)
-            mixed = image + weight[..., None] * (255.0 * lit.clamp(0, 1).numpy() - image)
+            mixed = image + areas.weight[..., None] * (255.0 * lit.clamp(0, 1).numpy() - image)
             results.append(np.rint(mixed).astype(np.uint8))
     return results
 
