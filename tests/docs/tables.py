@@ -64,12 +64,12 @@ def recipes() -> str:
     from maskupe_training.recipe import SHIPPED, load
 
     rows = []
-    for path in sorted(SHIPPED.glob("[a-z]*.toml")):
-        recipe = load(path.stem)
+    for name in SHIPPED:
+        recipe = load(name)
         training = recipe.training
         rows.append(
             (
-                f"`{path.stem}`",
+                f"`{name}`",
                 recipe.about,
                 f"{training.steps:,} × {training.batch}",
                 recipe.licence,

@@ -15,8 +15,8 @@ import numpy as np
 import tifffile
 
 from maskupe.errors import InputError
+from maskupe.srgb import encode_srgb
 from maskupe_training.data.images import U8, list_images, read_rgb
-from maskupe_training.evaluation.colour import encode_srgb
 from maskupe_training.prepare.writing import (
     check_same_names,
     empty_target,
