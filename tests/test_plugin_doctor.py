@@ -92,7 +92,7 @@ def test_gimp_ran_before_the_plug_in_was_installed_and_not_since(place: Place) -
     pluginrc.write_text("(plug-in-def ...)")
     os.utime(pluginrc, (10**9, 10**9))
     os.utime(script(place), (10**8, 10**8))
-    assert any("has not been started since" in finding.what for finding in examine(place))
+    assert any("has not been started since" in finding.what for finding in examine([place]))
     assert failures(place) == []
 
 
