@@ -96,4 +96,4 @@ def prophoto_to_srgb(pixels: np.ndarray[tuple[int, ...], np.dtype[np.integer]]) 
     # ISO 22028-2: gamma 1.8 with a linear toe below 16/512 of the code range.
     linear = np.where(encoded < 16 / 512, encoded / 16, encoded**1.8)
     srgb = encode_srgb((linear @ _PROPHOTO_TO_SRGB.T).astype(np.float32))
-    return np.rint(srgb * 255).astype(np.uint8)
+    return np.asarray(np.rint(srgb * 255), np.uint8)
