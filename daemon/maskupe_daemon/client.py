@@ -11,23 +11,25 @@ error: its id stays the same, so the daemon never does the same work twice at on
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
 from .failures import AnswerError, ClientError, ConnectionLostError, NotRunningError
 from .link import Link
+from .messages import parse
 from .request import EnhanceRequest, Progress
 from .stream import SLICE, Buffer
 from .wire import MAX_HEADER, PlaneSpec, WireError, new_id, pack
-from .zmtp import Bands, frame_size
+from .zmtp import Bands, Taken, Taker, frame_size
 
-__all__ = ["BUNDLED", "Bands", "Client", "EnhanceRequest", "PlaneSpec", "Progress"]
+__all__ = ["BUNDLED", "Bands", "Client", "EnhanceRequest", "PlaneSpec", "Progress", "Taker"]
 
 #: The files that the plug-in needs beside msgpack's pure-Python ones, all in this folder.
 BUNDLED = (
     "__init__.py",
+    "beside.py",
     "client.py",
     "connection.py",
     "failures.py",
@@ -113,6 +115,7 @@ class Client(Link):
         planes: Sequence[Buffer | Bands],
         progress: ProgressCall | None = None,
         *,
+        takers: Mapping[str, Taker] | None = None,
         patience: float = BUSY_PATIENCE,
     ) -> tuple[dict[str, Any], dict[str, memoryview]]:
         """Has a region enhanced.
@@ -123,6 +126,8 @@ class Client(Link):
                 order: contiguous bytes-like objects, or :class:`Bands`.
             progress: called at least every 50 ms, so that a user interface stays alive. What it
                 raises cancels the job and comes out of this method.
+            takers: for outputs that are to be used while they arrive, by their names. They are
+                not among the planes that are returned; after an error a taker may have got a part.
             patience: for how many seconds the job is offered again to a daemon whose queue is
                 full; meanwhile ``progress`` hears ``"queued"`` and how many jobs are ahead.
 
@@ -140,7 +145,7 @@ class Client(Link):
         pause = 0.0
         while True:
             try:
-                return self._enhance_once(request, planes, progress)
+                return self._enhance_once(request, planes, progress, takers or {})
             except AnswerError as refusal:
                 left = deadline - time.monotonic()
                 if refusal.code != "busy" or left <= 0:
@@ -162,9 +167,10 @@ class Client(Link):
         request: EnhanceRequest,
         planes: Sequence[Buffer | Bands],
         progress: ProgressCall | None,
+        takers: Mapping[str, Taker],
     ) -> tuple[dict[str, Any], dict[str, memoryview]]:
         try:
-            return self._send_and_wait(request, planes, progress)
+            return self._send_and_wait(request, planes, progress, takers)
         except ConnectionLostError as lost:
             # A connection that lay idle may have been dropped, or the daemon restarted.
             if self._answered:
@@ -176,13 +182,14 @@ class Client(Link):
                 if self._sent:
                     raise lost from None
                 raise
-            return self._send_and_wait(request, planes, progress)
+            return self._send_and_wait(request, planes, progress, takers)
 
     def _send_and_wait(
         self,
         request: EnhanceRequest,
         planes: Sequence[Buffer | Bands],
         progress: ProgressCall | None,
+        takers: Mapping[str, Taker],
     ) -> tuple[dict[str, Any], dict[str, memoryview]]:
         latest = Progress("sending", 0.0, 0)
         self._answered = self._sent = False
@@ -191,6 +198,9 @@ class Client(Link):
             if progress:
                 progress(latest)
 
+        def taking(parts: list[Any], size: int) -> Taker | None:
+            return _taker(parts, size, request.id, takers)
+
         channel = self._open_channel()
         channel.send([pack(request.header()), *planes], wait)
         self._sent = True
@@ -198,7 +208,7 @@ class Client(Link):
         self._largest = max(self._largest, MAX_HEADER + _MAX_GROWTH * request.image.nbytes)
         try:
             while True:
-                parts = channel.receive(wait, largest=self._largest)
+                parts = channel.receive(wait, largest=self._largest, taking=taking)
                 assert parts is not None  # without a timeout it waits or raises
                 answer = self._read(parts, request.id)
                 if answer is None:
@@ -208,8 +218,7 @@ class Client(Link):
                     latest = Progress(answer["stage"], answer["fraction"], answer["position"])
                     wait()
                 elif answer["type"] == "result":
-                    names = [name for name, _ in answer["planes"]]
-                    return answer, dict(zip(names, parts[1:], strict=True))
+                    return answer, _kept(answer, parts[1:], takers)
         except (ClientError, WireError):
             raise
         except BaseException:
@@ -238,3 +247,35 @@ class Client(Link):
                     f"{limits[name] / 1e6:.0f} MB.",
                     "Select a smaller part, or work at a lower precision.",
                 )
+
+
+def _taker(parts: list[Any], size: int, job: str, takers: Mapping[str, Taker]) -> Taker | None:
+    """Who takes the frame that follows these, if it is a plane of the job's result."""
+    if not takers:
+        return None
+    try:
+        answer = parse(parts[0], "daemon")
+    except WireError:
+        return None  # told when the message is complete
+    planes = answer["planes"] if answer["type"] == "result" and answer["id"] == job else ()
+    if len(parts) > len(planes) or planes[len(parts) - 1][1].nbytes != size:
+        return None
+    return takers.get(planes[len(parts) - 1][0])
+
+
+def _kept(
+    answer: dict[str, Any], frames: list[Any], takers: Mapping[str, Taker]
+) -> dict[str, memoryview]:
+    """The result's planes that nobody took; where the channel keeps all, takers get theirs now."""
+    kept = {}
+    for (name, _), frame in zip(answer["planes"], frames, strict=True):
+        if isinstance(frame, Taken):
+            continue
+        if name not in takers:
+            kept[name] = frame
+            continue
+        at = 0
+        for size in takers[name].begin():
+            takers[name].take(frame[at : at + size])
+            at += size
+    return kept

@@ -20,7 +20,7 @@ from .failures import (
 from .messages import check_sizes, parse
 from .stream import Buffer, Wait
 from .wire import PROTOCOL, WireError, new_id, pack
-from .zmtp import Bands, Channel
+from .zmtp import Bands, Channel, Taking
 
 #: Seconds without a sign of life after which a busy daemon counts as stuck. It sends one every
 #: half second while a job waits or runs, so this is generous.
@@ -41,8 +41,12 @@ class AnyChannel(Protocol):
         """Sends one message; see :meth:`.zmtp.Channel.send`."""
 
     def receive(
-        self, wait: Wait | None = None, timeout: float | None = None, largest: int = 1 << 40
-    ) -> list[memoryview] | None:
+        self,
+        wait: Wait | None = None,
+        timeout: float | None = None,
+        largest: int = 1 << 40,
+        taking: Taking | None = None,
+    ) -> list[Any] | None:
         """The next message; see :meth:`.zmtp.Channel.receive`."""
 
 
@@ -97,7 +101,7 @@ class Link:
             if answer is not None and answer["type"] == expected:
                 return answer
 
-    def _read(self, parts: list[memoryview], identifier: str) -> dict[str, Any] | None:
+    def _read(self, parts: list[Any], identifier: str) -> dict[str, Any] | None:
         """The answer to a request; None if the message belongs to an older one.
 
         Raises:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import zmq
 import zmq.utils.monitor
@@ -22,7 +23,7 @@ from maskupe_daemon.failures import (
 )
 from maskupe_daemon.link import SILENCE
 from maskupe_daemon.stream import SLICE, Buffer, Wait
-from maskupe_daemon.zmtp import Bands
+from maskupe_daemon.zmtp import Bands, Taking
 
 _DROPPED = zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 _REFUSED = zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
@@ -107,9 +108,16 @@ class CurveChannel:
             raise
 
     def receive(
-        self, wait: Wait | None = None, timeout: float | None = None, largest: int = 1 << 40
-    ) -> list[memoryview] | None:
-        """The next message, or None if none has come after ``timeout`` seconds."""
+        self,
+        wait: Wait | None = None,
+        timeout: float | None = None,
+        largest: int = 1 << 40,
+        taking: Taking | None = None,
+    ) -> list[Any] | None:
+        """The next message, or None if none has come after ``timeout`` seconds.
+
+        libzmq gives it when it is complete, so nothing of it can be taken before.
+        """
         began = time.monotonic()
         while not self._dealer.poll(round(SLICE * 1000)):
             if wait:

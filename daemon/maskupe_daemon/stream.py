@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import select
 import socket
 import time
@@ -15,6 +16,8 @@ from .failures import ClientError, ConnectionLostError, NotAnsweringError
 SLICE = 0.05
 #: Bytes handed to the socket at once: one slice must not outlast the patience of a user.
 _CHUNK = 1 << 20
+#: From how many bytes on memory is taken from the system directly.
+_LARGE = 1 << 20
 
 Buffer = Any
 Wait = Callable[[], None]
@@ -55,9 +58,13 @@ class Stream:
             ConnectionLostError: if the peer is gone.
             NotAnsweringError: if nothing comes for ``silence`` seconds.
         """
-        view = memoryview(bytearray(size))
-        self._move(view, True, self._socket.recv_into, wait)
+        view = _memory(size)
+        self.read_into(view, wait)
         return view
+
+    def read_into(self, view: memoryview, wait: Wait | None = None) -> None:
+        """Fills memory with the next bytes; raises like :meth:`read`."""
+        self._move(view, True, self._socket.recv_into, wait)
 
     def await_byte(self, wait: Wait | None = None, timeout: float | None = None) -> bool:
         """Waits until there is something to read; False after ``timeout`` seconds.
@@ -118,14 +125,32 @@ class Stream:
                 self.close()
                 raise NotAnsweringError(self.silence)
 
-    def _ready(self, reading: bool, patience: float) -> bool:
+    def raise_if_broken(self) -> None:
+        """Raises ConnectionLostError once the connection is closed, or about to be."""
         if self.broken:
             raise ConnectionLostError
+
+    def _ready(self, reading: bool, patience: float) -> bool:
+        self.raise_if_broken()
         here = [self._socket]
         readable, writable, _ = select.select(
             here if reading else [], [] if reading else here, [], patience
         )
         return bool(readable or writable)
+
+
+def _memory(size: int) -> memoryview:
+    """Memory that may be written to. A large piece comes from the system as it is.
+
+    A ``bytearray`` would be filled with zeros first, which for a photograph takes as long as
+    receiving it.
+    """
+    if size < _LARGE:
+        return memoryview(bytearray(size))
+    private = (
+        {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
+    )
+    return memoryview(mmap.mmap(-1, size, **private))
 
 
 def open_socket(endpoint: str, timeout: float) -> socket.socket:

@@ -8,8 +8,10 @@ pyzmq. Messages are sent and received without joining their parts.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Protocol
 
+from .beside import receive_beside, send_beside
 from .failures import RefusedError
 from .stream import Buffer, Stream, Wait, open_socket
 
@@ -27,6 +29,30 @@ class Bands:
     def __init__(self, nbytes: int, pieces: Callable[[], Iterable[Buffer]]) -> None:
         self.nbytes = nbytes
         self.pieces = pieces
+
+
+class Taker(Protocol):
+    """Takes a frame piece by piece while it arrives; it is kept nowhere else."""
+
+    def begin(self) -> Sequence[int]:
+        """How many bytes each piece shall have; asked for every attempt to receive."""
+
+    def take(self, piece: memoryview) -> None:
+        """Gets the next piece, which may be used until this returns."""
+
+
+class Taken:
+    """Stands in a message for a frame that a :class:`Taker` took."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+
+    def __len__(self) -> int:
+        return self._size
+
+
+#: Asked when a frame begins: the frames before it, and how many bytes it has.
+Taking = Callable[[list[Any], int], "Taker | None"]
 
 
 def frame_size(part: Buffer | Bands) -> int:
@@ -82,9 +108,10 @@ class Channel:
             for number, part in enumerate(parts):
                 flags = _MORE if number < len(parts) - 1 else 0
                 self.stream.write(_head(flags, frame_size(part)), wait)
-                sent = 0
-                for piece in part.pieces() if isinstance(part, Bands) else (part,):
-                    sent += self.stream.write(piece, wait)
+                if isinstance(part, Bands):
+                    sent = send_beside(self.stream, part.pieces(), wait)
+                else:
+                    sent = self.stream.write(part, wait)
                 if sent != frame_size(part):
                     raise ValueError(f"a plane of {frame_size(part)} bytes gave {sent} bytes")
         except BaseException:
@@ -92,35 +119,42 @@ class Channel:
             raise
 
     def receive(
-        self, wait: Wait | None = None, timeout: float | None = None, largest: int = 1 << 40
-    ) -> list[memoryview] | None:
+        self,
+        wait: Wait | None = None,
+        timeout: float | None = None,
+        largest: int = 1 << 40,
+        taking: Taking | None = None,
+    ) -> list[Any] | None:
         """The next message, or None if none has begun after ``timeout`` seconds.
 
-        An exception from ``wait`` between two messages leaves the channel usable.
+        Its frames are memoryviews, or :class:`Taken` where ``taking`` found somebody for them. An
+        exception from ``wait`` between two messages leaves the channel usable.
 
         Raises:
             ConnectionLostError: if the peer is gone.
             NotAnsweringError: if nothing comes for as long as the stream's ``silence``.
             RefusedError: if a message is larger than ``largest`` bytes in all.
         """
-        parts: list[memoryview] = []
+        parts: list[Any] = []
         while True:
             if not parts and not self.stream.await_byte(wait, timeout):
                 return None
             try:
-                flags, body = self._read_frame(wait, largest)
-                largest -= len(body)
+                flags, size = self._read_head(wait, largest)
+                largest -= size
                 if flags & _COMMAND:
-                    self._answer(body)
+                    self._answer(self.stream.read(size, wait))
                     continue
+                taker = taking(parts, size) if taking and parts else None
+                parts.append(self._read_body(size, taker, wait))
             except BaseException:
                 self.close()
                 raise
-            parts.append(body)
             if not flags & _MORE:
                 return parts
 
-    def _read_frame(self, wait: Wait | None, largest: int) -> tuple[int, memoryview]:
+    def _read_head(self, wait: Wait | None, largest: int) -> tuple[int, int]:
+        """A frame's flags and how many bytes follow."""
         flags = self.stream.read(1, wait)[0]
         if flags & _LONG:
             (size,) = struct.unpack(">Q", self.stream.read(8, wait))
@@ -131,7 +165,16 @@ class Channel:
                 "What listens in the daemon's place sent an impossible frame.",
                 "Restart the daemon.",
             )
-        return flags, self.stream.read(size, wait)
+        return flags, size
+
+    def _read_body(self, size: int, taker: Taker | None, wait: Wait | None) -> memoryview | Taken:
+        if taker is None:
+            return self.stream.read(size, wait)
+        sizes = taker.begin()
+        if sum(sizes) != size:
+            raise RefusedError("The daemon's answer is of another size than what was asked for.")
+        receive_beside(self.stream, sizes, taker.take, wait)
+        return Taken(size)
 
     def _shake_hands(self, token: str) -> None:
         mechanism = b"PLAIN" if token else b"NULL"
@@ -159,7 +202,8 @@ class Channel:
         self.stream.write(_head(_COMMAND, len(data)) + data)
 
     def _expect(self, name: bytes) -> bytes:
-        flags, body = self._read_frame(None, 0)
+        flags, size = self._read_head(None, 0)
+        body = self.stream.read(size)
         got, rest = _split(bytes(body))
         # libzmq up to 4.3.5 garbles PLAIN's "\\5ERROR" into "^RROR" (an escape gone wrong).
         if flags & _COMMAND and (got == b"ERROR" or bytes(body[:5]) == b"^RROR"):

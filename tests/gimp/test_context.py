@@ -21,7 +21,7 @@ from maskupe_plugin.encoding import encoding_of
 image = new_image(width, height, precision, gray)
 layer = new_layer(image, width, height)
 write(layer, path, babl)
-shape, data = pixels.read_context(layer, encoding_of(layer), 512)
+shape, data = pixels.read_context(layer.get_buffer(), encoding_of(layer), 512)
 (WORK / "context.raw").write_bytes(data)
 image.delete()
 result = shape

@@ -93,14 +93,17 @@ def send(
     """
     box, encoding = job.box, job.encoding
     selection, context = None, None
-    planes: list[object] = [_region_plane(job)]
+    # One buffer for both, which keeps the tiles that it got for the context.
+    buffer = job.drawable.get_buffer()
+    size = box.width * box.height * encoding.pixel_bytes
+    planes: list[object] = [Bands(size, lambda: pixels.region_bands(buffer, box, encoding))]
     if job.selected:
         _, offset_x, offset_y = job.drawable.get_offsets()
         dtype = selection_dtype(job.image)
         selection = PlaneSpec((box.height, box.width), dtype)
         planes.append(_selection_plane(job.image, box.moved(offset_x, offset_y), selection))
     if box != job.layer:
-        shape, data = pixels.read_context(job.drawable, encoding, CONTEXT_EDGE)
+        shape, data = pixels.read_context(buffer, encoding, CONTEXT_EDGE)
         context = PlaneSpec(shape, "u16")
         planes.append(data)
     request = EnhanceRequest(
@@ -121,8 +124,3 @@ def send(
 
 def _selection_plane(image: Gimp.Image, box: Box, plane: PlaneSpec) -> Bands:
     return Bands(plane.nbytes, lambda: pixels.selection_bands(image, box, plane.dtype))
-
-
-def _region_plane(job: Job) -> Bands:
-    size = job.box.width * job.box.height * job.encoding.pixel_bytes
-    return Bands(size, lambda: pixels.region_bands(job.drawable, job.box, job.encoding))

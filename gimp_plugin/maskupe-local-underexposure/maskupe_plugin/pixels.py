@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from gi.repository import Gegl, Gimp
 
@@ -17,6 +18,8 @@ from maskupe_plugin.region import Box, context_size
 
 #: Rows of a band: as many as GIMP's tiles have, so that a band fills whole rows of tiles.
 _BAND = 128
+#: Strips that may wait to be scaled.
+_AHEAD = 3
 _NO_ABYSS = Gegl.AbyssPolicy.NONE
 _CLAMP = Gegl.AbyssPolicy.CLAMP
 _RUN = re.compile(rb"[^\0]+")
@@ -41,9 +44,8 @@ def bands(box: Box) -> Iterator[Box]:
         top = below
 
 
-def region_bands(drawable: Gimp.Drawable, box: Box, encoding: Encoding) -> Iterator[bytes]:
+def region_bands(buffer: Gegl.Buffer, box: Box, encoding: Encoding) -> Iterator[bytes]:
     """The pixels of the box (layer coordinates), row by row, in bands."""
-    buffer = drawable.get_buffer()
     for band in bands(box):
         yield buffer.get(rectangle(band), 1.0, encoding.format, _NO_ABYSS)
 
@@ -67,33 +69,43 @@ def ready_to_scale() -> None:
 
 
 def read_context(
-    drawable: Gimp.Drawable, encoding: Encoding, long_edge: int
+    buffer: Gegl.Buffer, encoding: Encoding, long_edge: int
 ) -> tuple[tuple[int, int, int], bytes]:
-    """The whole drawable scaled down: height, width and channels, and the pixels as u16.
+    """A drawable's whole buffer scaled down: height, width and channels, and the pixels as u16.
 
     GEGL averages in linear light, but the command line (and training) averages the encoded
     numbers. So they are copied, strip by strip, into a buffer that calls them linear. Halving it
     again and again is exact then, and 16 bits are enough for the rounding not to add up. Bytes
     are read as bytes: widening linear ones is exact too, and much faster than encoded ones.
+    While the next strip is read from GIMP, which only this thread may do, another halves the last.
     """
     ready_to_scale()
-    width, height, step = context_size(drawable.get_width(), drawable.get_height(), long_edge)
+    extent = buffer.get_extent()
+    width, height, step = context_size(extent.width, extent.height, long_edge)
     channels, babl, linear = context_format(encoding)
     wide = "RGB u16" if channels == 3 else "Y u16"
-    source = drawable.get_buffer()
+
+    def halved(pieces: list[tuple[Box, bytes]], rows: int) -> bytes:
+        strip = Gegl.Buffer.new(wide, 0, 0, width * step, rows * step)
+        for band, piece in pieces:
+            strip.set(rectangle(band), linear, piece)
+        # With a scale the rectangle is counted in scaled pixels.
+        return strip.get(Gegl.Rectangle.new(0, 0, width, rows), 1.0 / step, wide, _CLAMP)
+
     # A strip of more rows would not stay in the processor's cache.
     rows = max(1, _BAND // step)
-    scaled = []
-    for top in range(0, height, rows):
-        count = min(rows, height - top)
-        strip = Gegl.Buffer.new(wide, 0, 0, width * step, count * step)
-        for band in bands(Box(0, 0, width * step, count * step)):
-            place = rectangle(band.moved(0, top * step))
-            strip.set(rectangle(band), linear, source.get(place, 1.0, babl, _CLAMP))
-        # With a scale the rectangle is counted in scaled pixels.
-        box = Gegl.Rectangle.new(0, 0, width, count)
-        scaled.append(strip.get(box, 1.0 / step, wide, _CLAMP))
-    return (height, width, channels), b"".join(scaled)
+    scaled: list[Future[bytes]] = []
+    with ThreadPoolExecutor(1) as beside:
+        for top in range(0, height, rows):
+            count = min(rows, height - top)
+            pieces = []
+            for band in bands(Box(0, 0, width * step, count * step)):
+                place = rectangle(band.moved(0, top * step))
+                pieces.append((band, buffer.get(place, 1.0, babl, _CLAMP)))
+            if len(scaled) >= _AHEAD:
+                scaled[-_AHEAD].result()
+            scaled.append(beside.submit(halved, pieces, count))
+    return (height, width, channels), b"".join(strip.result() for strip in scaled)
 
 
 def copy_pixels(source: Gegl.Buffer, place: Box, target: Gegl.Buffer, where: Box) -> None:

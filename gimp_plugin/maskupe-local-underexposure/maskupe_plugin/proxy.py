@@ -94,5 +94,5 @@ def read_proxy(job: Job, view: Box) -> Proxy:
         selection = mask.get(place, scale, "Y u8", Gegl.AbyssPolicy.NONE)
     context = None
     if box != layer:
-        context = pixels.read_context(job.drawable, job.encoding, CONTEXT_EDGE)
+        context = pixels.read_context(buffer, job.encoding, CONTEXT_EDGE)
     return Proxy(view, scale, box, (layer.height, layer.width), before, selection, context)
