@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from gi.repository import Gimp
 
+from maskupe_plugin import write_back
 from maskupe_plugin.encoding import mask_encoding
 from maskupe_plugin.job import Answer, Job
 from maskupe_plugin.layers import add_layer, fill, in_own_curve
 from maskupe_plugin.light import add_light
 from maskupe_plugin.outputs import ILLUMINATION, MASKED_LAYER, THIS_LAYER
-from maskupe_plugin.pixels import Report
+from maskupe_plugin.pixels import BandWriter, Report
 from maskupe_plugin.words import _
-from maskupe_plugin.write_back import one_undo_step, replace_region
 
 
 def wanted_planes(job: Job) -> tuple[str, ...]:
@@ -26,26 +26,27 @@ def wanted_planes(job: Job) -> tuple[str, ...]:
     return ("image",)
 
 
+def takers(job: Job, report: Report) -> dict[str, BandWriter]:
+    """Who takes which plane while it arrives; it is written to a place where nobody sees it yet."""
+    direct = job.settings.output == THIS_LAYER and job.encoding.native
+    return {"image": write_back.writer(job, report)} if direct else {}
+
+
 def deliver(job: Job, answer: Answer, report: Report) -> None:
-    """Writes the result as one undo step."""
-    if job.settings.output == THIS_LAYER:
-        touched = None if job.encoding.native else bytes(answer.planes["areas"])
-        replace_region(
-            job.image,
-            job.drawable,
-            job.box,
-            job.encoding,
-            answer.planes["image"],
-            touched,
-            report,
-        )
+    """Writes the result as one undo step; what :func:`takers` took is merely shown."""
+    output = job.settings.output
+    if output == THIS_LAYER:
+        if "image" in answer.planes:
+            touched = bytes(answer.planes["areas"])
+            write_back.write_where(touched, job, answer.planes["image"], report)
+        write_back.merge(job)
         return
-    with one_undo_step(job.image):
-        if job.settings.output == ILLUMINATION:
+    with write_back.one_undo_step(job.image):
+        if output == ILLUMINATION:
             add_light(job, answer, report)
         else:
             layer = add_layer(job, _("{name}, lit up"), job.drawable.type())
-            masked = job.settings.output == MASKED_LAYER
+            masked = output == MASKED_LAYER
             fill(layer, job.encoding, answer.planes["enhanced" if masked else "image"], report)
             if masked:
                 _add_mask(job, layer, answer.planes["weight"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -9,8 +10,9 @@ from gi.repository import Gimp
 
 from maskupe_daemon.client import Client, Progress
 from maskupe_daemon.failures import ClientError
+from maskupe_plugin import lanes
 from maskupe_plugin.checks import RefusalError
-from maskupe_plugin.deliver import deliver, wanted_planes
+from maskupe_plugin.deliver import deliver, takers, wanted_planes
 from maskupe_plugin.job import Job, plan, send
 from maskupe_plugin.outputs import NEW_LAYER
 from maskupe_plugin.sentences import in_words
@@ -20,6 +22,8 @@ from maskupe_plugin.words import _
 
 # Shares of the progress bar: sending, working, writing back.
 _SENT, _WORKED = 0.2, 0.8
+#: Seconds between two steps of the bar.
+_EYE = 0.05
 
 
 def directly(
@@ -78,28 +82,46 @@ def run_job(client: Client, job: Job, report: Callable[[Progress], None] | None 
         RefusalError: if the daemon cannot do it; nothing has been written then.
     """
 
+    bar = _Bar()
+
     def show(progress: Progress) -> None:
-        _show(progress)
+        lanes.settle()
+        bar.show(progress)
         if report:
             report(progress)
 
+    def written(part: float) -> None:
+        bar.move(_WORKED + part * (1.0 - _WORKED))
+
     try:
-        answer = send(client, job, wanted_planes(job), show)
+        answer = send(client, job, wanted_planes(job), show, takers(job, written))
     except ClientError as error:
         raise RefusalError(*in_words(error)) from error
-    deliver(job, answer, lambda part: _bar(_WORKED + part * (1.0 - _WORKED)))
+    finally:
+        lanes.settle()
+    deliver(job, answer, written)
     Gimp.progress_end()
 
 
-def _show(progress: Progress) -> None:
-    if progress.stage == "sending":
-        _bar(0.0)
-    elif progress.stage == "queued" and progress.position:
-        waiting = _("Waiting for {count} other jobs").format(count=progress.position)
-        Gimp.progress_set_text(waiting)
-    else:
-        _bar(_SENT + progress.fraction * (_WORKED - _SENT))
+class _Bar:
+    """GIMP's progress bar. Telling GIMP takes time, so it is told no oftener than is seen."""
 
+    def __init__(self) -> None:
+        self._fraction = 0.0
+        self._told = time.monotonic()
 
-def _bar(fraction: float) -> None:
-    Gimp.progress_update(min(1.0, max(0.0, fraction)))
+    def show(self, progress: Progress) -> None:
+        """Shows how far the daemon is."""
+        if progress.stage == "queued" and progress.position:
+            waiting = _("Waiting for {count} other jobs").format(count=progress.position)
+            Gimp.progress_set_text(waiting)
+        elif progress.stage != "sending":
+            self.move(_SENT + progress.fraction * (_WORKED - _SENT))
+
+    def move(self, fraction: float) -> None:
+        """Moves it on, never back."""
+        now = time.monotonic()
+        if fraction > self._fraction and now - self._told >= _EYE:
+            self._fraction, self._told = fraction, now
+            lanes.settle()
+            Gimp.progress_update(fraction)

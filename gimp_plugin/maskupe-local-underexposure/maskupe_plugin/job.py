@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from gi.repository import Gimp
 
-from maskupe_daemon.client import Bands, Client, EnhanceRequest, PlaneSpec, Progress
+from maskupe_daemon.client import Bands, Client, EnhanceRequest, PlaneSpec, Progress, Taker
 from maskupe_plugin import pixels
 from maskupe_plugin.checks import selected_box, the_drawable
 from maskupe_plugin.encoding import Encoding, encoding_of, selection_dtype
@@ -49,7 +49,7 @@ class Answer:
     """What came back.
 
     Attributes:
-        planes: the pixels by name.
+        planes: the pixels by name, without what was taken already.
         seconds: how long the daemon worked.
         width: the width of the transition that was used, in pixels.
         notes: what the daemon wants the person to know.
@@ -83,10 +83,12 @@ def send(
     job: Job,
     outputs: tuple[str, ...],
     report: Callable[[Progress], None],
+    takers: Mapping[str, Taker],
 ) -> Answer:
     """Sends the region, waits for the result.
 
-    The pixels are read from GIMP while they are sent, band by band.
+    The pixels are read from GIMP while they are sent, band by band, and what ``takers`` take is
+    written to it while it arrives.
 
     Raises:
         ClientError: if the daemon is gone, cannot do it, or refuses.
@@ -118,7 +120,7 @@ def send(
         side=job.settings.side,
         outputs=outputs,
     )
-    header, found = client.enhance(request, planes, report)
+    header, found = client.enhance(request, planes, report, takers=takers)
     return Answer(found, header["seconds"], header["width"], header["notes"])
 
 

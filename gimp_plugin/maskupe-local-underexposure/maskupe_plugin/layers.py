@@ -6,7 +6,7 @@ from gi.repository import Gimp
 
 from maskupe_plugin.encoding import Encoding
 from maskupe_plugin.job import Job
-from maskupe_plugin.pixels import Report, write_bands
+from maskupe_plugin.pixels import BandWriter, Report
 from maskupe_plugin.region import Box
 
 
@@ -25,7 +25,7 @@ def add_layer(job: Job, name: str, kind: Gimp.ImageType) -> Gimp.Layer:
 def fill(layer: Gimp.Drawable, encoding: Encoding, pixels: memoryview, report: Report) -> None:
     """Writes all pixels of a layer or mask."""
     whole = Box(0, 0, layer.get_width(), layer.get_height())
-    write_bands(layer.get_buffer(), whole, encoding, pixels, report)
+    BandWriter(layer.get_buffer(), whole, encoding, report).write(pixels)
     layer.update(*whole)
 
 

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import os
 import re
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 
 from gi.repository import Gegl, Gimp
 
+from maskupe_plugin import lanes
 from maskupe_plugin.encoding import Encoding, context_format, selection_format
 from maskupe_plugin.region import Box, context_size
 
 #: Rows of a band: as many as GIMP's tiles have, so that a band fills whole rows of tiles.
 _BAND = 128
-#: Strips that may wait to be scaled.
-_AHEAD = 3
 _NO_ABYSS = Gegl.AbyssPolicy.NONE
 _CLAMP = Gegl.AbyssPolicy.CLAMP
 _RUN = re.compile(rb"[^\0]+")
@@ -46,16 +46,19 @@ def bands(box: Box) -> Iterator[Box]:
 
 def region_bands(buffer: Gegl.Buffer, box: Box, encoding: Encoding) -> Iterator[bytes]:
     """The pixels of the box (layer coordinates), row by row, in bands."""
-    for band in bands(box):
-        yield buffer.get(rectangle(band), 1.0, encoding.format, _NO_ABYSS)
+    return _read(buffer, box, encoding.format)
 
 
 def selection_bands(image: Gimp.Image, box: Box, dtype: str) -> Iterator[bytes]:
     """The selection in the box (image coordinates), in bands; outside of the canvas it is 0."""
-    buffer = image.get_selection().get_buffer()
-    babl = selection_format(dtype)
-    for band in bands(box):
-        yield buffer.get(rectangle(band), 1.0, babl, _NO_ABYSS)
+    return _read(image.get_selection().get_buffer(), box, selection_format(dtype))
+
+
+def _read(buffer: Gegl.Buffer, box: Box, babl: str) -> Iterator[bytes]:
+    def read(band: Box) -> bytes:
+        return buffer.get(rectangle(band), 1.0, babl, _NO_ABYSS)
+
+    return lanes.in_order(read, bands(box))
 
 
 def ready_to_scale() -> None:
@@ -77,7 +80,6 @@ def read_context(
     numbers. So they are copied, strip by strip, into a buffer that calls them linear. Halving it
     again and again is exact then, and 16 bits are enough for the rounding not to add up. Bytes
     are read as bytes: widening linear ones is exact too, and much faster than encoded ones.
-    While the next strip is read from GIMP, which only this thread may do, another halves the last.
     """
     ready_to_scale()
     extent = buffer.get_extent()
@@ -85,27 +87,20 @@ def read_context(
     channels, babl, linear = context_format(encoding)
     wide = "RGB u16" if channels == 3 else "Y u16"
 
-    def halved(pieces: list[tuple[Box, bytes]], rows: int) -> bytes:
+    # A strip of more rows would not stay in the processor's cache.
+    most = max(1, _BAND // step)
+
+    def scaled(top: int) -> bytes:
+        rows = min(most, height - top)
         strip = Gegl.Buffer.new(wide, 0, 0, width * step, rows * step)
-        for band, piece in pieces:
-            strip.set(rectangle(band), linear, piece)
+        for band in bands(Box(0, 0, width * step, rows * step)):
+            place = rectangle(band.moved(0, top * step))
+            strip.set(rectangle(band), linear, buffer.get(place, 1.0, babl, _CLAMP))
         # With a scale the rectangle is counted in scaled pixels.
         return strip.get(Gegl.Rectangle.new(0, 0, width, rows), 1.0 / step, wide, _CLAMP)
 
-    # A strip of more rows would not stay in the processor's cache.
-    rows = max(1, _BAND // step)
-    scaled: list[Future[bytes]] = []
-    with ThreadPoolExecutor(1) as beside:
-        for top in range(0, height, rows):
-            count = min(rows, height - top)
-            pieces = []
-            for band in bands(Box(0, 0, width * step, count * step)):
-                place = rectangle(band.moved(0, top * step))
-                pieces.append((band, buffer.get(place, 1.0, babl, _CLAMP)))
-            if len(scaled) >= _AHEAD:
-                scaled[-_AHEAD].result()
-            scaled.append(beside.submit(halved, pieces, count))
-    return (height, width, channels), b"".join(strip.result() for strip in scaled)
+    data = b"".join(lanes.in_order(scaled, range(0, height, most)))
+    return (height, width, channels), data
 
 
 def copy_pixels(source: Gegl.Buffer, place: Box, target: Gegl.Buffer, where: Box) -> None:
@@ -114,17 +109,54 @@ def copy_pixels(source: Gegl.Buffer, place: Box, target: Gegl.Buffer, where: Box
     target.flush()
 
 
-def write_bands(
-    buffer: Gegl.Buffer, box: Box, encoding: Encoding, pixels: memoryview, report: Report
-) -> None:
-    """Writes all pixels of the box."""
-    row = box.width * encoding.pixel_bytes
-    for band in bands(box):
-        at = (band.y - box.y) * row
-        data = pixels[at : at + band.height * row]
-        buffer.set(rectangle(band), encoding.format, bytes(data))
-        report((band.bottom - box.y) / box.height)
-    buffer.flush()
+class BandWriter:
+    """Writes the pixels of a box into a buffer, band by band as they arrive.
+
+    It is a :class:`maskupe_daemon.client.Taker`.
+
+    Args:
+        buffer: where to.
+        box: the box, in the buffer's coordinates.
+        encoding: how the pixels are encoded.
+        report: called with 0…1.
+    """
+
+    def __init__(self, buffer: Gegl.Buffer, box: Box, encoding: Encoding, report: Report) -> None:
+        self._buffer = buffer
+        self._box = box
+        self._encoding = encoding
+        self._report = report
+        self._left: Iterator[Box] = iter(())
+        self._writing: deque[Future[None]] = deque()
+
+    def begin(self) -> list[int]:
+        """Starts at the top; how many bytes each band has."""
+        lanes.settle()  # an attempt before, which broke off
+        self._writing.clear()
+        row = self._box.width * self._encoding.pixel_bytes
+        self._left = bands(self._box)
+        return [band.height * row for band in bands(self._box)]
+
+    def take(self, piece: memoryview) -> None:
+        """Writes the next band; with the last one all are written."""
+        band = next(self._left)
+        # Only bytes are handed over as a whole; from a memoryview PyGObject takes byte by byte.
+        self._writing.append(lanes.start(self._put, band, bytes(piece)))
+        last = band.bottom == self._box.bottom
+        while self._writing and (last or len(self._writing) == lanes.AHEAD):
+            self._writing.popleft().result()
+        self._report((band.bottom - self._box.y) / self._box.height)
+
+    def _put(self, band: Box, data: bytes) -> None:
+        self._buffer.set(rectangle(band), self._encoding.format, data)
+        self._buffer.flush()
+
+    def write(self, pixels: memoryview) -> None:
+        """Writes all of them, where they are there already."""
+        at = 0
+        for size in self.begin():
+            self.take(pixels[at : at + size])
+            at += size
 
 
 def write_touched(

@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from gi.repository import Gimp
 
 from maskupe_plugin.encoding import Encoding
-from maskupe_plugin.pixels import Report, copy_pixels, write_bands, write_touched
+from maskupe_plugin.job import Job
+from maskupe_plugin.pixels import BandWriter, Report, copy_pixels, write_touched
 from maskupe_plugin.region import Box
 
 
@@ -35,11 +36,12 @@ def only_rectangle(image: Gimp.Image, box: Box | None) -> Iterator[None]:
     image: adding one to the image and removing it changes which layers are active when the user
     undoes it (GIMP 3.2 ends up with none).
     """
-    if Gimp.Selection.is_empty(image) and box is None:
+    empty = Gimp.Selection.is_empty(image)
+    if empty and box is None:
         yield
         return
     selection = image.get_selection()
-    kept = None if Gimp.Selection.is_empty(image) else selection.copy()
+    kept = None if empty else selection.copy()
     Gimp.context_push()
     try:
         if box is None:
@@ -58,50 +60,55 @@ def only_rectangle(image: Gimp.Image, box: Box | None) -> Iterator[None]:
             kept.delete()
 
 
-def replace_region(
-    image: Gimp.Image,
-    drawable: Gimp.Drawable,
-    box: Box,
-    encoding: Encoding,
-    pixels: memoryview,
-    touched: bytes | None,
-    report: Report,
-) -> None:
-    """Replaces the pixels of the box (layer coordinates).
+def writer(job: Job, report: Report) -> BandWriter:
+    """Takes the region's pixels into GIMP's shadow buffer, where they wait for :func:`merge`.
 
-    Args:
-        image: the image.
-        drawable: the layer, mask or channel.
-        box: where the pixels go.
-        encoding: how they are encoded.
-        pixels: all pixels of the box.
-        touched: one byte per pixel, not 0 where the effect reaches; None writes all pixels, which
-            is right where the encoding is the drawable's own and the others are unchanged anyway.
-        report: called with 0…1.
+    Until then the drawable is as it was. What lies in the shadow is gone when the plug-in ends.
     """
-    _, offset_x, offset_y = drawable.get_offsets()
-    placed = box.moved(offset_x, offset_y)
-    layer = Box(0, 0, drawable.get_width(), drawable.get_height())
-    fits = box == layer or placed.inside(image.get_width(), image.get_height())
-    # A selection cannot reach beyond the canvas; then the whole layer goes through the shadow.
-    merged = box if fits else layer
-    with one_undo_step(image), only_rectangle(image, None if merged == layer else placed):
-        shadow = drawable.get_shadow_buffer()
-        if touched is None and merged == box:
-            write_bands(shadow, box, encoding, pixels, report)
-        else:
-            copy_pixels(drawable.get_buffer(), merged, shadow, merged)
-            if touched is None:
-                write_bands(shadow, box, encoding, pixels, report)
-            else:
-                write_touched(shadow, box, encoding, pixels, touched, report)
+    shadow = job.drawable.get_shadow_buffer()
+    merged = _merged_box(job)
+    if merged != job.box:
+        copy_pixels(job.drawable.get_buffer(), merged, shadow, merged)
+    return BandWriter(shadow, job.box, job.encoding, report)
+
+
+def write_where(touched: bytes, job: Job, pixels: memoryview, report: Report) -> None:
+    """Takes only those pixels into the shadow that are not 0 in ``touched``, a byte for each.
+
+    The others keep their bits where the encoding is not the drawable's own.
+    """
+    shadow = job.drawable.get_shadow_buffer()
+    merged = _merged_box(job)
+    copy_pixels(job.drawable.get_buffer(), merged, shadow, merged)
+    write_touched(shadow, job.box, job.encoding, pixels, touched, report)
+
+
+def merge(job: Job) -> None:
+    """Replaces the drawable's pixels in the region by those in the shadow, as one undo step."""
+    image, drawable = job.image, job.drawable
+    merged = _merged_box(job)
+    whole = merged == job.layer
+    with one_undo_step(image), only_rectangle(image, None if whole else _placed(job)):
         drawable.merge_shadow(True)
-        if not _merges_exactly(image, encoding) and _all_writable(image, drawable):
+        if not _merges_exactly(image, job.encoding) and _all_writable(image, drawable):
             # Merging went through linear light, which moved even pixels that were merely copied.
             # The undo step is made: now the shadow's bits can go straight into the layer.
+            shadow = drawable.get_shadow_buffer()
             copy_pixels(shadow, merged, drawable.get_buffer(), merged)
-    drawable.update(box.x, box.y, box.width, box.height)
+    drawable.update(*job.box)
     Gimp.displays_flush()
+
+
+def _placed(job: Job) -> Box:
+    """The region in the image's coordinates."""
+    _, offset_x, offset_y = job.drawable.get_offsets()
+    return job.box.moved(offset_x, offset_y)
+
+
+def _merged_box(job: Job) -> Box:
+    """What is merged: the region, or the layer where no selection can hold the region alone."""
+    canvas = job.image.get_width(), job.image.get_height()
+    return job.box if _placed(job).inside(*canvas) else job.layer
 
 
 def _merges_exactly(image: Gimp.Image, encoding: Encoding) -> bool:

@@ -1,0 +1,50 @@
+"""Two threads that take pixels from GIMP or hand them over: one works while the other waits.
+
+GIMP passes one tile of 128 by 128 pixels at a time, and whoever asked sleeps until it has answered.
+libgimp lets several threads ask, since GEGL's own do; meanwhile one of ours can copy, convert or
+scale what it has got. Nothing else of GIMP may be called until both are done: everything that is
+not tiles goes through the same pipe without a lock. So whoever does calls :func:`settle` before.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any, TypeVar
+
+#: Pieces of work under way at most, so that memory does not grow with the layer.
+AHEAD = 4
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+_threads = ThreadPoolExecutor(2, "lane")
+_under_way: set[Future[Any]] = set()
+
+
+def start(work: Callable[..., _Result], *arguments: Any) -> Future[_Result]:
+    """Has one of the threads do something with a buffer."""
+    future = _threads.submit(work, *arguments)
+    _under_way.add(future)
+    future.add_done_callback(_under_way.discard)
+    return future
+
+
+def settle() -> None:
+    """Waits until the threads are idle. What went wrong is told by the futures."""
+    wait(set(_under_way))
+
+
+def in_order(work: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
+    """What comes out for each item, in their order."""
+    started: deque[Future[_Result]] = deque()
+    try:
+        for item in items:
+            if len(started) == AHEAD:
+                yield started.popleft().result()
+            started.append(start(work, item))
+        while started:
+            yield started.popleft().result()
+    finally:
+        settle()
