@@ -14,17 +14,33 @@ case $version in
   3.2) suite=forky ;;
   *) echo "Unknown GIMP version $version: use 3.0 or 3.2." >&2; exit 2 ;;
 esac
+german=usr/lib/locale/de_DE.utf8
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/maskupe
 target=$cache/gimp-root-$version
 
-if [ -e "$target/complete" ]; then echo "$target"; exit 0; fi
+# German, for the test of the translated dialog: GTK translates only for a locale that is there.
+speak_german() {
+  chroot "$1" localedef --no-archive -i de_DE -f UTF-8 de_DE.UTF-8 >&2
+}
+
+if [ -e "$target/complete" ] && [ -e "$target/$german" ]; then echo "$target"; exit 0; fi
 [ "$(id -u)" = 0 ] || give_up "A GIMP root can only be built by root, and no GIMP 3 is installed."
 command -v apt-get >/dev/null || give_up "A GIMP root is built with apt, which this system has not."
 
 mkdir -p "$cache"
 exec 9>"$target.lock"
 flock 9                                   # two test runs at once: the second waits for the first
-if [ -e "$target/complete" ]; then echo "$target"; exit 0; fi
+if [ -e "$target/complete" ]; then
+  if [ ! -e "$target/$german" ]; then     # built before the tests knew German
+    "$(dirname "$0")/enter_root.sh" "$target" PATH=/usr/sbin:/usr/bin:/sbin:/bin \
+      DEBIAN_FRONTEND=noninteractive -- sh -c \
+      'apt-get update -qq && apt-get install -y -qq --no-install-recommends locales' >&2 ||
+      give_up "The package locales could not be installed in $target: remove it to build it anew."
+    speak_german "$target"
+  fi
+  echo "$target"
+  exit 0
+fi
 
 if ! command -v mmdebstrap >/dev/null || [ ! -e /usr/share/keyrings/debian-archive-keyring.gpg ]; then
   echo "Installing mmdebstrap ..." >&2
@@ -39,7 +55,7 @@ mirror=${MASKUPE_DEBIAN_MIRROR:-$(apt-get indextargets --format '$(ORIGIN) $(SIT
 [ -n "$mirror" ] || give_up "apt knows no Debian mirror here: set MASKUPE_DEBIAN_MIRROR to one."
 
 packages=gimp,gimp-data,gir1.2-gimp-3.0,gir1.2-gtk-3.0,python3,python3-gi,python3-gi-cairo
-packages+=,openbox,xvfb,xauth,xdotool,x11-utils,imagemagick,adwaita-icon-theme,fonts-dejavu-core
+packages+=,openbox,xvfb,xauth,xdotool,x11-utils,imagemagick,adwaita-icon-theme,fonts-dejavu-core,locales
 
 echo "Building a Debian $suite root with GIMP $version in $target (about a minute) ..." >&2
 rm -rf "$target" "$target.partial"
@@ -53,6 +69,7 @@ mmdebstrap --quiet --mode=root --variant=apt \
   --dpkgopt='path-exclude=/usr/share/gimp/3.0/help/*' \
   --include="$packages" "$suite" "$target.partial" "$mirror" >&2 ||
   give_up "mmdebstrap could not build a $suite root from $mirror."
+speak_german "$target.partial"
 touch "$target.partial/complete"
 mv "$target.partial" "$target"
 echo "$target"

@@ -10,7 +10,7 @@ from gi.repository import Gimp
 
 from maskupe_daemon.client import Client, Progress
 from maskupe_daemon.failures import ClientError
-from maskupe_plugin import lanes
+from maskupe_plugin import lane
 from maskupe_plugin.checks import RefusalError
 from maskupe_plugin.deliver import deliver, takers, wanted_planes
 from maskupe_plugin.job import Job, plan, send
@@ -85,7 +85,7 @@ def run_job(client: Client, job: Job, report: Callable[[Progress], None] | None 
     bar = _Bar()
 
     def show(progress: Progress) -> None:
-        lanes.settle()
+        lane.settle()
         bar.show(progress)
         if report:
             report(progress)
@@ -98,7 +98,7 @@ def run_job(client: Client, job: Job, report: Callable[[Progress], None] | None 
     except ClientError as error:
         raise RefusalError(*in_words(error)) from error
     finally:
-        lanes.settle()
+        lane.settle()
     deliver(job, answer, written)
     Gimp.progress_end()
 
@@ -123,5 +123,5 @@ class _Bar:
         now = time.monotonic()
         if fraction > self._fraction and now - self._told >= _EYE:
             self._fraction, self._told = fraction, now
-            lanes.settle()
+            lane.settle()
             Gimp.progress_update(fraction)

@@ -14,7 +14,7 @@ from concurrent.futures import Future
 
 from gi.repository import Gegl, Gimp
 
-from maskupe_plugin import lanes
+from maskupe_plugin import lane
 from maskupe_plugin.encoding import Encoding, context_format, selection_format
 from maskupe_plugin.region import Box, context_size
 
@@ -58,7 +58,7 @@ def _read(buffer: Gegl.Buffer, box: Box, babl: str) -> Iterator[bytes]:
     def read(band: Box) -> bytes:
         return buffer.get(rectangle(band), 1.0, babl, _NO_ABYSS)
 
-    return lanes.in_order(read, bands(box))
+    return lane.in_order(read, bands(box))
 
 
 def ready_to_scale() -> None:
@@ -90,17 +90,22 @@ def read_context(
     # A strip of more rows would not stay in the processor's cache.
     most = max(1, _BAND // step)
 
-    def scaled(top: int) -> bytes:
-        rows = min(most, height - top)
-        strip = Gegl.Buffer.new(wide, 0, 0, width * step, rows * step)
-        for band in bands(Box(0, 0, width * step, rows * step)):
-            place = rectangle(band.moved(0, top * step))
-            strip.set(rectangle(band), linear, buffer.get(place, 1.0, babl, _CLAMP))
-        # With a scale the rectangle is counted in scaled pixels.
-        return strip.get(Gegl.Rectangle.new(0, 0, width, rows), 1.0 / step, wide, _CLAMP)
+    strips = [Box(0, top, width, min(most, height - top)) for top in range(0, height, most)]
 
-    data = b"".join(lanes.in_order(scaled, range(0, height, most)))
-    return (height, width, channels), data
+    def read(strip: Box) -> list[tuple[Box, bytes]]:
+        whole = Box(0, 0, width * step, strip.height * step)
+        places = [(band, rectangle(band.moved(0, strip.y * step))) for band in bands(whole)]
+        return [(band, buffer.get(place, 1.0, babl, _CLAMP)) for band, place in places]
+
+    scaled = []
+    for strip, pieces in zip(strips, lane.in_order(read, strips), strict=True):
+        copy = Gegl.Buffer.new(wide, 0, 0, width * step, strip.height * step)
+        for band, data in pieces:
+            copy.set(rectangle(band), linear, data)
+        # With a scale the rectangle is counted in scaled pixels.
+        box = Gegl.Rectangle.new(0, 0, width, strip.height)
+        scaled.append(copy.get(box, 1.0 / step, wide, _CLAMP))
+    return (height, width, channels), b"".join(scaled)
 
 
 def copy_pixels(source: Gegl.Buffer, place: Box, target: Gegl.Buffer, where: Box) -> None:
@@ -131,7 +136,7 @@ class BandWriter:
 
     def begin(self) -> list[int]:
         """Starts at the top; how many bytes each band has."""
-        lanes.settle()  # an attempt before, which broke off
+        lane.settle()  # an attempt before, which broke off
         self._writing.clear()
         row = self._box.width * self._encoding.pixel_bytes
         self._left = bands(self._box)
@@ -141,9 +146,9 @@ class BandWriter:
         """Writes the next band; with the last one all are written."""
         band = next(self._left)
         # Only bytes are handed over as a whole; from a memoryview PyGObject takes byte by byte.
-        self._writing.append(lanes.start(self._put, band, bytes(piece)))
+        self._writing.append(lane.start(self._put, band, bytes(piece)))
         last = band.bottom == self._box.bottom
-        while self._writing and (last or len(self._writing) == lanes.AHEAD):
+        while self._writing and (last or len(self._writing) == lane.AHEAD):
             self._writing.popleft().result()
         self._report((band.bottom - self._box.y) / self._box.height)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from gi.repository import Gdk, GdkPixbuf, GLib, Gtk
@@ -14,6 +15,7 @@ from maskupe_plugin.words import _
 
 #: Milliseconds without a change after which a preview that is being made is given up for a newer.
 _DEBOUNCE = 30
+_COMMAND = re.compile(r"maskupe-\w+")
 
 
 class Preview:
@@ -85,6 +87,8 @@ class Preview:
             _("How much lighter the selected area becomes on average, in photographic stops")
         )
         self._state = Gtk.Label(xalign=0.0, wrap=True, max_width_chars=60)
+        # Shown when it has a text: empty, it would push what is beside it to the right.
+        self._gain.set_no_show_all(True)
         line.pack_start(self._gain, False, False, 0)
         line.pack_start(self._state, True, True, 0)
         self.box.pack_start(line, False, False, 0)
@@ -139,14 +143,16 @@ class Preview:
         areas = bytes(shown.planes["areas"])
         before, after = memoryview(proxy.before).cast("H"), shown.planes["image"].cast("H")
         gain = picture.exposure_gain(before, after, areas)
-        self._gain.set_text(
-            "" if gain is None else _("Selected area: {gain:+.1f} EV").format(gain=gain)
-        )
+        if gain is not None:
+            self._gain.set_text(_("Selected area: {gain:+.1f} EV").format(gain=gain))
+        self._gain.set_visible(gain is not None)
         return False
 
     def _tell(self, text: str, failed: bool) -> None:
-        escaped = GLib.markup_escape_text(text)
-        self._state.set_markup(f"<b>{escaped}</b>" if failed else escaped)
+        # Pango would break a line at the hyphen of a command.
+        unbroken = r'<span allow_breaks="false">\g<0></span>'
+        markup = _COMMAND.sub(unbroken, GLib.markup_escape_text(text))
+        self._state.set_markup(f"<b>{markup}</b>" if failed else markup)
 
     def _draw(self) -> None:
         if self._proxy is None:

@@ -1,9 +1,9 @@
-"""Two threads that take pixels from GIMP or hand them over: one works while the other waits.
+"""A thread that passes pixels between GIMP and the plug-in, and does nothing else.
 
 GIMP passes one tile of 128 by 128 pixels at a time, and whoever asked sleeps until it has answered.
-libgimp lets several threads ask, since GEGL's own do; meanwhile one of ours can copy, convert or
-scale what it has got. Nothing else of GIMP may be called until both are done: everything that is
-not tiles goes through the same pipe without a lock. So whoever does calls :func:`settle` before.
+So the asking is done here, without a pause, while the main thread hands over, scales or receives
+what comes next. libgimp lets another thread pass tiles, as GEGL's own do; but all else of GIMP
+goes through the same pipe without a lock. Whoever calls it calls :func:`settle` before.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ AHEAD = 4
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
-_threads = ThreadPoolExecutor(2, "lane")
+_thread = ThreadPoolExecutor(1, "lane")
 _under_way: set[Future[Any]] = set()
 
 
 def start(work: Callable[..., _Result], *arguments: Any) -> Future[_Result]:
-    """Has one of the threads do something with a buffer."""
-    future = _threads.submit(work, *arguments)
+    """Has the thread do something with a buffer."""
+    future = _thread.submit(work, *arguments)
     _under_way.add(future)
     future.add_done_callback(_under_way.discard)
     return future
 
 
 def settle() -> None:
-    """Waits until the threads are idle. What went wrong is told by the futures."""
+    """Waits until the thread is idle. What went wrong is told by the futures."""
     wait(set(_under_way))
 
 
