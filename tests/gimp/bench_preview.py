@@ -53,13 +53,7 @@ image = new_image(width, height)
 layer = new_layer(image, width, height)
 write(layer, path, babl)
 select_ellipse(image, 0.3 * width, 0.25 * height, 0.4 * width, 0.5 * height)
-display = Gimp.Display.new(image)
-procedure = Gimp.get_pdb().lookup_procedure(PROCEDURE)
-config = procedure.create_config()
-config.set_property("run-mode", Gimp.RunMode.INTERACTIVE)
-config.set_property("image", image)
-config.set_core_object_array("drawables", [layer])
-procedure.run(config)
+show_dialog(image, [layer])
 """
 
 

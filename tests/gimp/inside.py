@@ -69,18 +69,28 @@ def select_ellipse(image, x, y, w, h, feather=0.0):
     Gimp.context_pop()
 
 
-def enhance(image, drawables, **settings):
-    """Calls the procedure; returns [whether it succeeded, its message]."""
+def call(image, drawables, run_mode, settings):
     procedure = Gimp.get_pdb().lookup_procedure(PROCEDURE)
     config = procedure.create_config()
-    config.set_property("run-mode", Gimp.RunMode.NONINTERACTIVE)
+    config.set_property("run-mode", run_mode)
     config.set_property("image", image)
     config.set_core_object_array("drawables", drawables)
     for name, value in settings.items():
         config.set_property(name.replace("_", "-"), value)
-    values = procedure.run(config)
+    return procedure.run(config)
+
+
+def enhance(image, drawables, **settings):
+    """Calls the procedure; returns [whether it succeeded, its message]."""
+    values = call(image, drawables, Gimp.RunMode.NONINTERACTIVE, settings)
     succeeded = values.index(0) == Gimp.PDBStatusType.SUCCESS
     return [succeeded, values.index(1) if not succeeded and values.length() > 1 else ""]
+
+
+def show_dialog(image, drawables):
+    """Calls the procedure with its dialog; returns when that is closed."""
+    Gimp.Display.new(image)
+    call(image, drawables, Gimp.RunMode.INTERACTIVE, {})
 
 
 def serve():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import locale
 import re
 from collections.abc import Callable
 
@@ -144,7 +145,9 @@ class Preview:
         before, after = memoryview(proxy.before).cast("H"), shown.planes["image"].cast("H")
         gain = picture.exposure_gain(before, after, areas)
         if gain is not None:
-            self._gain.set_text(_("Selected area: {gain:+.1f} EV").format(gain=gain))
+            # With the decimal sign of the user's language, as GIMP's sliders.
+            number = locale.format_string("%+.1f", gain)
+            self._gain.set_text(_("Selected area: {gain} EV").format(gain=number))
         self._gain.set_visible(gain is not None)
         return False
 
