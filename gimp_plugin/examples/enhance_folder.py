@@ -47,23 +47,24 @@ def enhance_file(source: Path, target: Path, channel_name: str) -> None:
         image.delete()
 
 
-def enhance_folder(folder: Path, output: Path, channel_name: str) -> bool:
-    """Lights up every XCF file of a folder; whether all went well."""
+def enhance_folder(folder: Path, output: Path, channel_name: str) -> list[str]:
+    """Lights up every XCF file of a folder; the names of those that could not be."""
     output.mkdir(parents=True, exist_ok=True)
-    good = True
+    failed = []
     for source in sorted(folder.glob("*.xcf")):
         try:
             enhance_file(source, output / source.name, channel_name)
             print(f"{source.name}: done")
         except Exception as error:
-            good = False
+            failed.append(source.name)
             print(f"{source.name}: {error}", file=sys.stderr)
-    return good
+    return failed
 
 
-if not enhance_folder(
+failed = enhance_folder(
     Path(os.environ["MASKUPE_FOLDER"]),
     Path(os.environ["MASKUPE_OUTPUT"]),
     os.environ.get("MASKUPE_CHANNEL", "Selection Mask copy"),
-):
-    raise SystemExit(1)
+)
+if failed:  # so that gimp-console ends with an error, too
+    raise RuntimeError(f"Not lit up: {', '.join(failed)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -35,18 +36,43 @@ image.delete()
 """
 
 
-def test_the_example_lights_up_a_folder(gimp: Session, daemon: Daemon) -> None:
+def batch(gimp: Gimp, work: Path, interpreter: str, code: str, **values: str) -> tuple[int, str]:
+    """Runs code in a gimp-console of its own: its status, and what it printed."""
+    variables = {
+        "HOME": str(work / "home"),
+        "GIMP3_DIRECTORY": str(work / "profile"),
+        "MASKUPE_STATE_DIR": str(work / "state"),
+        **values,
+    }
+    command = ["gimp-console", "-i", f"--batch-interpreter={interpreter}", "-b", code, "--quit"]
+    line = gimp.command(command, work, variables)
+    ran = subprocess.run(line, capture_output=True, text=True, check=False, timeout=120)
+    return ran.returncode, ran.stdout + ran.stderr
+
+
+def test_the_example_lights_up_a_folder(
+    installed_gimp: Gimp, gimp: Session, work: Path, daemon: Daemon
+) -> None:
     photo = dark_photo()
-    folder, output = gimp.work / "photos", gimp.work / "lit"
-    folder.mkdir(exist_ok=True)
+    folder, output = work / "photos", work / "lit"
+    folder.mkdir()
     values = {"path": gimp.put(photo), "babl": babl(photo)}
     gimp.run(SAVE, target=str(folder / "a.xcf"), named=True, **values)
     gimp.run(SAVE, target=str(folder / "b.xcf"), named=False, **values)
-    script = (bundle.source().parent / "examples" / "enhance_folder.py").read_text("utf-8")
-    code = script.split("\nif not enhance_folder(")[0] + (
-        '\nresult = enhance_folder(Path(folder), Path(output), "dark")'
+    example = work / "enhance_folder.py"
+    shutil.copyfile(bundle.source().parent / "examples" / example.name, example)
+    status, said = batch(
+        installed_gimp,
+        work,
+        "python-fu-eval",
+        f"exec(open({str(example)!r}).read())",
+        MASKUPE_FOLDER=str(folder),
+        MASKUPE_OUTPUT=str(output),
+        MASKUPE_CHANNEL="dark",
     )
-    assert gimp.run(code, folder=str(folder), output=str(output)) is False  # b has no channel
+    assert status != os.EX_OK  # b has no such channel
+    assert "a.xcf: done" in said and "b.xcf: there is no channel “dark”" in said
+    assert "Not lit up: b.xcf" in said
     assert sorted(path.name for path in output.iterdir()) == ["a.xcf"]
     gimp.run(LOAD, target=str(output / "a.xcf"), babl=babl(photo))
     after = gimp.get(photo.shape, np.uint8)
@@ -66,15 +92,8 @@ def test_script_fu(installed_gimp: Gimp, work: Path, daemon: Daemon) -> None:
     #:drawables (vector layer) #:strength 1.0 #:side "outside")
   (gimp-file-save RUN-NONINTERACTIVE image "{work}/out.png"))
 """
-    variables = {
-        "HOME": str(work / "home"),
-        "GIMP3_DIRECTORY": str(work / "profile"),
-        "MASKUPE_STATE_DIR": str(work / "state"),
-    }
-    command = ["gimp-console", "-i", "--batch-interpreter=plug-in-script-fu-eval"]
-    line = installed_gimp.command([*command, "-b", scheme, "--quit"], work, variables)
-    ran = subprocess.run(line, capture_output=True, text=True, check=False, timeout=120)
-    assert ran.returncode == os.EX_OK, ran.stderr[-2000:]
+    status, said = batch(installed_gimp, work, "plug-in-script-fu-eval", scheme)
+    assert status == os.EX_OK, said[-2000:]
     after = cv2.imread(str(work / "out.png"))[..., ::-1]
     assert after[220:260, 230:270].mean() > 1.3 * photo[220:260, 230:270].mean()
     assert np.array_equal(after[:80], photo[:80])

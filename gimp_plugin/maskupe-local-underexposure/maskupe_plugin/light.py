@@ -57,7 +57,9 @@ def _remainder(job: Job, divisor: Gimp.Layer, result: memoryview) -> Gimp.Layer:
     )
     try:
         hidden.undo_disable()
-        hidden.set_color_profile(image.get_color_profile())
+        profile = image.get_color_profile()
+        if profile is not None:  # GIMP 3.0 shows an error message otherwise
+            hidden.set_color_profile(profile)
         below, wanted = (_empty(job, hidden, mode) for mode in (_NORMAL, _EXTRACT))
         hidden.insert_layer(below, None, 0)
         # Alpha is left behind: both layers are opaque.
