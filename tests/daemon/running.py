@@ -230,3 +230,20 @@ def assert_memory_stays_flat(daemon, model, fault):
     late = settled()
     print(f"resident {early / 1e6:.1f} MB after 50 jobs, {late / 1e6:.1f} MB after 500")
     assert late < early * 1.05
+
+
+class Keeper:
+    """Takes a plane and keeps what it got; ``begun`` counts the attempts."""
+
+    def __init__(self, *sizes):
+        self.sizes = sizes
+        self.begun = 0
+        self.got = b""
+
+    def begin(self):
+        self.begun += 1
+        self.got = b""
+        return self.sizes
+
+    def take(self, piece):
+        self.got += bytes(piece)

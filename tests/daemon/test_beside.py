@@ -9,26 +9,9 @@ import pytest
 from maskupe_daemon.beside import receive_beside, send_beside
 from maskupe_daemon.failures import ConnectionLostError, RefusedError
 from maskupe_daemon.stream import Stream
-from tests.daemon.running import region, request_for
+from tests.daemon.running import Keeper, region, request_for
 
 PIECES = [bytes([number]) * (300_000 + number) for number in range(9)]
-
-
-class Keeper:
-    """Takes a plane and keeps what it got; ``begun`` counts the attempts."""
-
-    def __init__(self, *sizes):
-        self.sizes = sizes
-        self.begun = 0
-        self.got = b""
-
-    def begin(self):
-        self.begun += 1
-        self.got = b""
-        return self.sizes
-
-    def take(self, piece):
-        self.got += bytes(piece)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from maskupe_daemon.keys import KeyRing
 from maskupe_daemon.remote import RemoteClient
 from maskupe_daemon.wire import pack
 from tests.daemon.garbage import GARBAGE, poke
-from tests.daemon.running import altered, assert_right, region, request_for, serves
+from tests.daemon.running import Keeper, altered, assert_right, region, request_for, serves
 
 
 def test_other_machines_need_an_allowed_key(start, home, tmp_path):
@@ -32,6 +32,9 @@ def test_other_machines_need_an_allowed_key(start, home, tmp_path):
     with RemoteClient.connect_to(far, tmp_path / "studio.key") as client:
         _, answer = client.enhance(request, planes)
         assert_right(answer, image, selection, request)
+        keeper = Keeper(1000, image.nbytes - 1000)
+        _, rest = client.enhance(*request_for(image, selection), takers={"image": keeper})
+        assert keeper.got == bytes(answer["image"]) and not rest
         with pytest.raises(Exception, match="own machine"):
             client.shutdown()
     # A stranger's key, made for this daemon but not allowed.

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import socket
+import threading
 import time
 
 import numpy as np
@@ -64,5 +68,67 @@ def test_killed_during_the_call_and_started_again(gimp: Session, daemon: Daemon)
     assert untouched(gimp, photo)
 
     daemon.start()
+    assert gimp.run(CALL) == [True, ""]
+    assert not untouched(gimp, photo)
+
+
+class Cut:
+    """Stands between GIMP and the daemon and cuts every answer off after some bytes."""
+
+    def __init__(self, daemon: Daemon, after: int) -> None:
+        self._daemon = daemon
+        self._after = after
+        self._file = daemon.state / "connection.json"
+        self._true = self._file.read_bytes()
+        self._path = daemon.state / "cut.sock"
+
+    def __enter__(self) -> None:
+        endpoint = json.loads(self._true)["endpoint"]
+        self._behind = endpoint.removeprefix("ipc://")
+        self._listening = socket.socket(socket.AF_UNIX)
+        self._listening.bind(str(self._path))
+        self._listening.listen()
+        threading.Thread(target=self._accept, daemon=True).start()
+        there = {**json.loads(self._true), "endpoint": f"ipc://{self._path}"}
+        self._file.write_text(json.dumps(there), "utf-8")
+
+    def __exit__(self, *_error: object) -> None:
+        self._file.write_bytes(self._true)
+        self._listening.close()
+        self._path.unlink()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listening.accept()
+            except OSError:
+                return
+            daemon = socket.socket(socket.AF_UNIX)
+            daemon.connect(self._behind)
+            for source, sink, most in ((client, daemon, 1 << 40), (daemon, client, self._after)):
+                threading.Thread(target=self._pass, args=(source, sink, most), daemon=True).start()
+
+    @staticmethod
+    def _pass(source: socket.socket, sink: socket.socket, most: int) -> None:
+        try:
+            while most > 0 and (data := source.recv(min(most, 1 << 16))):
+                sink.sendall(data)
+                most -= len(data)
+        except OSError:
+            pass
+        for end in (source, sink):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+
+def test_cut_off_in_the_middle_of_the_result(gimp: Session, daemon: Daemon) -> None:
+    """Half of the picture has arrived, and none of it is seen."""
+    photo = np.tile(dark_photo(), (4, 4, 1))
+    prepare(gimp, photo)
+    with Cut(daemon, photo.nbytes // 2):
+        succeeded, message = gimp.run(CALL)
+    assert not succeeded
+    assert "stopped in the middle" in message
+    assert untouched(gimp, photo)
     assert gimp.run(CALL) == [True, ""]
     assert not untouched(gimp, photo)
