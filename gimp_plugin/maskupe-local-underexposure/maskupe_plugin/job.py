@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from gi.repository import Gimp
+from gi.repository import Gegl, Gimp
 
 from maskupe_daemon.client import Bands, Client, EnhanceRequest, PlaneSpec, Progress, Taker
 from maskupe_plugin import pixels
@@ -16,6 +16,9 @@ from maskupe_plugin.settings import Settings
 
 #: Long edge of the context in pixels at most; the network sees a quarter of that.
 CONTEXT_EDGE = 1024
+# Buffers keep the tiles that were read. Giving back that memory takes time which GIMP would wait
+# for; the process ends right after it has answered, and does it then.
+_kept: list[Gegl.Buffer] = []
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,7 @@ def send(
     selection, context = None, None
     # One buffer for both, which keeps the tiles that it got for the context.
     buffer = job.drawable.get_buffer()
+    _kept.append(buffer)
     size = box.width * box.height * encoding.pixel_bytes
     planes: list[object] = [Bands(size, lambda: pixels.region_bands(buffer, box, encoding))]
     if job.selected:
