@@ -16,12 +16,12 @@ READ = """
 import sys
 for folder in ("", "/vendored"):
     sys.path.insert(0, str(WORK / "profile" / "plug-ins" / name) + folder)
-from maskupe_plugin import pixels
+from maskupe_plugin.context import read_context
 from maskupe_plugin.encoding import encoding_of
 image = new_image(width, height, precision, gray)
 layer = new_layer(image, width, height)
 write(layer, path, babl)
-shape, data = pixels.read_context(layer.get_buffer(), encoding_of(layer), 512)
+shape, data = read_context(layer.get_buffer(), encoding_of(layer), 512)
 (WORK / "context.raw").write_bytes(data)
 image.delete()
 result = shape

@@ -10,6 +10,7 @@ from gi.repository import Gegl, Gimp
 from maskupe_daemon.client import Bands, Client, EnhanceRequest, PlaneSpec, Progress, Taker
 from maskupe_plugin import pixels
 from maskupe_plugin.checks import selected_box, the_drawable
+from maskupe_plugin.context import read_context
 from maskupe_plugin.encoding import Encoding, encoding_of, selection_dtype
 from maskupe_plugin.region import Box, padded, reach
 from maskupe_plugin.settings import Settings
@@ -109,7 +110,7 @@ def send(
         selection = PlaneSpec((box.height, box.width), dtype)
         planes.append(_selection_plane(job.image, box.moved(offset_x, offset_y), selection))
     if box != job.layer:
-        shape, data = pixels.read_context(buffer, encoding, CONTEXT_EDGE)
+        shape, data = read_context(buffer, encoding, CONTEXT_EDGE)
         context = PlaneSpec(shape, "u16")
         planes.append(data)
     request = EnhanceRequest(

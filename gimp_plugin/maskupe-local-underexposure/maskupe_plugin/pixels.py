@@ -6,7 +6,6 @@ both ways go band by band; only the region is ever touched.
 
 from __future__ import annotations
 
-import os
 import re
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -15,13 +14,12 @@ from concurrent.futures import Future
 from gi.repository import Gegl, Gimp
 
 from maskupe_plugin import lane
-from maskupe_plugin.encoding import Encoding, context_format, selection_format
-from maskupe_plugin.region import Box, context_size
+from maskupe_plugin.encoding import Encoding, selection_format
+from maskupe_plugin.region import Box
 
 #: Rows of a band: as many as GIMP's tiles have, so that a band fills whole rows of tiles.
-_BAND = 128
+BAND = 128
 _NO_ABYSS = Gegl.AbyssPolicy.NONE
-_CLAMP = Gegl.AbyssPolicy.CLAMP
 _RUN = re.compile(rb"[^\0]+")
 
 Report = Callable[[float], None]
@@ -39,7 +37,7 @@ def bands(box: Box) -> Iterator[Box]:
     """
     top = box.y
     while top < box.bottom:
-        below = min((top // _BAND + 1) * _BAND, box.bottom)
+        below = min((top // BAND + 1) * BAND, box.bottom)
         yield Box(box.x, top, box.width, below - top)
         top = below
 
@@ -59,53 +57,6 @@ def _read(buffer: Gegl.Buffer, box: Box, babl: str) -> Iterator[bytes]:
         return buffer.get(rectangle(band), 1.0, babl, _NO_ABYSS)
 
     return lane.in_order(read, bands(box))
-
-
-def ready_to_scale() -> None:
-    """Has to be called before anything is scaled: else it comes out black, without a word.
-
-    GEGL initialises itself in part only; what halves tiles is missing outside of a dialog. Its
-    operations, which take long to load, are not needed here.
-    """
-    os.environ.setdefault("GEGL_PATH", os.devnull)
-    Gegl.init(None)
-
-
-def read_context(
-    buffer: Gegl.Buffer, encoding: Encoding, long_edge: int
-) -> tuple[tuple[int, int, int], bytes]:
-    """A drawable's whole buffer scaled down: height, width and channels, and the pixels as u16.
-
-    GEGL averages in linear light, but the command line (and training) averages the encoded
-    numbers. So they are copied, strip by strip, into a buffer that calls them linear. Halving it
-    again and again is exact then, and 16 bits are enough for the rounding not to add up. Bytes
-    are read as bytes: widening linear ones is exact too, and much faster than encoded ones.
-    """
-    ready_to_scale()
-    extent = buffer.get_extent()
-    width, height, step = context_size(extent.width, extent.height, long_edge)
-    channels, babl, linear = context_format(encoding)
-    wide = "RGB u16" if channels == 3 else "Y u16"
-
-    # A strip of more rows would not stay in the processor's cache.
-    most = max(1, _BAND // step)
-
-    strips = [Box(0, top, width, min(most, height - top)) for top in range(0, height, most)]
-
-    def read(strip: Box) -> list[tuple[Box, bytes]]:
-        whole = Box(0, 0, width * step, strip.height * step)
-        places = [(band, rectangle(band.moved(0, strip.y * step))) for band in bands(whole)]
-        return [(band, buffer.get(place, 1.0, babl, _CLAMP)) for band, place in places]
-
-    scaled = []
-    for strip, pieces in zip(strips, lane.in_order(read, strips), strict=True):
-        copy = Gegl.Buffer.new(wide, 0, 0, width * step, strip.height * step)
-        for band, data in pieces:
-            copy.set(rectangle(band), linear, data)
-        # With a scale the rectangle is counted in scaled pixels.
-        box = Gegl.Rectangle.new(0, 0, width, strip.height)
-        scaled.append(copy.get(box, 1.0 / step, wide, _CLAMP))
-    return (height, width, channels), b"".join(scaled)
 
 
 def copy_pixels(source: Gegl.Buffer, place: Box, target: Gegl.Buffer, where: Box) -> None:
@@ -183,6 +134,6 @@ def write_touched(
             first, last = run.span()
             place = Gegl.Rectangle.new(box.x + first - y * box.width, box.y + y, last - first, 1)
             buffer.set(place, encoding.format, bytes(pixels[first * size : last * size]))
-        if y % _BAND == 0:
+        if y % BAND == 0:
             report(y / box.height)
     buffer.flush()

@@ -9,6 +9,7 @@ from gi.repository import Gegl
 
 from maskupe_daemon.client import EnhanceRequest, PlaneSpec
 from maskupe_plugin import pixels
+from maskupe_plugin.context import read_context, ready_to_scale
 from maskupe_plugin.job import CONTEXT_EDGE, Job
 from maskupe_plugin.region import AUTO, Box
 from maskupe_plugin.settings import Settings
@@ -76,7 +77,7 @@ def view_of(job: Job, zoomed: bool) -> Box:
 
 def read_proxy(job: Job, view: Box) -> Proxy:
     """Reads what is needed for a view from GIMP."""
-    pixels.ready_to_scale()
+    ready_to_scale()
     scale = min(1.0, WIDTH / view.width, HEIGHT / view.height)
     layer = Box(
         0, 0, max(1, round(job.layer.width * scale)), max(1, round(job.layer.height * scale))
@@ -94,5 +95,5 @@ def read_proxy(job: Job, view: Box) -> Proxy:
         selection = mask.get(place, scale, "Y u8", Gegl.AbyssPolicy.NONE)
     context = None
     if box != layer:
-        context = pixels.read_context(buffer, job.encoding, CONTEXT_EDGE)
+        context = read_context(buffer, job.encoding, CONTEXT_EDGE)
     return Proxy(view, scale, box, (layer.height, layer.width), before, selection, context)
