@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from maskupe_gimp import bundle
+from maskupe_gimp import bundle, catalogue
 from tests.gimp.conftest import REQUIRED
 from tests.gimp.daemon import Daemon
 from tests.gimp.desktop import Desktop
@@ -57,12 +57,13 @@ def test_the_dialog_is_in_german(installed_gimp: Gimp, work: Path) -> None:
         assert (reset, cancel) == ("_Zurücksetzen", "_Abbrechen")
         photo = dark_photo()
         session.begin(SHOW, path=session.put(photo), babl=babl(photo))
-        window = desktop.window("^Lokale Unterbelichtung$", 60)
+        title = f"^{catalogue.read(catalogue.translations()['de'])['Local Underexposure']}$"
+        window = desktop.window(title, 60)
         time.sleep(4.0)  # until the preview is there
         assert desktop.screenshot("german", window).std() > 8
         desktop.focus(window)
         desktop.keys("Escape")
-        assert desktop.gone("^Lokale Unterbelichtung$")
+        assert desktop.gone(title)
     finally:
         session.process.kill()
         session.close()
