@@ -14,7 +14,7 @@ DEV_STAMP := $(VENV)/.dev
 SOURCES := maskupe daemon training gimp_plugin tests
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-pythons check format docs picture package gimp bench soak clean
+.PHONY: help demo test test-unit test-fast test-pythons check format docs picture package gimp bench soak clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -24,6 +24,9 @@ demo: $(BASE_STAMP) ## a real photo through a real daemon; or yours: make demo P
 
 test: $(DEV_STAMP) ## all tests (those of GIMP run where a GIMP 3 can be had)
 	$(BIN)/python -m pytest
+
+test-unit: $(DEV_STAMP) ## all tests but those in a real GIMP, a file to each core
+	$(BIN)/python -m pytest --ignore tests/gimp -n logical --dist loadfile
 
 test-fast: $(DEV_STAMP) ## the tests that take no longer than a few seconds
 	$(BIN)/python -m pytest -m "not slow and not gimp"

@@ -119,11 +119,11 @@ def test_nobody_imports_the_tests():
 
 def test_lower_layers_do_not_know_the_higher_ones():
     """Within maskupe: files, areas, maps and renderer know nothing of command lines and jobs."""
-    above = ("maskupe.cli", "maskupe.batch", "maskupe.jobs")
+    above = ("maskupe.cli", "maskupe.batch", "maskupe.photo_job")
     wrong = []
     for path in sources(PACKAGES["maskupe"]):
         place = path.relative_to(PACKAGES["maskupe"]).parts[0].removesuffix(".py")
-        if place in ("cli", "batch", "jobs"):
+        if place in ("cli", "batch", "photo_job"):
             continue
         for line, name in imports(path):
             if name.startswith(above):

@@ -86,6 +86,16 @@ def test_gimp_did_not_take_it_up(place: Place) -> None:
     assert failures(place) == []
 
 
+def test_gimp_ran_before_the_plug_in_was_installed_and_not_since(place: Place) -> None:
+    """The package's files are older than that: only what the installer wrote tells when it was."""
+    pluginrc = place.profile / "pluginrc"
+    pluginrc.write_text("(plug-in-def ...)")
+    os.utime(pluginrc, (10**9, 10**9))
+    os.utime(script(place), (10**8, 10**8))
+    assert any("has not been started since" in finding.what for finding in examine([place]))
+    assert failures(place) == []
+
+
 def test_gimp_looks_elsewhere(place: Place, tmp_path: Path) -> None:
     gimprc = place.profile / "gimprc"
     gimprc.write_text(f'(plug-in-path "{tmp_path}/other:/usr/lib/gimp")\n')

@@ -136,7 +136,7 @@ def _status(options: argparse.Namespace) -> int:
     for name, value in report.items():
         shown = ", ".join(map(str, value)) if isinstance(value, list) else value
         if name.endswith("_bytes"):
-            name, shown = name.removesuffix("_bytes"), f"{value / 1e6:.0f} MB"
+            name, shown = name.replace("_bytes", "_memory"), f"{value / 1e6:.0f} MB"
         print(f"{name.replace('_', ' '):15} {shown}")
     return 0
 

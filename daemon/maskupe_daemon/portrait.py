@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from maskupe.srgb import decode_srgb, encode_srgb
+
 PORTRAIT = Path(__file__).parent / "data" / "portrait.jpg"
 #: How much light the shade takes from the portrait, in stops.
 SHADE = 2.5
@@ -49,8 +51,6 @@ def shaded(
         stops: each halves the linear light (IEC 61966-2-1).
     """
     encoded = original.astype(np.float32) / np.float32(255)
-    linear = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
     amount = cv2.GaussianBlur(mask, (0, 0), 2.0)[..., None].astype(np.float32) / np.float32(255)
-    linear *= 2.0 ** (-stops * amount)
-    encoded = np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
-    return np.asarray(np.rint(np.clip(encoded, 0, 1) * 255), np.uint8)
+    dark = encode_srgb(decode_srgb(encoded) * 2.0 ** (-stops * amount))
+    return np.asarray(np.rint(dark * 255), np.uint8)

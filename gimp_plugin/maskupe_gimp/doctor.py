@@ -148,8 +148,9 @@ def _python(place: Place) -> Iterator[Finding]:
 def _menu(place: Place) -> Iterator[Finding]:
     """Whether GIMP has taken the plug-in up, which it does at its next start."""
     pluginrc = place.profile / "pluginrc"
-    script = place.plug_ins / bundle.NAME / f"{bundle.NAME}.py"
-    if not pluginrc.exists() or pluginrc.stat().st_mtime < script.stat().st_mtime:
+    # Written when it was installed; the other files keep the dates that they were packed with.
+    launcher = place.plug_ins / bundle.NAME / bundle.LAUNCHER
+    if not pluginrc.exists() or pluginrc.stat().st_mtime < launcher.stat().st_mtime:
         yield Finding(True, "GIMP has not been started since: the entry appears at its next start")
         return
     if "plug-in-maskupe-local-underexposure" in pluginrc.read_text("utf-8", "replace"):

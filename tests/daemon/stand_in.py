@@ -4,21 +4,19 @@ Everything but the network and the renderer is the real thing: sockets, queue, w
 as ``python -m tests.daemon.stand_in run ...`` with the arguments of ``maskupe-daemon``.
 
 Environment variables make a machine what a test needs: ``MASKUPE_TEST_TOTAL_BYTES`` and
-``MASKUPE_TEST_FREE_BYTES`` of memory, ``MASKUPE_TEST_CLOCK=jumps`` for a mad wall clock, and
-``MASKUPE_TEST_HEARTBEAT`` and ``MASKUPE_TEST_PATIENCE=SECONDS`` for less time until silent
-clients, and those that do not take their result, are dropped.
+``MASKUPE_TEST_FREE_BYTES`` of memory, ``MASKUPE_TEST_CLOCK=jumps`` for a mad wall clock, and those
+of :mod:`tests.daemon.hurry`.
 
 The models: ``quick``; ``slow-N`` takes N strips of 50 ms; ``full-gpu`` runs out of memory on every
 device but the CPU, ``tight-gpu`` there unless it works in small strips; ``hungry`` raises
-MemoryError; ``broken`` raises; ``panicking`` does so as
-compiled Rust does; ``damaged`` has no weights.
+MemoryError; ``broken`` raises; ``panicking`` does so as compiled Rust does; ``damaged`` has no
+weights.
 """
 
 import os
 import random
 import sys
 import time
-from contextlib import ExitStack
 from unittest.mock import patch
 
 import numpy as np
@@ -28,7 +26,8 @@ from maskupe.coverage import cover, everything
 from maskupe.enhancer import RegionResult
 from maskupe.errors import UnknownModelError, WeightsError
 from maskupe.illumination import illumination
-from maskupe_daemon import cli, lifecycle, memory, outbox, transport
+from maskupe_daemon import cli, lifecycle, memory
+from tests.daemon.hurry import hurried
 
 STRIP = 0.05
 NAMES = (
@@ -146,21 +145,13 @@ def mad_clock():
 
 
 def main():
-    with ExitStack() as stack:
+    with hurried() as stack:
         stack.enter_context(patch.object(lifecycle, "Maskupe", StandIns))
         stack.enter_context(patch.object(lifecycle, "_check_device", lambda device: None))
         for name in ("total_bytes", "free_bytes"):
             value = os.environ.get(f"MASKUPE_TEST_{name.upper()}")
             if value:
                 stack.enter_context(patch.object(memory, name, lambda value=value: int(value)))
-        if os.environ.get("MASKUPE_TEST_HEARTBEAT"):
-            beat = int(os.environ["MASKUPE_TEST_HEARTBEAT"])
-            stack.enter_context(patch.object(transport, "HEARTBEAT", beat))
-            stack.enter_context(patch.object(transport, "HEARTBEAT_TIMEOUT", 2 * beat))
-        if os.environ.get("MASKUPE_TEST_PATIENCE"):
-            patience = float(os.environ["MASKUPE_TEST_PATIENCE"])
-            stack.enter_context(patch.object(outbox, "PATIENCE", patience))
-            stack.enter_context(patch.object(outbox, "SLOWEST", 1e8))
         if os.environ.get("MASKUPE_TEST_CLOCK") == "jumps":
             stack.enter_context(patch.object(time, "time", mad_clock))
         return cli.main()

@@ -18,6 +18,7 @@ from maskupe_daemon.client import Client
 from maskupe_daemon.connection import read_connection
 from maskupe_daemon.failures import NotAnsweringError
 from tests.daemon.running import (
+    REST,
     ROOT,
     assert_memory_stays_flat,
     assert_right,
@@ -203,5 +204,6 @@ def test_many_clients_with_mixed_jobs(daemon):
     assert daemon.status()["served"] == served + 800
 
 
-def test_memory_stays_flat(daemon):
-    assert_memory_stays_flat(daemon, "quick", ("broken", "failed"))
+def test_memory_stays_flat(start):
+    resting = start(env={"MASKUPE_TEST_REST": str(REST)})
+    assert_memory_stays_flat(resting, "quick", ("broken", "failed"))

@@ -11,7 +11,7 @@ from maskupe.areas import make_areas
 from maskupe_daemon.client import Bands, EnhanceRequest, PlaneSpec
 from maskupe_daemon.failures import AnswerError
 from tests.daemon.running import as_array, assert_right, region, request_for
-from tests.docs.test_protocol import rows, section
+from tests.docs.protocol import rows, section
 
 
 @pytest.mark.parametrize("dtype", ["u8", "u16", "f32"])

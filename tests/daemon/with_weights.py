@@ -1,6 +1,7 @@
 """The real daemon with the real pipeline, but its weights come from a folder of the test's.
 
-``MASKUPE_TEST_WEIGHTS=FOLDER python -m tests.daemon.with_weights run ...``.
+``MASKUPE_TEST_WEIGHTS=FOLDER python -m tests.daemon.with_weights run ...``; without that, they are
+those that people use. The waits of :mod:`tests.daemon.hurry` can be shortened.
 """
 
 import os
@@ -10,11 +11,12 @@ from unittest.mock import patch
 
 from maskupe import registry
 from maskupe_daemon import cli
+from tests.daemon.hurry import hurried
 
 
 def main():
-    folder = Path(os.environ["MASKUPE_TEST_WEIGHTS"])
-    with patch.object(registry, "WEIGHTS_FOLDER", folder):
+    folder = Path(os.environ.get("MASKUPE_TEST_WEIGHTS", registry.WEIGHTS_FOLDER))
+    with hurried(), patch.object(registry, "WEIGHTS_FOLDER", folder):
         return cli.main()
 
 

@@ -1,4 +1,4 @@
-"""The field tables of ``docs/protocol.md``: from the code, but for what each field means."""
+"""``docs/protocol.md``: its sections, and the tables of fields that the code knows."""
 
 from __future__ import annotations
 
@@ -6,8 +6,24 @@ import json
 import re
 
 from maskupe_daemon.messages import MESSAGES, Field, Message
+from tests.docs.markdown import ROOT, read
+
+DOCUMENT = read(ROOT / "docs" / "protocol.md")
 
 _HEAD = "| field | value | default | meaning |\n|---|---|---|---|\n"
+
+
+def section(heading):
+    """The text under a heading, up to the next one of any level."""
+    found = re.search(rf"^#+ {re.escape(heading)}\n(.*?)(?=^#|\Z)", DOCUMENT, re.M | re.S)
+    assert found, f"the document has no section {heading!r}"
+    return found[1]
+
+
+def rows(heading):
+    """The cells of the table in a section."""
+    lines = [line for line in section(heading).splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[2:]]
 
 
 def heading(message: Message) -> str:

@@ -64,12 +64,12 @@ def recipes() -> str:
     from maskupe_training.recipe import SHIPPED, load
 
     rows = []
-    for path in sorted(SHIPPED.glob("[a-z]*.toml")):
-        recipe = load(path.stem)
+    for name in SHIPPED:
+        recipe = load(name)
         training = recipe.training
         rows.append(
             (
-                f"`{path.stem}`",
+                f"`{name}`",
                 recipe.about,
                 f"{training.steps:,} × {training.batch}",
                 recipe.licence,
@@ -79,13 +79,15 @@ def recipes() -> str:
 
 
 def evaluation() -> str:
-    """Every column of the kept evaluation, and the command that makes it."""
+    """Every column of the kept evaluation."""
     from maskupe_training.evaluation.report import markdown_table
 
-    kept = _kept()
-    return f"Made with\n\n```sh\n{_command(kept['request'])}\n```\n\n" + markdown_table(
-        kept["summary"]
-    ).rstrip("\n")
+    return markdown_table(_kept()["summary"]).rstrip("\n")
+
+
+def command() -> str:
+    """The command line that measured the kept evaluation."""
+    return f"```sh\n{_command(_kept()['request'])}\n```"
 
 
 def kinds() -> str:
@@ -144,6 +146,7 @@ def _command(request: dict[str, Any]) -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "models": models,
     "recipes": recipes,
+    "command": command,
     "evaluation": evaluation,
     "kinds": kinds,
     "quality": quality,

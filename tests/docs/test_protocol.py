@@ -4,26 +4,11 @@ The tables of fields are generated; see ``test_tables.py``.
 """
 
 import re
-from pathlib import Path
 
 from maskupe_daemon import wire
 from maskupe_daemon.messages import ERROR_CODES, MESSAGES, OUTPUTS, parse
 from maskupe_daemon.wire import PROTOCOL, pack
-
-DOCUMENT = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
-
-
-def section(heading):
-    """The text under a heading, up to the next one of any level."""
-    found = re.search(rf"^#+ {re.escape(heading)}\n(.*?)(?=^#|\Z)", DOCUMENT, re.M | re.S)
-    assert found, f"the document has no section {heading!r}"
-    return found[1]
-
-
-def rows(heading):
-    """The cells of the table in a section."""
-    lines = [line for line in section(heading).splitlines() if line.startswith("|")]
-    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[2:]]
+from tests.docs.protocol import DOCUMENT, rows, section
 
 
 def test_the_version_is_the_codes():

@@ -10,6 +10,10 @@ import numpy as np
 import pytest
 
 from maskupe_training.data.images import write_rgb
+from maskupe_training.recipe import SHIPPED
+
+#: The recipes for a CPU; the paper's are the same networks with other numbers.
+CPU_RECIPES = [name for name in SHIPPED if not name.startswith("paper-")]
 
 
 def scene(seed: int, size: int = 48) -> np.ndarray:

@@ -14,12 +14,12 @@ from maskupe.areas import Transition, make_areas
 from maskupe.errors import InputError
 from maskupe.networks.build import build, save
 from maskupe.registry import resolve
+from maskupe.srgb import decode_srgb, encode_srgb
 from maskupe_training.ablation import VARIANTS, variants
 from maskupe_training.cli import main
 from maskupe_training.data.images import luma, read_rgb, write_rgb
 from maskupe_training.evaluation.baselines import BASELINES, blended
 from maskupe_training.evaluation.cases import Case
-from maskupe_training.evaluation.colour import decode_srgb, encode_srgb
 from maskupe_training.evaluation.lime import lime, refine
 from maskupe_training.evaluation.measure import COLUMNS, interval, measure
 from maskupe_training.evaluation.report import card_metrics

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,42 +18,51 @@ from maskupe_training import checkpoint
 from maskupe_training.cli import main as train
 from maskupe_training.data.images import read_rgb, write_rgb
 from maskupe_training.objective import Objective
-from maskupe_training.recipe import SHIPPED, Recipe, load
+from maskupe_training.recipe import Recipe, load
 from maskupe_training.validation import stack, validation_cases
-from tests.daemon.running import RunningDaemon, as_array, request_for
-from tests.training.conftest import scene
-
-#: The recipes for a CPU; the paper's are the same networks with other numbers.
-RECIPES = [path.stem for path in sorted(SHIPPED.glob("[!_]*.toml")) if "paper-" not in path.stem]
+from tests.daemon.running import RunningDaemon, as_array, request_for, running_daemon
+from tests.training.conftest import CPU_RECIPES, scene
 
 # Small data and few steps; loss, optimizer and network stay the recipe's own.
 _SMALL = (
     'sources=[{kind = "brackets", folder = "brackets"}]',
     'validation.source={kind = "brackets", folder = "brackets", split = "val"}',
-    "validation.cases=4",
+    "validation.cases=2",
     "augmentation.size=64",
     "masks.kinds={ellipse = 1, polygon = 1}",
     "masks.silhouettes=[]",
     "optimizer.warmup=0",
-    "training.batch=4",
+    "training.batch=2",
     "training.ema=0.5",
-    "training.validate_every=4",
+    "training.validate_every=3",
 )
-_STEPS = 8
+_STEPS = 6
 
 
 def settings(steps: int) -> list[str]:
     return [part for text in (*_SMALL, f"training.steps={steps}") for part in ("--set", text)]
 
 
-@pytest.fixture(scope="module", params=RECIPES)
+def different() -> list[str]:
+    """The CPU's recipes; of those that are one training on the same small data, the first."""
+    found: dict[str, str] = {}
+    for name in CPU_RECIPES:
+        recipe = load(name, [*_SMALL, f"training.steps={_STEPS}"])
+        config = replace(resolve(recipe.model), name="", description="", licence="", weights=None)
+        what = replace(recipe, model=repr(config), about="", cuts="", licence="")
+        found.setdefault(json.dumps(what.to_dict()), name)
+    return list(found.values())
+
+
+@pytest.fixture(scope="module", params=different())
 def trained(
     request: pytest.FixtureRequest, data_root: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[str, Path]:
     """A recipe's name, and its run: half of the steps, then resumed for the others."""
     name = str(request.param)
     run = tmp_path_factory.mktemp(name) / "run"
-    command = ["fit", name, "--data", str(data_root), "--out", str(run), "--accelerator", "cpu"]
+    command = ["fit", name, "--data", str(data_root), "--out", str(run)]
+    command += ["--accelerator", "cpu", "--threads", "2"]
     assert train([*command, *settings(_STEPS // 2)]) == 0
     assert checkpoint.read(run / "last.pt")["step"] == _STEPS // 2
     assert train([*command, *settings(_STEPS), "--resume"]) == 0
@@ -64,9 +70,27 @@ def trained(
     return name, run
 
 
+@pytest.fixture(scope="module")
+def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where weights are exported to, and what the daemon takes for the installed ones."""
+    return tmp_path_factory.mktemp("exports")
+
+
+@pytest.fixture(scope="module")
+def daemon(exports: Path) -> Iterator[RunningDaemon]:
+    """A daemon that has the exported weights."""
+    environment = {"MASKUPE_TEST_WEIGHTS": str(exports), "OMP_NUM_THREADS": "1"}
+    with running_daemon(module="tests.daemon.with_weights", env=environment) as running:
+        yield running
+
+
 @pytest.mark.slow
 def test_it_improves_resumes_and_its_export_is_used_and_served(
-    trained: tuple[str, Path], data_root: Path, tmp_path: Path
+    trained: tuple[str, Path],
+    exports: Path,
+    daemon: RunningDaemon,
+    data_root: Path,
+    tmp_path: Path,
 ) -> None:
     name, run = trained
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
@@ -86,7 +110,7 @@ def test_it_improves_resumes_and_its_export_is_used_and_served(
         assert best > lines[0]["val_psnr_a"]
 
     model = load(name).model
-    weights = tmp_path / f"{model}.safetensors"
+    weights = exports / f"{model}.safetensors"
     command = ["export", str(run / "last.pt"), "-o", str(weights), "--data", str(data_root)]
     assert train(command) == 0
 
@@ -105,7 +129,7 @@ def test_it_improves_resumes_and_its_export_is_used_and_served(
     outside[6:40, 4:36] = False
     assert np.array_equal(result[outside], image[outside])
 
-    with served(tmp_path) as daemon, daemon.connect() as client:
+    with daemon.connect() as client:
         request, planes = request_for(image, selection, model=model, width=6.0)
         header, answer = client.enhance(request, planes)
     assert header["model"] == resolve(model).name
@@ -119,19 +143,3 @@ def loss_of(network: Network, recipe: Recipe, data_root: Path) -> float:
     image, areas, truth = stack(validation_cases(recipe, data_root))
     objective = Objective(network.eval(), recipe.loss, recipe.training.stride)
     return float(objective(image, areas, truth)["total"])
-
-
-@contextmanager
-def served(folder: Path) -> Iterator[RunningDaemon]:
-    """A daemon that has the weights of a folder."""
-    home = Path(tempfile.mkdtemp(prefix="mu", dir="/tmp"))
-    environment = {"MASKUPE_TEST_WEIGHTS": str(folder), "OMP_NUM_THREADS": "1"}
-    daemon = RunningDaemon(
-        home, module="tests.daemon.with_weights", env=dict(os.environ) | environment
-    )
-    try:
-        daemon.await_ready()
-        yield daemon
-    finally:
-        daemon.kill()
-        shutil.rmtree(home, ignore_errors=True)

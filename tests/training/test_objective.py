@@ -10,9 +10,9 @@ from torch import Tensor
 from maskupe.networks.build import build
 from maskupe.registry import resolve
 from maskupe_training.objective import Objective, predict, psnr_in, reduced
-from maskupe_training.recipe import SHIPPED, LossRecipe, load
+from maskupe_training.recipe import LossRecipe, load
+from tests.training.conftest import CPU_RECIPES
 
-RECIPES = sorted(path.stem for path in SHIPPED.glob("[!_]*.toml") if "paper" not in path.stem)
 LOSS = LossRecipe("deepupe", smooth_target="illumination")
 
 
@@ -67,7 +67,7 @@ def test_a_reduced_objective_is_the_loss_of_the_reduced_picture() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", CPU_RECIPES)
 def test_every_recipe_s_loss_reaches_all_of_its_network(name: str) -> None:
     """A step downhill lowers the loss, and no parameter is left out of it."""
     recipe = load(name)

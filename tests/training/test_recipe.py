@@ -11,10 +11,8 @@ from maskupe.losses import MaskedLoss
 from maskupe.registry import resolve
 from maskupe_training.recipe import SHIPPED, command, from_tables, load
 
-NAMES = sorted(path.stem for path in SHIPPED.glob("[!_]*.toml"))
 
-
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", SHIPPED)
 def test_every_shipped_recipe_names_a_model_and_a_loss_that_exist(name: str) -> None:
     recipe = load(name)
     assert resolve(recipe.model).name == recipe.model
@@ -80,7 +78,7 @@ def test_what_the_loss_smooths_fits_the_network(name: str, target: str) -> None:
     assert (loss.alpha, loss.beta, loss.gamma) == (alpha, 0.001, 1.0)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", SHIPPED)
 def test_what_cannot_make_a_transition_is_not_asked_to(name: str) -> None:
     """One table for the whole image, and our own curves, leave B and C to the renderer."""
     recipe = load(name)
@@ -90,7 +88,7 @@ def test_what_cannot_make_a_transition_is_not_asked_to(name: str) -> None:
 
 
 def test_no_recipe_trains_on_what_it_validates_on() -> None:
-    for name in NAMES:
+    for name in SHIPPED:
         recipe = load(name)
         held_out = (recipe.validation.source.folder, recipe.validation.source.split)
         assert all((source.folder, source.split) != held_out for source in recipe.sources)

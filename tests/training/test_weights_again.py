@@ -17,14 +17,14 @@ from maskupe_training.validation import Validator
 
 DATA = os.environ.get("MASKUPE_DATA", "")
 #: The smallest training of those that ship; it is the default, too.
-SHIPPED = Path(__file__).parents[2] / "maskupe" / "weights" / "lantern.safetensors"
+WEIGHTS = Path(__file__).parents[2] / "maskupe" / "weights" / "lantern.safetensors"
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.skipif(not DATA, reason="set MASKUPE_DATA to the folder of the data sets")
 def test_training_the_default_weights_again_gives_the_same_quality(tmp_path: Path) -> None:
-    header = weightfile.read_header(SHIPPED)
+    header = weightfile.read_header(WEIGHTS)
     program, *arguments = shlex.split(header.metadata["command"])
     assert program == "maskupe-train"
     run = tmp_path / "run"
@@ -34,7 +34,7 @@ def test_training_the_default_weights_again_gives_the_same_quality(tmp_path: Pat
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     (again,) = [line["val_psnr_a"] for line in lines if line["step"] == steps]
 
-    _, network, _ = load(SHIPPED)
+    _, network, _ = load(WEIGHTS)
     validator = Validator(load_recipe(arguments[1]), Path(DATA))
     shipped = validator(network, next(network.parameters()).device).psnr_a
     assert again == pytest.approx(shipped, abs=0.1)

@@ -6,8 +6,8 @@ import csv
 from pathlib import Path
 
 from maskupe_training.data.open import SourceRecipe
+from maskupe_training.data.photos import licensed
 from maskupe_training.data.sources import split_names
-from maskupe_training.data.synthesis import licensed
 from maskupe_training.recipe import Recipe
 
 

@@ -20,8 +20,9 @@ from maskupe_training.data.open import SourceRecipe
 from maskupe_training.data.views import Augmentation
 from maskupe_training.masks.sampler import MaskRecipe
 
-#: The recipes that come with the package.
-SHIPPED = Path(__file__).parent / "recipes"
+_FOLDER = Path(__file__).parent / "recipes"
+#: The recipes that come with the package, by name; those with an underscore are only extended.
+SHIPPED = tuple(sorted(path.stem for path in _FOLDER.glob("[!_]*.toml")))
 
 #: How exactly a training may compute.
 PRECISIONS = ("auto", "32-true", "16-mixed", "bf16-mixed")
@@ -212,11 +213,11 @@ def command(recipe: Recipe) -> str:
     """The command that repeats a training: the nearest shipped recipe, and what differs from it."""
     own = _leaves(recipe.to_dict())
     nearest, fewest = "", dict(own)
-    for path in sorted(SHIPPED.glob("[!_]*.toml")):
-        shipped = _leaves(load(path.stem).to_dict())
+    for name in SHIPPED:
+        shipped = _leaves(load(name).to_dict())
         differing = {key: value for key, value in own.items() if shipped.get(key) != value}
         if len(differing) < len(fewest):
-            nearest, fewest = path.stem, differing
+            nearest, fewest = name, differing
     settings = [shlex.quote(f"{key}={_as_toml(value)}") for key, value in fewest.items()]
     return " --set ".join([f"maskupe-train fit {nearest}", *settings])
 
@@ -242,14 +243,13 @@ def _leaves(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def find(name: str) -> Path:
     """The file of a recipe given by path or name."""
-    shipped = SHIPPED / f"{name}.toml"
-    if name.replace("-", "").replace("_", "").isalnum() and shipped.is_file():
-        return shipped
+    if name in SHIPPED:
+        return _FOLDER / f"{name}.toml"
     path = Path(name)
     if path.is_file():
         return path
-    names = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.toml") if not p.stem.startswith("_")))
-    raise InputError(f"There is no recipe {name!r}.", f"Give a path, or one of: {names}.")
+    known = ", ".join(SHIPPED)
+    raise InputError(f"There is no recipe {name!r}.", f"Give a path, or one of: {known}.")
 
 
 def _extended(path: Path, seen: frozenset[Path]) -> dict[str, Any]:

@@ -68,8 +68,7 @@ def manifest_digest(folder: Path) -> str:
 
 def file_digest(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.sha256(stream.read()).hexdigest()
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _members(folder: Path) -> Iterable[Path]:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from maskupe.errors import InputError
 from maskupe_training.data.images import ImageCache
+from maskupe_training.data.photos import PhotoSource
 from maskupe_training.data.sources import BracketSource, PairSource, Source
-from maskupe_training.data.synthesis import PhotoSource, SynthesisRecipe
+from maskupe_training.data.synthesis import SynthesisRecipe
 
 KINDS = ("brackets", "pairs", "photos")
 

@@ -15,8 +15,8 @@ import numpy as np
 import tifffile
 
 from maskupe.errors import InputError
+from maskupe.srgb import encode_srgb
 from maskupe_training.data.images import U8, list_images, read_rgb
-from maskupe_training.evaluation.colour import encode_srgb
 from maskupe_training.prepare.writing import (
     check_same_names,
     empty_target,
@@ -96,4 +96,4 @@ def prophoto_to_srgb(pixels: np.ndarray[tuple[int, ...], np.dtype[np.integer]]) 
     # ISO 22028-2: gamma 1.8 with a linear toe below 16/512 of the code range.
     linear = np.where(encoded < 16 / 512, encoded / 16, encoded**1.8)
     srgb = encode_srgb((linear @ _PROPHOTO_TO_SRGB.T).astype(np.float32))
-    return np.rint(srgb * 255).astype(np.uint8)
+    return np.asarray(np.rint(srgb * 255), np.uint8)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from maskupe.errors import InputError
 from maskupe_training.data.images import fit_long_edge, list_images, read_rgb, write_rgb
-from maskupe_training.data.synthesis import licensed
+from maskupe_training.data.photos import licensed
 from maskupe_training.prepare.writing import empty_target, finish, split_by_seed
 
 

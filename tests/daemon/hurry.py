@@ -1,0 +1,32 @@
+"""Shorter waits for daemons under test, as the environment asks for; everything else is real.
+
+``MASKUPE_TEST_HEARTBEAT`` and ``MASKUPE_TEST_PATIENCE=SECONDS`` make the time shorter until silent
+clients, and those that do not take their result, are dropped; ``MASKUPE_TEST_REST=SECONDS`` the
+time without work after which memory is given back.
+"""
+
+import os
+from contextlib import ExitStack
+from unittest.mock import patch
+
+from maskupe_daemon import outbox, server, transport
+
+
+def _seconds(name):
+    value = os.environ.get(f"MASKUPE_TEST_{name}")
+    return float(value) if value else None
+
+
+def hurried():
+    """A context in which the daemon waits as briefly as the environment says."""
+    stack = ExitStack()
+    beat, patience, rest = _seconds("HEARTBEAT"), _seconds("PATIENCE"), _seconds("REST")
+    if beat is not None:
+        stack.enter_context(patch.object(transport, "HEARTBEAT", int(beat)))
+        stack.enter_context(patch.object(transport, "HEARTBEAT_TIMEOUT", int(2 * beat)))
+    if patience is not None:
+        stack.enter_context(patch.object(outbox, "PATIENCE", patience))
+        stack.enter_context(patch.object(outbox, "SLOWEST", 1e8))
+    if rest is not None:
+        stack.enter_context(patch.object(server, "_REST", rest))
+    return stack
