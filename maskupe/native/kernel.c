@@ -19,8 +19,7 @@ EXPORT int maskupe_job_size(void) { return (int)sizeof(Job); }
 /* sources.py's digest of these files, which the build passes: the caller compares it, too. */
 EXPORT uint64_t maskupe_sources(void) { return MASKUPE_SOURCES; }
 
-/* Bytes of scratch memory that a call of maskupe_render needs. */
-EXPORT int64_t maskupe_scratch_size(const Job *job) {
+static int64_t scratch_size(const Job *job) {
     switch (job->kind) {
     case KIND_TONE: return (int64_t)sizeof(float) * TONE_SCRATCH;
     case KIND_CURVE: return (int64_t)sizeof(float) * CURVE_SCRATCH * job->count;
@@ -28,6 +27,14 @@ EXPORT int64_t maskupe_scratch_size(const Job *job) {
     case KIND_AFFINE: return (int64_t)sizeof(float) * 4 * 12 * job->count;
     default: return 0;
     }
+}
+
+/* Bytes of scratch memory that a call of maskupe_render needs. */
+EXPORT int64_t maskupe_scratch_size(const Job *job) { return scratch_size(job) + LINE; }
+
+/* Whole vectors are fetched at once where they do not lie across two lines. */
+static float *aligned(float *scratch) {
+    return (float *)(((uintptr_t)scratch + LINE - 1) / LINE * LINE);
 }
 
 /* The end of the span that begins at column x. Grids need spans between two cell centres. */
@@ -77,21 +84,19 @@ static void render_tile(const Job *job, int y, int x, int n, Band *band, Row *ro
     }
     if (!band->spread) spread_map(job, band);
     const float across = job->row_part ? job->row_part[y] : 0.0f;
-    const Tone tone = tone_of(band->scratch, x - band->x0);
+    const float *spread = band->scratch + 3 * (x - band->x0);
     if (job->kind == KIND_TONE && job->channels == 3 && state == WEIGHT_FULL) {
-        if (job->depth == DEPTH_U8) tone_row_uint8_t(job, pixels, n, across, &tone, row, to);
+        if (job->depth == DEPTH_U8) tone_row_uint8_t(job, pixels, n, across, spread, row, to);
         else if (job->depth == DEPTH_U16)
-            tone_row_uint16_t(job, (const uint16_t *)pixels, n, across, &tone, row, to);
-        else tone_row_float(job, (const float *)pixels, n, across, &tone, row, to);
+            tone_row_uint16_t(job, (const uint16_t *)pixels, n, across, spread, row, to);
+        else tone_row_float(job, (const float *)pixels, n, across, spread, row, to);
         return;
     }
     load_row(job, pixels, n, row);
     if (state == WEIGHT_SOME) fade_row(job, coverage, n, row);
     switch (job->kind) {
-    case KIND_TONE: tone_row(job, pixels, n, across, &tone, row); break;
-    case KIND_CURVE:
-        curve_row(job, n, across, band->scratch + 3 * (x - band->x0), row);
-        break;
+    case KIND_TONE: tone_row(job, pixels, n, across, spread, row); break;
+    case KIND_CURVE: curve_row(job, n, across, spread, row); break;
     case KIND_GAIN:
         if (band->ends_of != y)
             band->ends = gain_ends(job, band->map_low, band->map_high, x, across, band->scratch);
@@ -133,7 +138,7 @@ static void render_band(const Job *job, int first, int last, Band *band, Row *ro
 EXPORT void maskupe_render(const Job *job, int32_t first, int32_t last, float *scratch) {
     Row row;
     row.open = 0;
-    if (job->kind == KIND_TONE) tone_start(job, scratch);
+    scratch = aligned(scratch);
     for (int y = first, end; y < last; y = end) {
         end = y + 1;
         while (end < last && (!job->row_low || job->row_low[end] == job->row_low[y])) end++;
