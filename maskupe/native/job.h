@@ -64,6 +64,7 @@ typedef struct {
 typedef float Vector __attribute__((ext_vector_type(LANES)));
 
 typedef int32_t Whole __attribute__((ext_vector_type(LANES)));
+typedef uint8_t Byte __attribute__((ext_vector_type(LANES)));
 typedef uint16_t Short __attribute__((ext_vector_type(LANES)));
 
 typedef float Quad __attribute__((ext_vector_type(4)));

@@ -146,6 +146,15 @@ INLINE void finish_pixels(const Job *job, const void *pixels, int n, Row *row, v
     else memcpy(out, made(row), bytes);
 }
 
+/* Vectors of stored values to 0..1, and what is stored for an enhanced value. */
+#define UNIT_uint16_t(v) (__builtin_convertvector(v, Vector) * (1.0f / 65535.0f))
+#define UNIT_float(v) lowest(highest(v, (Vector){0}), (Vector){0} + 1.0f)
+#define STORED_uint8_t(v, unit, value)                                                          \
+    __builtin_convertvector(__builtin_convertvector(255.0f * (value) + 0.5f, Whole), Byte)
+#define STORED_uint16_t(v, unit, value)                                                         \
+    __builtin_convertvector(__builtin_convertvector(65535.0f * (value) + 0.5f, Whole), Short)
+#define STORED_float(v, unit, value) ((v) + ((value) - (unit)))
+
 /* Pixels that keep their bits. */
 INLINE void keep_pixels(const Job *job, const void *pixels, int n, Row *row, void *out) {
     const size_t bytes = (size_t)n * (size_t)(job->channels * DEPTH_BYTES[job->depth]);

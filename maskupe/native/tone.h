@@ -167,11 +167,6 @@ STAGE void tone_row(const Job *job, const void *pixels, int n, float across, con
 }
 
 /* The usual case in one step: RGB of 16 bits or floats at full weight. */
-#define UNIT_uint16_t(v) (__builtin_convertvector(v, Vector) * (1.0f / 65535.0f))
-#define UNIT_float(v) lowest(highest(v, (Vector){0}), (Vector){0} + 1.0f)
-#define STORED_uint16_t(v, unit, value)                                                         \
-    __builtin_convertvector(__builtin_convertvector(65535.0f * (value) + 0.5f, Whole), Short)
-#define STORED_float(v, unit, value) ((v) + ((value) - (unit)))
 #define TONE_ROW(type, Pixels)                                                                  \
     STAGE void tone_row_##type(const Job *job, const type *pixels, int n, float across,         \
                                const float *scratch, Row *row, void *out) {                     \
