@@ -121,7 +121,7 @@ def gegl(image: np.ndarray, threads: int) -> float | None:
             began = time.perf_counter()
             done = subprocess.run(
                 [program, str(source), "-o", str(target), "--", *operation],
-                env=environment, capture_output=True, check=False,
+                cwd=folder, env=environment, capture_output=True, check=False,
             )  # fmt: skip
             return time.perf_counter() - began if done.returncode == 0 else float("nan")
 
