@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from maskupe.bands import FULL
+from maskupe.areastrip import FULL
 from maskupe.layout import LUMA
 from maskupe.maps import (
     ILLUMINATION_FLOOR,

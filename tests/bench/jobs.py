@@ -16,8 +16,9 @@ import numpy as np
 
 from maskupe.areas import Transition
 from maskupe.context import CONTEXT_EDGE, shrink
-from maskupe.enhancer import Enhancer, region_of
+from maskupe.enhancer import Enhancer
 from maskupe.maps import Window
+from maskupe.region import region_of
 from tests.bench.measure import Ratio, copier, interleave, ratios
 from tests.bench.scene import large, selected_disc
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from maskupe.areas import Transition
 from maskupe.context import CONTEXT_EDGE, shrink
-from maskupe.enhancer import region_of
+from maskupe.region import region_of
 from maskupe_daemon.client import Client, EnhanceRequest
 from tests.bench.measure import copier
 from tests.bench.scene import large, selected_disc
