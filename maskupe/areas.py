@@ -187,7 +187,8 @@ def make_areas(
         EmptySelectionError: if no pixel is selected, or erosion leaves no pixel in A.
         InputError: for a selection that is not (H, W) or has values outside 0…1.
     """
-    from maskupe.bands import Strip, divide, draw
+    from maskupe.areastrip import Strip
+    from maskupe.bands import divide, draw
 
     band = divide(selection, transition or Transition(), short_side)
     a, b = np.empty(band.shape, bool), np.empty(band.shape, bool)

@@ -14,7 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from maskupe.areas import Transition
-from maskupe.bands import FULL, HardBand, Strip, check_lit, divide, draw, in_band, partial_coverage
+from maskupe.areastrip import FULL, Strip, in_band, partial_coverage
+from maskupe.bands import check_lit, divide, draw
+from maskupe.hardband import HardBand
 from maskupe.strips import machine_threads, rows_of
 
 # Pixels that are counted at a time.

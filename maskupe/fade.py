@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskupe.areas import smoothstep
-from maskupe.bands import FULL, in_band
+from maskupe.areastrip import FULL, in_band
 from maskupe.layout import LUMA
 from maskupe.ramp import bend, even_ramp, position
 

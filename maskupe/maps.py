@@ -17,13 +17,19 @@ proposal.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from typing import Any, TypeAlias
+from dataclasses import dataclass, replace
+from operator import attrgetter
+from typing import Annotated, Any, TypeAlias, get_args, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
 
 Array: TypeAlias = npt.NDArray[np.float32]
+
+#: A length that an array must have, one of several, or a name: all lengths of a map with the same
+#: name are equal, and positive. The shapes stand beside the arrays' types.
+Length: TypeAlias = int | str | tuple[int, ...]
+
 
 #: Illumination never falls below this: a gain of at most 1000, and no 0/0 on black pixels.
 ILLUMINATION_FLOOR = 1e-3
@@ -45,12 +51,12 @@ class Guide:
         mix_bias: float32 (1,).
     """
 
-    matrix: Array
-    bias: Array
-    shifts: Array
-    slopes: Array
-    mix: Array
-    mix_bias: Array
+    matrix: Annotated[Array, (3, (3, 5))]
+    bias: Annotated[Array, (3,)]
+    shifts: Annotated[Array, (3, "knots")]
+    slopes: Annotated[Array, (3, "knots")]
+    mix: Annotated[Array, (3,)]
+    mix_bias: Annotated[Array, (1,)]
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ class AffineGrid:
         guide: the guidance map; its value g samples the luma axis at g · D - 0.5.
     """
 
-    grid: Array
+    grid: Annotated[Array, (3, 4, "bins", "rows", "columns")]
     guide: Guide
 
 
@@ -80,7 +86,7 @@ class GainGrid:
         grid: float32 (3, D, h, w), illumination in (0, 1].
     """
 
-    grid: Array
+    grid: Annotated[Array, (3, "bins", "rows", "columns")]
 
 
 @dataclass(frozen=True)
@@ -93,7 +99,7 @@ class CurveMaps:
         maps: float32 (n, 3, h, w), r_i in [-1, 1], bilinear between its cells.
     """
 
-    maps: Array
+    maps: Annotated[Array, ("steps", 3, "rows", "columns")]
 
 
 #: Tone curves act on I + this, so that they can lift pure black (about half a level of 8 bits).
@@ -114,8 +120,8 @@ class ToneCurves:
         residual: float32 (3, h, w), a further gain, bilinear between cells; positive.
     """
 
-    table: Array
-    residual: Array
+    table: Annotated[Array, (3, "entries")]
+    residual: Annotated[Array, (3, "rows", "columns")]
 
 
 @dataclass(frozen=True)
@@ -128,7 +134,7 @@ class LookUpTable:
         table: float32 (3, N, N, N): output channel, then blue, green, red index (red fastest).
     """
 
-    table: Array
+    table: Annotated[Array, (3, "nodes", "nodes", "nodes")]
 
 
 Maps: TypeAlias = AffineGrid | GainGrid | CurveMaps | ToneCurves | LookUpTable
@@ -138,15 +144,41 @@ KINDS: Mapping[str, type] = {
 }
 
 
-def tensor_names(kind: type) -> tuple[str, ...]:
-    """Names of the arrays of a kind of map, in order, the guide's written as ``guide.matrix`` …"""
-    names: list[str] = []
-    for field in fields(kind):
-        if field.name == "guide":
-            names += [f"guide.{part.name}" for part in fields(Guide)]
+def shapes_of(kind: type) -> dict[str, tuple[Length, ...]]:
+    """Names of the arrays of a kind of map, in order, the guide's written as ``guide.matrix`` …
+
+    Returns:
+        With each its shape.
+    """
+    shapes: dict[str, tuple[Length, ...]] = {}
+    for name, hint in get_type_hints(kind, include_extras=True).items():
+        if hint is Guide:
+            shapes |= {f"{name}.{part}": shape for part, shape in shapes_of(Guide).items()}
         else:
-            names.append(field.name)
-    return tuple(names)
+            shapes[name] = get_args(hint)[-1]
+    return shapes
+
+
+def tensor_names(kind: type) -> tuple[str, ...]:
+    """The names alone; see :func:`shapes_of`."""
+    return tuple(shapes_of(kind))
+
+
+def misshapen(maps: Maps) -> tuple[str, npt.NDArray[Any]] | None:
+    """The first array, with its name, that is not float32 or not of the shape that it must have."""
+    lengths: dict[str, int] = {}
+    for name, shape in shapes_of(type(maps)).items():
+        array: npt.NDArray[Any] = attrgetter(name)(maps)
+        if array.dtype != np.float32 or array.ndim != len(shape):
+            return name, array
+        for length, wanted in zip(array.shape, shape, strict=True):
+            if isinstance(wanted, str):
+                fits = length > 0 and lengths.setdefault(wanted, length) == length
+            else:
+                fits = length in wanted if isinstance(wanted, tuple) else length == wanted
+            if not fits:
+                return name, array
+    return None
 
 
 def from_arrays(kind: type, arrays: Mapping[str, npt.NDArray[Any]]) -> Maps:
@@ -155,14 +187,9 @@ def from_arrays(kind: type, arrays: Mapping[str, npt.NDArray[Any]]) -> Maps:
     def get(name: str) -> Array:
         return np.ascontiguousarray(arrays[name], np.float32)
 
-    values: dict[str, Any] = {}
-    for field in fields(kind):
-        if field.name == "guide":
-            values["guide"] = Guide(
-                **{part.name: get(f"guide.{part.name}") for part in fields(Guide)}
-            )
-        else:
-            values[field.name] = get(field.name)
+    values: dict[str, Any] = {name: get(name) for name in shapes_of(kind) if "." not in name}
+    if kind is AffineGrid:
+        values["guide"] = Guide(**{name: get(f"guide.{name}") for name in shapes_of(Guide)})
     result: Maps = kind(**values)
     return result
 

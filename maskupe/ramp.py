@@ -8,6 +8,8 @@ the weight is bent such that the *logarithm* of the gain falls evenly, with shor
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 import numpy.typing as npt
 
@@ -20,10 +22,14 @@ _SOFT_END = 0.1
 _LEAST_LOG_GAIN = 1e-3
 
 
-def position(weight: Float) -> Float:
+_Real = TypeVar("_Real", np.float32, np.float64)
+
+
+def position(weight: npt.NDArray[_Real]) -> npt.NDArray[_Real]:
     """The way that a smoothstep weight stands for: 0 at C, 1 at A (the inverse of 3x² - 2x³)."""
-    way: Float = 0.5 - np.sin(np.arcsin(np.clip(1.0 - 2.0 * weight, -1.0, 1.0)) / 3.0)
-    return way.astype(np.float32)
+    way = 0.5 - np.sin(np.arcsin(np.clip(1.0 - 2.0 * weight, -1.0, 1.0)) / 3.0)
+    result: npt.NDArray[_Real] = way.astype(weight.dtype)
+    return result
 
 
 def even_ramp(way: Float) -> Float:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import distance_transform_edt
 
 from maskupe.areas import Transition, make_areas
-from maskupe.bands import FULL
+from maskupe.areastrip import FULL
 from maskupe.coverage import cover, everything, quantise
 from maskupe.distance import DistanceField
 from maskupe.errors import EmptySelectionError

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from maskupe import Enhancer, Transition
 from maskupe.context import CONTEXT_EDGE, shrink
-from maskupe.enhancer import region_of
 from maskupe.errors import CancelledError, EmptySelectionError, InputError, UnknownModelError
 from maskupe.illumination import illumination
 from maskupe.maps import Window
+from maskupe.region import region_of
 from tests.untrained import write_weights
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from maskupe.enhancer import estimate_bytes
 from maskupe.native import load
+from maskupe.region import estimate_bytes
 from tests.untrained import write_weights
 
 _PROGRAM = """
@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from maskupe import Enhancer, Transition
-from maskupe.enhancer import estimate_bytes
+from maskupe.region import estimate_bytes
 from maskupe.maps import Window
 
 weights, dtype, channels, side, height, width = sys.argv[1:]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from maskupe import areas
 from maskupe.areas import Transition
-from maskupe.enhancer import region_of
+from maskupe.region import region_of
 from maskupe_gimp import bundle
 
 sys.path.insert(0, str(bundle.source()))

@@ -159,7 +159,11 @@ def _stop(_options: argparse.Namespace) -> int:
     from maskupe_daemon.connection import read_connection
     from maskupe_daemon.failures import NotRunningError
 
-    with Client.connect(name="maskupe-daemon stop") as client:
+    try:
+        client = Client.connect(name="maskupe-daemon stop")
+    except NotRunningError as error:
+        raise ClientError(error.message, "There is nothing to stop.") from None
+    with client:
         server = client.welcome["server"]
         client.shutdown()
     deadline = time.monotonic() + _STOPPING

@@ -23,11 +23,11 @@ import numpy.typing as npt
 
 from maskupe.areas import Areas, Transition, make_areas
 from maskupe.context import CONTEXT_EDGE, shrink
-from maskupe.enhancer import region_of
 from maskupe.errors import InputError, MaskUPEError
 from maskupe.files import Photo, check_output, read_mask, read_photo
 from maskupe.layout import alpha_of, colour_channels, scale_of
 from maskupe.metrics import psnr
+from maskupe.region import region_of
 from maskupe_daemon.client import Client, EnhanceRequest, PlaneSpec
 from maskupe_daemon.connection import STATE_VARIABLE
 from maskupe_daemon.failures import ClientError

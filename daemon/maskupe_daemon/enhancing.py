@@ -165,7 +165,7 @@ def _ways() -> tuple[_Way, ...]:
 
 
 def _check_memory(fields: Mapping[str, Any]) -> None:
-    from maskupe.enhancer import estimate_bytes
+    from maskupe.region import estimate_bytes
 
     image = fields["image"]
     needed = estimate_bytes(image.shape, _DTYPES[image.dtype], fields["outputs"])

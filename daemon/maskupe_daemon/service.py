@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from maskupe.errors import MaskUPEError
+from maskupe_daemon.starter import TUNING
 
 UNIT = "maskupe.service"
 LABEL = "org.maskupe.daemon"
@@ -23,6 +24,7 @@ Description=MaskUPE, local underexposure correction for GIMP
 
 [Service]
 Type=notify
+Environment={tuning}
 ExecStart={command}
 Restart=on-failure
 RestartSec=2
@@ -60,7 +62,10 @@ def command() -> list[str]:
 
 def unit_text(arguments: Sequence[str]) -> str:
     """The systemd user unit that runs ``arguments``."""
-    return _UNIT_TEXT.format(command=" ".join(_quoted(word) for word in arguments))
+    return _UNIT_TEXT.format(
+        command=" ".join(_quoted(word) for word in arguments),
+        tuning=" ".join(f"{name}={value}" for name, value in TUNING.items()),
+    )
 
 
 def plist_text(arguments: Sequence[str]) -> bytes:

@@ -15,23 +15,8 @@ from maskupe.errors import MaskUPEError, WeightsError
 
 Float = npt.NDArray[np.float32]
 
-# Number of axes of every array, and the most cells that one may have along an axis: a graph that
-# came from somewhere else must not make the renderer allocate what it likes.
-_AXES: Mapping[str, Mapping[str, int]] = {
-    "AffineGrid": {
-        "grid": 5,
-        "guide.matrix": 2,
-        "guide.bias": 1,
-        "guide.shifts": 2,
-        "guide.slopes": 2,
-        "guide.mix": 1,
-        "guide.mix_bias": 1,
-    },
-    "GainGrid": {"grid": 4},
-    "CurveMaps": {"maps": 4},
-    "ToneCurves": {"table": 2, "residual": 3},
-    "LookUpTable": {"table": 4},
-}
+# The most cells that an array may have along an axis: a graph that came from somewhere else must
+# not make the renderer allocate what it likes.
 _MOST_CELLS = 4096
 
 
@@ -87,9 +72,9 @@ class Predictor(ABC):
         """Named arrays without batch axis from (1, 3, 256, 256) and (1, 2, 256, 256)."""
 
     def _check(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
-        for name, axes in _AXES[self.kind.__name__].items():
+        for name, shape in kinds.shapes_of(self.kind).items():
             array = arrays[name]
-            if array.ndim != axes or max(array.shape) > _MOST_CELLS:
+            if array.ndim != len(shape) or max(array.shape) > _MOST_CELLS:
                 raise WeightsError(
                     f"The model {self.name} answers {name!r} in the shape {array.shape}.",
                     "Export it again.",

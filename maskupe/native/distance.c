@@ -13,8 +13,8 @@
 /* Columns that are swept together: their state stays in the first-level cache. */
 #define SWEEP 4096
 
-static void sweep(const uint8_t *set, int64_t set_stride, uint16_t *plane, int64_t plane_stride,
-                  int width, int height, uint16_t none) {
+static void sweep(const uint8_t *restrict set, int64_t set_stride, uint16_t *restrict plane,
+                  int64_t plane_stride, int width, int height, uint16_t none) {
     uint16_t last[SWEEP];
     for (int x = 0; x < width; x++) last[x] = none;
     for (int y = 0; y < height; y++, set += set_stride, plane += plane_stride) {
@@ -91,13 +91,19 @@ static int find_envelope(const uint16_t *column, int first, int last, int width,
     return count;
 }
 
+/* Pixels that are looked at together. */
+#define LOOK 32
+
 /* Where the run of pixels inside or outside of the set ends that begins at x. */
 static int run_end(const uint16_t *column, int x, int width) {
+    const int inside = column[x] == 0;
     int end = x + 1;
-    if (column[x] == 0)
-        while (end < width && column[end] == 0) end++;
-    else
-        while (end < width && column[end] != 0) end++;
+    for (; end + LOOK <= width; end += LOOK) {
+        int others = 0;
+        for (int i = 0; i < LOOK; i++) others |= (column[end + i] == 0) != inside;
+        if (others) break;
+    }
+    while (end < width && (column[end] == 0) == inside) end++;
     return end;
 }
 

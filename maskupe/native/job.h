@@ -43,6 +43,8 @@ typedef struct {
 
 /* Pixels that one pass works on: what it keeps per tile stays in the first-level cache. */
 #define TILE 128
+/* Bytes of a line of memory, which is written as a whole where it is not to stay in a cache. */
+#define LINE 64
 /* Columns that are walked down together, in tiles: long runs of memory are what processors fetch
  * ahead, and what streamed stores want. Curves keep sixteen rows of maps for each, others two. */
 #define SPAN 1024
@@ -62,9 +64,11 @@ typedef struct {
 typedef float Vector __attribute__((ext_vector_type(LANES)));
 
 typedef int32_t Whole __attribute__((ext_vector_type(LANES)));
+typedef uint8_t Byte __attribute__((ext_vector_type(LANES)));
 typedef uint16_t Short __attribute__((ext_vector_type(LANES)));
 
 typedef float Quad __attribute__((ext_vector_type(4)));
+typedef int32_t WholeQuad __attribute__((ext_vector_type(4)));
 
 INLINE Vector load_vector(const float *from) {
     Vector v;
@@ -84,9 +88,9 @@ typedef struct {
     _Alignas(64) float change[COLOURS];  /* enhanced - unit */
     _Alignas(64) float weight[TILE + PAD];
     _Alignas(64) uint16_t coverage[TILE];
-    /* Finished pixels on their way to memory, as far into the first 64 bytes as in memory. */
-    _Alignas(64) uint8_t stored[64 + 16 * TILE];
-    size_t open; /* bytes of an unfinished line of memory that wait in it */
+    /* Finished pixels on their way to memory, behind an unfinished line of it. */
+    _Alignas(64) uint8_t stored[LINE + 16 * TILE];
+    size_t open; /* bytes of that line */
 } Row;
 
 INLINE int round_up(int n) { return (n + PAD - 1) / PAD * PAD; }

@@ -19,15 +19,22 @@ EXPORT int maskupe_job_size(void) { return (int)sizeof(Job); }
 /* sources.py's digest of these files, which the build passes: the caller compares it, too. */
 EXPORT uint64_t maskupe_sources(void) { return MASKUPE_SOURCES; }
 
-/* Bytes of scratch memory that a call of maskupe_render needs. */
-EXPORT int64_t maskupe_scratch_size(const Job *job) {
+static int64_t scratch_size(const Job *job) {
     switch (job->kind) {
     case KIND_TONE: return (int64_t)sizeof(float) * TONE_SCRATCH;
     case KIND_CURVE: return (int64_t)sizeof(float) * CURVE_SCRATCH * job->count;
-    case KIND_GAIN: return (int64_t)sizeof(float) * (4 * 3 * job->count + 1);
+    case KIND_GAIN: return (int64_t)sizeof(float) * GAIN_SCRATCH(job->count);
     case KIND_AFFINE: return (int64_t)sizeof(float) * 4 * 12 * job->count;
     default: return 0;
     }
+}
+
+/* Bytes of scratch memory that a call of maskupe_render needs. */
+EXPORT int64_t maskupe_scratch_size(const Job *job) { return scratch_size(job) + LINE; }
+
+/* Whole vectors are fetched at once where they do not lie across two lines. */
+static float *aligned(float *scratch) {
+    return (float *)(((uintptr_t)scratch + LINE - 1) / LINE * LINE);
 }
 
 /* The end of the span that begins at column x. Grids need spans between two cell centres. */
@@ -51,6 +58,7 @@ typedef struct {
     int spread; /* whether `scratch` has the map's rows, spread */
     int ends_of; /* the row whose ends are in `ends`, or -1 */
     Ends ends;
+    float *terms; /* the same for grids of gains */
     float *scratch;
 } Band;
 
@@ -77,25 +85,25 @@ static void render_tile(const Job *job, int y, int x, int n, Band *band, Row *ro
     }
     if (!band->spread) spread_map(job, band);
     const float across = job->row_part ? job->row_part[y] : 0.0f;
-    const Tone tone = tone_of(band->scratch, x - band->x0);
+    const float *spread = band->scratch + 3 * (x - band->x0);
     if (job->kind == KIND_TONE && job->channels == 3 && state == WEIGHT_FULL) {
-        if (job->depth == DEPTH_U8) tone_row_uint8_t(job, pixels, n, across, &tone, row, to);
+        if (job->depth == DEPTH_U8) tone_row_uint8_t(job, pixels, n, across, spread, row, to);
         else if (job->depth == DEPTH_U16)
-            tone_row_uint16_t(job, (const uint16_t *)pixels, n, across, &tone, row, to);
-        else tone_row_float(job, (const float *)pixels, n, across, &tone, row, to);
+            tone_row_uint16_t(job, (const uint16_t *)pixels, n, across, spread, row, to);
+        else tone_row_float(job, (const float *)pixels, n, across, spread, row, to);
         return;
     }
+    const int whole = job->kind == KIND_GAIN && job->channels == 3 && state == WEIGHT_FULL &&
+                      job->strength == 1.0f;
     load_row(job, pixels, n, row);
     if (state == WEIGHT_SOME) fade_row(job, coverage, n, row);
     switch (job->kind) {
-    case KIND_TONE: tone_row(job, pixels, n, across, &tone, row); break;
-    case KIND_CURVE:
-        curve_row(job, n, across, band->scratch + 3 * (x - band->x0), row);
-        break;
+    case KIND_TONE: tone_row(job, pixels, n, across, spread, row); break;
+    case KIND_CURVE: curve_row(job, n, across, spread, row); break;
     case KIND_GAIN:
         if (band->ends_of != y)
-            band->ends = gain_ends(job, band->map_low, band->map_high, x, across, band->scratch);
-        gain_row(job, &band->ends, x, n, row);
+            band->terms = gain_ends(job, band->map_low, band->map_high, x, across, band->scratch);
+        gain_row(job, band->terms, x, n, whole, row);
         break;
     case KIND_AFFINE:
         if (band->ends_of != y)
@@ -106,7 +114,8 @@ static void render_tile(const Job *job, int y, int x, int n, Band *band, Row *ro
     default: table_row(job, n, row);
     }
     band->ends_of = y;
-    store_row(job, pixels, n, row, state == WEIGHT_FULL ? 0 : row->weight, to);
+    if (whole) finish_pixels(job, pixels, n, row, to);
+    else store_row(job, pixels, n, row, state == WEIGHT_FULL ? 0 : row->weight, to);
 }
 
 /* The rows first..last of a span. */
@@ -133,14 +142,14 @@ static void render_band(const Job *job, int first, int last, Band *band, Row *ro
 EXPORT void maskupe_render(const Job *job, int32_t first, int32_t last, float *scratch) {
     Row row;
     row.open = 0;
-    if (job->kind == KIND_TONE) tone_start(job, scratch);
+    scratch = aligned(scratch);
     for (int y = first, end; y < last; y = end) {
         end = y + 1;
         while (end < last && (!job->row_low || job->row_low[end] == job->row_low[y])) end++;
         for (int x0 = 0, x1; x0 < job->width; x0 = x1) {
             x1 = span_end(job, x0);
             Band band = {job->row_low ? job->row_low[y] : 0, job->row_high ? job->row_high[y] : 0,
-                         x0, x1, 0, -1, {0}, scratch};
+                         x0, x1, 0, -1, {0}, 0, scratch};
             render_band(job, y, end, &band, &row);
         }
     }

@@ -109,52 +109,57 @@ static void store_float(const float *p, int channels, int n, const Row *row, con
     }
 }
 
-/* Where the pixels that belong at `to` are made. */
-INLINE void *make_at(Row *row, const void *to) { return row->stored + ((uintptr_t)to & 63); }
+/* Where pixels are made before they go to memory. */
+INLINE void *made(Row *row) { return row->stored + LINE; }
 
-/* Copies `bytes` finished bytes to memory past the caches, in whole lines of 64: what is left of
- * the last line waits for the next pixels of the row, or for `end_row`. */
+/* Copies `bytes` finished bytes to memory past the caches, in whole lines: what is left of the last
+ * one waits before `made` for the next pixels of the row, or for `end_row`. */
 STAGE void stream_out(Row *row, uint8_t *to, size_t bytes) {
-    const size_t lead = (uintptr_t)to & 63, first = lead - row->open, end = lead + bytes;
-    const uint8_t *from = row->stored;
-    uint8_t *line = to - lead;
-    size_t at = 0;
-    if (end < 64) {
-        row->open = end - first;
-        return;
+    const uint8_t *from = row->stored + LINE - row->open, *end = row->stored + LINE + bytes;
+    to -= row->open;
+    const size_t before = -(uintptr_t)to % LINE;
+    if (before && from + before <= end) {
+        memcpy(to, from, before);
+        from += before, to += before;
     }
-    if (first) {
-        memcpy(line + first, from + first, 64 - first);
-        at = 64;
-    }
-    for (; at + 64 <= end; at += 64)
-        for (size_t l = 0; l < 64; l += 16) {
-            Quad part;
-            memcpy(&part, from + at + l, sizeof part);
-            __builtin_nontemporal_store(part, (Quad *)(line + at + l));
-        }
-    row->open = end - at;
-    memcpy(row->stored, from + at, row->open);
+    if ((uintptr_t)to % LINE == 0)
+        for (; from + LINE <= end; from += LINE, to += LINE)
+            for (size_t l = 0; l < LINE; l += sizeof(Vector)) {
+                Vector part;
+                memcpy(&part, from + l, sizeof part);
+                __builtin_nontemporal_store(part, (Vector *)(to + l));
+            }
+    row->open = (size_t)(end - from);
+    memmove(row->stored + LINE - row->open, from, row->open);
 }
 
 /* Writes what waits before `to`. */
 INLINE void end_row(Row *row, uint8_t *to) {
-    if (row->open) memcpy(to - row->open, (uint8_t *)make_at(row, to) - row->open, row->open);
+    if (row->open) memcpy(to - row->open, row->stored + LINE - row->open, row->open);
     row->open = 0;
 }
 
-/* Moves n finished pixels from `make_at` to where they belong. */
+/* Moves n finished pixels to where they belong. */
 INLINE void finish_pixels(const Job *job, const void *pixels, int n, Row *row, void *out) {
     const size_t bytes = (size_t)n * (size_t)(job->channels * DEPTH_BYTES[job->depth]);
     if (job->stream && out != pixels) stream_out(row, out, bytes);
-    else memcpy(out, make_at(row, out), bytes);
+    else memcpy(out, made(row), bytes);
 }
+
+/* Vectors of stored values to 0..1, and what is stored for an enhanced value. */
+#define UNIT_uint16_t(v) (__builtin_convertvector(v, Vector) * (1.0f / 65535.0f))
+#define UNIT_float(v) lowest(highest(v, (Vector){0}), (Vector){0} + 1.0f)
+#define STORED_uint8_t(v, unit, value)                                                          \
+    __builtin_convertvector(__builtin_convertvector(255.0f * (value) + 0.5f, Whole), Byte)
+#define STORED_uint16_t(v, unit, value)                                                         \
+    __builtin_convertvector(__builtin_convertvector(65535.0f * (value) + 0.5f, Whole), Short)
+#define STORED_float(v, unit, value) ((v) + ((value) - (unit)))
 
 /* Pixels that keep their bits. */
 INLINE void keep_pixels(const Job *job, const void *pixels, int n, Row *row, void *out) {
     const size_t bytes = (size_t)n * (size_t)(job->channels * DEPTH_BYTES[job->depth]);
     if (out == pixels) return;
-    memcpy(make_at(row, out), pixels, bytes);
+    memcpy(made(row), pixels, bytes);
     finish_pixels(job, pixels, n, row, out);
 }
 
@@ -162,7 +167,7 @@ INLINE void keep_pixels(const Job *job, const void *pixels, int n, Row *row, voi
 STAGE void store_row(const Job *job, const void *pixels, int n, Row *row, const float *weight,
                      void *out) {
     const float white = DEPTH_WHITE[job->depth];
-    void *to = make_at(row, out);
+    void *to = made(row);
     if (job->depth == DEPTH_U8)
         store_uint8_t(pixels, job->channels, n, row, weight, white, to);
     else if (job->depth == DEPTH_U16)

@@ -10,21 +10,36 @@
 #include <immintrin.h>
 #endif
 
-/* Square roots of numbers from 0 upwards, to a relative error below 5e-7. x86 processors take twice
- * as long for an exact one as for an estimate of 1 / sqrt x and one step of Newton's method. */
-INLINE Vector root(Vector x) {
-    Vector y;
+/* Square roots of numbers from 0 upwards times `factor`, to a relative error below 5e-7. x86
+ * processors take longer for exact ones than for estimates of 1 / sqrt x and a step of Newton's
+ * method. */
+INLINE Vector root(Vector x, float factor) {
+#if defined(__AVX512F__) || defined(__AVX2__)
+    x = highest(x, (Vector){0} + 1e-30f);
 #if defined(__AVX512F__)
-    x = highest(x, (Vector){0} + 1e-30f);
-    y = (Vector)_mm512_rsqrt14_ps((__m512)x);
-    return x * y * (1.5f - 0.5f * x * y * y);
-#elif defined(__AVX2__)
-    x = highest(x, (Vector){0} + 1e-30f);
-    y = (Vector)_mm256_rsqrt_ps((__m256)x);
-    return x * y * (1.5f - 0.5f * x * y * y);
+    const Vector y = (Vector)_mm512_rsqrt14_ps((__m512)x);
 #else
-    for (int i = 0; i < LANES; i++) y[i] = sqrtf(x[i]);
+    const Vector y = (Vector)_mm256_rsqrt_ps((__m256)x);
+#endif
+    const Vector near = x * y;
+    return near * (1.5f * factor - 0.5f * factor * (near * y));
+#else
+    Vector y;
+    for (int i = 0; i < LANES; i++) y[i] = sqrtf(x[i]) * factor;
     return y;
+#endif
+}
+
+/* 1 / x of numbers that are not too small or large for it, to a relative error below 3e-7. */
+INLINE Vector inverse(Vector x) {
+#if defined(__AVX512F__)
+    const Vector y = (Vector)_mm512_rcp14_ps((__m512)x);
+    return y * (2.0f - x * y);
+#elif defined(__AVX2__)
+    const Vector y = (Vector)_mm256_rcp_ps((__m256)x);
+    return y * (2.0f - x * y);
+#else
+    return 1.0f / x;
 #endif
 }
 

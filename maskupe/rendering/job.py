@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -14,16 +13,7 @@ from maskupe.areas import Areas
 from maskupe.coverage import Coverage, quantise
 from maskupe.errors import InputError
 from maskupe.fade import Fade, plain
-from maskupe.maps import (
-    AffineGrid,
-    CurveMaps,
-    GainGrid,
-    Guide,
-    LookUpTable,
-    Maps,
-    ToneCurves,
-    Window,
-)
+from maskupe.maps import KINDS, AffineGrid, Maps, ToneCurves, Window, misshapen
 from maskupe.rendering.positions import Frame
 
 Pixels: TypeAlias = npt.NDArray[Any]
@@ -148,39 +138,12 @@ def check_maps(maps: Maps) -> None:
     Raises:
         InputError: naming the array that does not fit.
     """
-    for name, array, pattern in _patterns(maps):
-        fits = array.ndim == len(pattern) and all(
-            length > 0 and wanted in (0, length)
-            for length, wanted in zip(array.shape, pattern, strict=True)
-        )
-        if not fits or array.dtype != np.float32:
-            raise InputError(
-                f"{type(maps).__name__}.{name} of shape {array.shape} and type {array.dtype} "
-                "is not a map that can be rendered."
-            )
-
-
-def _patterns(maps: Maps) -> Iterator[tuple[str, npt.NDArray[Any], tuple[int, ...]]]:
-    """Name, array and wanted shape of every array of a map; 0 stands for any positive length."""
-    if isinstance(maps, AffineGrid):
-        yield "grid", maps.grid, (3, 4, 0, 0, 0)
-        guide: Guide = maps.guide
-        inputs = 5 if guide.matrix.ndim == 2 and guide.matrix.shape[1] == 5 else 3
-        yield "guide.matrix", guide.matrix, (3, inputs)
-        yield "guide.bias", guide.bias, (3,)
-        yield "guide.shifts", guide.shifts, (3, 0)
-        yield "guide.slopes", guide.slopes, guide.shifts.shape if guide.shifts.ndim == 2 else (3, 0)
-        yield "guide.mix", guide.mix, (3,)
-        yield "guide.mix_bias", guide.mix_bias, (1,)
-    elif isinstance(maps, GainGrid):
-        yield "grid", maps.grid, (3, 0, 0, 0)
-    elif isinstance(maps, CurveMaps):
-        yield "maps", maps.maps, (0, 3, 0, 0)
-    elif isinstance(maps, ToneCurves):
-        yield "table", maps.table, (3, 0)
-        yield "residual", maps.residual, (3, 0, 0)
-    elif isinstance(maps, LookUpTable):
-        nodes = maps.table.shape[-1] if maps.table.ndim else 0
-        yield "table", maps.table, (3, nodes, nodes, nodes)
-    else:
+    if type(maps) not in KINDS.values():
         raise InputError(f"{type(maps).__name__} is not a kind of map.")
+    found = misshapen(maps)
+    if found is not None:
+        name, array = found
+        raise InputError(
+            f"{type(maps).__name__}.{name} of shape {array.shape} and type {array.dtype} "
+            "is not a map that can be rendered."
+        )

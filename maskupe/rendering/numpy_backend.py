@@ -8,13 +8,14 @@ without looking anything up per pixel, and as a product of matrices, which BLAS 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from maskupe.bands import FULL
+from maskupe.areastrip import FULL
 from maskupe.layout import LUMA
 from maskupe.maps import (
     ILLUMINATION_FLOOR,
@@ -55,7 +56,8 @@ def prepare(job: Job) -> tuple[Callable[[int, int], None], int]:
         seen = None
         if job.sees_areas:
             seen = np.stack(job.areas_of(first, last), axis=2).astype(np.float32)
-        weight = job.fade.weights(coverage, opened.colour)
+        whole = coverage.min() == FULL and job.fade.keeps_a
+        weight = None if whole else job.fade.weights(coverage, opened.colour)
         close_strip(opened, difference(opened.colour, first, seen), weight, out)
 
     return strip, rows_of(STRIP_PIXELS, job.width)
@@ -76,7 +78,7 @@ def _tone_strips(job: Job, maps: ToneCurves) -> Callable[[int, int], None]:
             out[...] = image
             return
         value = np.asarray(cv2.LUT(image, lifted), np.float32).reshape(image.shape)
-        residual = upsample_pixels(maps.residual, job.frame, first, last - first)
+        residual = upsample(maps.residual, job.frame, first, last - first).reshape(image.shape)
         if coverage.min() == FULL and job.fade.keeps_a:
             value = np.asarray(cv2.multiply(value, residual, value, 255.0))
             # Rounds and saturates; that it takes absolute values is below half a level.
@@ -106,84 +108,95 @@ def difference_of(maps: Maps, strength: float, frame: Frame) -> Difference:
     return lambda colour, _first, _areas: _look_up_table(maps, t, colour)
 
 
-def upsample_pixels(planes: Floats, frame: Frame, first: int, count: int) -> Floats:
-    """The same as `upsample`, for planes (3, gh, gw), in the order of pixels: (count, w, 3)."""
-    rows = frame.rows(first, first + count, planes.shape[1])
-    columns = frame.columns(planes.shape[2])
-    top = int(rows.low[0])
-    touched = planes[:, top : int(rows.high[-1]) + 1].transpose(1, 2, 0)
-    left = touched[:, columns.low]
-    wide = left + (touched[:, columns.high] - left) * columns.fraction[:, None]
-    lines: Floats = wide.reshape(1, wide.shape[0], -1)
-    return _down(lines, rows).reshape(count, -1, 3)
+@functools.lru_cache(maxsize=4)
+def _across(frame: Frame, cells: int) -> tuple[npt.NDArray[np.intp], ...]:
+    """Of r, g, b, r, g, b, … of a row of pixels: the numbers before and after among those of the
+    cells, and how far each lies between them."""
+    columns = frame.columns(cells)
+    channels = np.arange(3, dtype=np.intp)
+    low, high = (
+        (3 * cell.astype(np.intp)[:, None] + channels).ravel()
+        for cell in (columns.low, columns.high)
+    )
+    return low, high, np.repeat(columns.fraction, 3)
+
+
+def spread(planes: Floats, frame: Frame, rows: Positions) -> Floats:
+    """The cells' rows that some pixel rows touch, of planes (n, 3, gh, gw), over all columns.
+
+    Returns:
+        float32 (n, touched, 3 w), in the order of pixels.
+    """
+    touched = planes[:, :, int(rows.low[0]) : int(rows.high[-1]) + 1].transpose(0, 2, 3, 1)
+    cells = touched.reshape(*touched.shape[:2], -1)
+    low, high, fraction = _across(frame, planes.shape[3])
+    left = np.take(cells, low, axis=2)
+    wide = np.take(cells, high, axis=2)
+    wide -= left
+    wide *= fraction
+    wide += left
+    return wide
 
 
 def upsample(planes: Floats, frame: Frame, first: int, count: int) -> Floats:
-    """Bilinear values of planes (n, gh, gw) at the region's rows: float32 (n, count, w).
+    """Bilinear values of planes (3, gh, gw) in the order of pixels: float32 (count, 3 w).
 
     Only the few rows of cells that these pixels touch are spread over the columns; pixel rows are
     then made between them.
     """
     rows = frame.rows(first, first + count, planes.shape[1])
-    columns = frame.columns(planes.shape[2])
-    touched = planes[:, int(rows.low[0]) : int(rows.high[-1]) + 1]
-    left = np.take(touched, columns.low, axis=2)
-    wide = np.take(touched, columns.high, axis=2)
-    wide -= left
-    wide *= columns.fraction
-    wide += left
-    return _down(wide, rows)
+    return _down(spread(planes[None], frame, rows)[0], rows)
 
 
 def _down(lines: Floats, rows: Positions) -> Floats:
-    """Rows of pixels (n, rows, w) between lines (n, gh, w), the first of which is the first low."""
+    """Rows of pixels (rows, n) between lines (touched, n), the first of which is the first low."""
     top = rows.low[0]
-    result = np.empty((lines.shape[0], rows.low.size, lines.shape[2]), np.float32)
+    result = np.empty((rows.low.size, lines.shape[1]), np.float32)
     starts = np.flatnonzero(np.diff(rows.low, prepend=-1))
     for start, end in zip(starts, [*starts[1:], rows.low.size], strict=True):
-        base = lines[:, rows.low[start] - top, None]
-        step = lines[:, rows.high[start] - top, None] - base
-        part = result[:, start:end]
+        base = lines[rows.low[start] - top]
+        step = lines[rows.high[start] - top] - base
+        part = result[start:end]
         np.multiply(step, rows.fraction[start:end, None], out=part)
         part += base
     return result
 
 
 def _tone_curves(maps: ToneCurves, frame: Frame, colour: Floats, first: int) -> Floats:
-    residual = upsample(maps.residual, frame, first, colour.shape[0])
     last = maps.table.shape[1] - 1
-    step = np.diff(maps.table, axis=1, append=maps.table[:, -1:])
-    result = np.empty_like(colour)
-    part, low = np.empty(colour.shape[:2], np.float32), np.empty(colour.shape[:2], np.intp)
-    gain, other = np.empty_like(part), np.empty_like(part)
-    for c, own in enumerate(cv2.split(colour)):
-        np.sqrt(own, out=part)
-        part *= np.float32(last)
-        np.copyto(low, part, casting="unsafe")
-        part -= low
-        # What is looked up is in range; "clip" spares a second look.
-        np.take(step[c], low, out=gain, mode="clip")
-        gain *= part
-        gain += np.take(maps.table[c], low, out=other, mode="clip")
-        gain *= residual[c]
-        gain *= np.add(own, np.float32(TONE_OFFSET), out=other)
-        gain -= np.float32(TONE_OFFSET)
-        np.clip(gain, 0, 1, out=gain)
-        np.subtract(gain, own, out=result[:, :, c])
-    return result
+    step = np.diff(maps.table, axis=1, append=maps.table[:, -1:]).ravel()
+    own = colour.reshape(colour.shape[0], -1)
+    part, low = np.sqrt(own), np.empty(own.shape, np.intp)
+    part *= np.float32(last)
+    np.copyto(low, part, casting="unsafe")
+    part -= low
+    low += np.tile(np.arange(3, dtype=np.intp) * (last + 1), colour.shape[1])
+    # What is looked up is in range; "clip" spares a second look.
+    gain = np.take(step, low, mode="clip")
+    gain *= part
+    gain += np.take(maps.table.ravel(), low, out=part, mode="clip")
+    gain *= upsample(maps.residual, frame, first, colour.shape[0])
+    gain *= np.add(own, np.float32(TONE_OFFSET), out=part)
+    gain -= np.float32(TONE_OFFSET)
+    np.clip(gain, 0, 1, out=gain)
+    gain -= own
+    return gain.reshape(colour.shape)
 
 
 def _curve_maps(maps: CurveMaps, t: np.float32, frame: Frame, colour: Floats, first: int) -> Floats:
-    x = colour.transpose(2, 0, 1).copy()
+    own = colour.reshape(colour.shape[0], -1)
+    rows = frame.rows(first, first + colour.shape[0], maps.maps.shape[2])
+    lines = spread(maps.maps, frame, rows)
+    lines *= t
+    x = own.copy()
     curve = np.empty_like(x)
-    for step in maps.maps:
-        np.subtract(x, np.float32(1), out=curve)
-        curve *= x
-        curve *= upsample(step * t, frame, first, colour.shape[0])
-        x += curve
+    for line in lines:
+        np.multiply(x, x, out=curve)
+        curve -= x
+        cv2.accumulateProduct(curve, _down(line, rows), x)  # in one pass
     np.clip(x, 0, 1, out=x)
-    result: Floats = x.transpose(1, 2, 0) - colour
-    return result
+    x -= own
+    return x.reshape(colour.shape)
 
 
 def _slice(cells: Floats, guide: Floats, frame: Frame, first: int) -> Floats:
@@ -280,22 +293,33 @@ def _affine_grid(
 
 def _look_up_table(maps: LookUpTable, t: np.float32, colour: Floats) -> Floats:
     nodes = maps.table.shape[-1]
-    place = colour * np.float32(nodes - 1)
-    low = np.minimum(place.astype(np.int32), max(nodes - 2, 0))
+    place = np.ascontiguousarray((colour * np.float32(nodes - 1)).transpose(2, 0, 1))
+    low = np.minimum(place.astype(np.intp), max(nodes - 2, 0))
     place -= low
-    nearest = (low[:, :, 2] * nodes + low[:, :, 1]) * nodes + low[:, :, 0]
+    nearest = (low[2] * nodes + low[1]) * nodes + low[0]
     ahead = 1 if nodes > 1 else 0
-    entries: npt.NDArray[np.float32] = np.ascontiguousarray(maps.table.reshape(3, -1).T)
-    result = -colour
-    for corner in range(8):
-        share = np.ones(colour.shape[:2], np.float32)
-        offset = 0
-        for axis in range(3):
-            upper = corner >> axis & 1
-            share *= place[:, :, axis] if upper else 1 - place[:, :, axis]
-            offset += upper * ahead * nodes**axis
-        corner_values = np.take(entries, nearest + offset, axis=0, mode="clip")
-        corner_values *= share[:, :, None]
-        result += corner_values
-    result *= t
+    # Two neighbours along red are one complex number, so that one look-up gives both.
+    pairs = np.empty((3, nodes**3), np.complex64)
+    pairs.real = maps.table.reshape(3, -1)
+    pairs.imag = np.roll(maps.table.reshape(3, -1), -ahead, axis=1)
+    corners = [(nodes * green + nodes**2 * blue) * ahead for blue in (0, 1) for green in (0, 1)]
+    result = np.empty_like(colour)
+    both = np.empty(nearest.shape, np.complex64)
+    for c in range(3):
+        lines = []
+        for corner in corners:
+            np.take(pairs[c], nearest + corner, out=both, mode="clip")
+            lines.append(_between(both.real.copy(), both.imag, place[0]))
+        front = _between(lines[0], lines[1], place[1])
+        value = _between(front, _between(lines[2], lines[3], place[1]), place[2])
+        value -= colour[:, :, c]
+        np.multiply(value, t, out=result[:, :, c])
     return result
+
+
+def _between(low: Floats, high: Floats, part: Floats) -> Floats:
+    """low + part · (high - low), in the place of ``low``."""
+    step = high - low
+    step *= part
+    low += step
+    return low

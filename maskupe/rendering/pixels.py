@@ -46,26 +46,30 @@ def open_strip(image: Pixels) -> Strip:
     return Strip(image, raw, colour)
 
 
-def close_strip(strip: Strip, difference: Floats, weight: Floats, out: Pixels) -> None:
+def close_strip(strip: Strip, difference: Floats, weight: Floats | None, out: Pixels) -> None:
     """Writes image + weight · difference to ``out``, rounded to nearest (halves up) for integers.
 
     Args:
         strip: the rows.
         difference: float32 (rows, w, 3), enhanced minus ``strip.colour``; it is overwritten.
-        weight: float32 (rows, w); where it is 0, or alpha is 0, the pixel keeps its bits.
+        weight: float32 (rows, w), None if it is 1 everywhere; where it is 0, or alpha is 0, the
+            pixel keeps its bits.
         out: (rows, w, channels), may be the image itself.
     """
     image, value = strip.image, strip.raw
     white = WHITE[image.dtype]
     if value.shape[2] == 1:
         difference = (difference @ LUMA)[:, :, None]
-    difference *= (weight * np.float32(white))[:, :, None]
+    difference *= np.float32(white) if weight is None else (weight * np.float32(white))[:, :, None]
     with np.errstate(invalid="ignore"):
         value += difference
     if image.dtype != np.float32:
         value += np.float32(0.5)
         np.clip(value, 0.0, white, out=value)
-    changed = weight > 0
+    if weight is None and image.shape[2] in (1, 3):
+        np.copyto(out, value, casting="unsafe")
+        return
+    changed = np.ones(image.shape[:2], bool) if weight is None else weight > 0
     if image.shape[2] in (2, 4):
         changed &= image[:, :, -1] != 0
     if out is not image and not np.shares_memory(out, image):

@@ -6,6 +6,7 @@ layer samples exactly what the whole layer would have sampled there.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,9 +30,11 @@ class Positions:
     fraction: npt.NDArray[np.float32]
 
 
+@functools.lru_cache(maxsize=16)
 def axis_positions(start: int, count: int, size: int, cells: int) -> Positions:
     """Positions of ``count`` pixels from pixel ``start`` on, of an axis of ``size``, on ``cells``.
 
+    Remembered, as every strip asks for the same columns: the arrays must not be written to.
     Cell centres lie at (i + 0.5) / cells; beyond the outer centres the border cell is held.
     """
     pixels = np.arange(start, start + count, dtype=np.float64) + 0.5

@@ -16,8 +16,9 @@ import numpy as np
 
 from maskupe.areas import Transition
 from maskupe.context import CONTEXT_EDGE, shrink
-from maskupe.enhancer import Enhancer, region_of
+from maskupe.enhancer import Enhancer
 from maskupe.maps import Window
+from maskupe.region import region_of
 from tests.bench.measure import Ratio, copier, interleave, ratios
 from tests.bench.scene import large, selected_disc
 
@@ -121,7 +122,7 @@ def gegl(image: np.ndarray, threads: int) -> float | None:
             began = time.perf_counter()
             done = subprocess.run(
                 [program, str(source), "-o", str(target), "--", *operation],
-                env=environment, capture_output=True, check=False,
+                cwd=folder, env=environment, capture_output=True, check=False,
             )  # fmt: skip
             return time.perf_counter() - began if done.returncode == 0 else float("nan")
 

@@ -64,9 +64,10 @@ def test_run_status_stop(start, home, capsys):
     assert main(["stop"]) == 0
     assert daemon.wait() == 0
     assert left_behind(home) == ["daemon.lock", "daemon.log"]
-    for words in (["status"], ["stop"]):
+    for words, remedy in ((["status"], "Start it"), (["stop"], "nothing to stop")):
         assert main(words) == 1
-        assert "not running" in capsys.readouterr().err
+        message = capsys.readouterr().err
+        assert "not running" in message and remedy in message
 
 
 def test_a_second_daemon_exits_3_and_the_first_keeps_serving(start, home):

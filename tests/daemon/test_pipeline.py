@@ -11,8 +11,8 @@ import pytest
 from maskupe import Enhancer, Transition
 from maskupe.areas import SIDES
 from maskupe.context import CONTEXT_EDGE, shrink
-from maskupe.enhancer import region_of
 from maskupe.maps import Window
+from maskupe.region import region_of
 from maskupe.registry import DEFAULT
 from maskupe_daemon.client import EnhanceRequest
 from maskupe_daemon.failures import AnswerError

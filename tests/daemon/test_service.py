@@ -27,6 +27,7 @@ def test_the_unit_starts_this_daemon_and_restarts_only_what_a_restart_mends():
     unit = parsed(service.unit_text(["/opt/a b/maskupe-daemon", "run"]))
     words = shlex.split(unit["Service"]["ExecStart"])
     assert words == ["/opt/a b/maskupe-daemon", "run"]
+    assert unit["Service"]["Environment"] == "GLIBC_TUNABLES=glibc.malloc.hugetlb=1"
     assert unit["Service"]["Type"] == "notify"
     assert unit["Service"]["Restart"] == "on-failure"
     # The statuses of cli.py that stand for a standing fault.
