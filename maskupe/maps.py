@@ -17,7 +17,7 @@ proposal.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from operator import attrgetter
 from typing import Annotated, Any, TypeAlias, get_args, get_type_hints
 
@@ -26,9 +26,9 @@ import numpy.typing as npt
 
 Array: TypeAlias = npt.NDArray[np.float32]
 
-#: A length that an array must have, one of several, or a name: all lengths of a map with the same
-#: name are equal, and positive. The shapes stand beside the arrays' types.
-Length: TypeAlias = int | str | tuple[int, ...]
+#: A length that an array must have, or a name: all lengths of a map with the same name are equal,
+#: and positive. The shapes stand beside the arrays' types.
+Length: TypeAlias = int | str
 
 
 #: Illumination never falls below this: a gain of at most 1000, and no 0/0 on black pixels.
@@ -40,10 +40,11 @@ class Guide:
     """A full-resolution guidance map with learned curves (DeepUPE; Gharbi et al. 2017, Sec. 3.4).
 
     guide = clip(mix_bias + Σ_c mix[c] · curve_c(p[c]), 0, 1), with
-    p = matrix @ [r, g, b, (A, B)] + bias, curve_c(p) = Σ_k slopes[c, k] · relu(p - shifts[c, k]).
+    p = matrix @ [r, g, b] + bias, curve_c(p) = Σ_k slopes[c, k] · relu(p - shifts[c, k]).
 
     Attributes:
-        matrix: float32 (3, 3), or (3, 5) where the guide also sees the areas A and B as 0 or 1.
+        matrix: float32 (3, 3). What a network predicts may have two columns more, for A and B as 0
+            or 1: see :func:`from_arrays`.
         bias: float32 (3,).
         shifts: float32 (3, K), the curves' knots.
         slopes: float32 (3, K), the slope that each knot adds.
@@ -51,7 +52,7 @@ class Guide:
         mix_bias: float32 (1,).
     """
 
-    matrix: Annotated[Array, (3, (3, 5))]
+    matrix: Annotated[Array, (3, 3)]
     bias: Annotated[Array, (3,)]
     shifts: Annotated[Array, (3, "knots")]
     slopes: Annotated[Array, (3, "knots")]
@@ -175,36 +176,33 @@ def misshapen(maps: Maps) -> tuple[str, npt.NDArray[Any]] | None:
             if isinstance(wanted, str):
                 fits = length > 0 and lengths.setdefault(wanted, length) == length
             else:
-                fits = length in wanted if isinstance(wanted, tuple) else length == wanted
+                fits = length == wanted
             if not fits:
                 return name, array
     return None
 
 
 def from_arrays(kind: type, arrays: Mapping[str, npt.NDArray[Any]]) -> Maps:
-    """Builds a map from its named arrays (see :func:`tensor_names`), as contiguous float32."""
+    """Builds a map from its named arrays (see :func:`tensor_names`), as contiguous float32.
+
+    A guide that sees the areas (its matrix has five columns) takes every pixel for one of A from
+    here on. It would change abruptly where A ends, and so would the picture; what is made of B
+    fades out anyway, and a band that is lit like A and fades is smooth.
+    """
 
     def get(name: str) -> Array:
         return np.ascontiguousarray(arrays[name], np.float32)
 
     values: dict[str, Any] = {name: get(name) for name in shapes_of(kind) if "." not in name}
     if kind is AffineGrid:
-        values["guide"] = Guide(**{name: get(f"guide.{name}") for name in shapes_of(Guide)})
+        guide = {name: get(f"guide.{name}") for name in shapes_of(Guide)}
+        matrix = guide["matrix"]
+        if matrix.ndim == 2 and matrix.shape[1] == 5:
+            guide["matrix"] = np.ascontiguousarray(matrix[:, :3])
+            guide["bias"] = guide["bias"] + matrix[:, 3]
+        values["guide"] = Guide(**guide)
     result: Maps = kind(**values)
     return result
-
-
-def seen_as_a(maps: Maps) -> Maps:
-    """The same maps for a guide that takes every pixel for one of A.
-
-    A guide that sees the areas changes abruptly where A ends, and so would the picture. What is
-    made of B fades out anyway; a band that is lit like A and fades is smooth.
-    """
-    if not isinstance(maps, AffineGrid) or maps.guide.matrix.shape[1] == 3:
-        return maps
-    guide = maps.guide
-    matrix = np.ascontiguousarray(guide.matrix[:, :3])
-    return replace(maps, guide=replace(guide, matrix=matrix, bias=guide.bias + guide.matrix[:, 3]))
 
 
 @dataclass(frozen=True)

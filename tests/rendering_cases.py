@@ -37,7 +37,6 @@ def random_maps(
     rng: np.random.Generator,
     grid: tuple[int, int] = (5, 4),
     count: int = 8,
-    areas: bool = False,
 ) -> Maps:
     """A map of a kind: ``grid`` its (rows, columns), ``count`` its bins, steps, entries or nodes.
 
@@ -58,7 +57,7 @@ def random_maps(
     if kind == "LookUpTable":
         return LookUpTable(uniform(rng, -0.1, 1.1, 3, count, count, count))
     guide = Guide(
-        uniform(rng, -0.3, 0.6, 3, 5 if areas else 3),
+        uniform(rng, -0.3, 0.6, 3, 3),
         uniform(rng, -0.1, 0.1, 3),
         uniform(rng, -0.2, 1, 3, 7),
         uniform(rng, -0.5, 0.7, 3, 7),

@@ -172,7 +172,8 @@ def test_training_and_serving_apply_the_same(case: type | str, strength: float) 
     selected = np.zeros((31, 45), bool)
     selected[:, 20:] = True
     areas = Areas(selected, ~selected, np.ones((31, 45), np.float32), 4.0)
-    channels = torch.from_numpy(areas.channels()[None])
+    # When serving, a guide takes every pixel for one of A.
+    channels = torch.stack([torch.ones(1, 31, 45), torch.zeros(1, 31, 45)], dim=1)
     trained = apply_maps(kind, maps, image, channels, strength=strength).image[0]
     arrays = {
         name: (value if name.startswith("guide.") else value[0]).numpy()

@@ -38,14 +38,13 @@ pytest.importorskip("torch")
     strength=st.sampled_from([1.0, 0.5, 0.13]),
     grid=st.tuples(st.integers(1, 20), st.integers(1, 20)),
     count=st.integers(1, 10),
-    areas=st.booleans(),
     fades=st.booleans(),
 )
 def test_backends_agree_with_torch(
-    kind, seed, height, width, channels, dtype, strength, grid, count, areas, fades
+    kind, seed, height, width, channels, dtype, strength, grid, count, fades
 ):
     rng = np.random.default_rng(seed)
-    maps = random_maps(kind, rng, grid, count, areas)
+    maps = random_maps(kind, rng, grid, count)
     image = random_image(rng, height, width, channels, dtype)
     where = random_areas(rng, height, width)
     window = window_around(rng, height, width)

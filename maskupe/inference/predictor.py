@@ -45,7 +45,7 @@ class Predictor(ABC):
         self.device = device
 
     def predict(self, context: Float, areas: Float) -> kinds.Maps:
-        """Runs the network, and lets its guide take every pixel for one of A.
+        """Runs the network.
 
         Args:
             context: float32 (256, 256, 3), display-encoded 0…1; what exceeds that is clipped.
@@ -65,7 +65,7 @@ class Predictor(ABC):
         planes = np.clip(context.transpose(2, 0, 1)[None], 0.0, 1.0).astype(np.float32)
         arrays = self._run(np.ascontiguousarray(planes), np.ascontiguousarray(areas[None]))
         self._check(arrays)
-        return kinds.seen_as_a(kinds.from_arrays(self.kind, arrays))
+        return kinds.from_arrays(self.kind, arrays)
 
     @abstractmethod
     def _run(self, context: Float, areas: Float) -> dict[str, npt.NDArray[Any]]:

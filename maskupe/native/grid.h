@@ -117,7 +117,7 @@ INLINE Ends grid_ends(int coefficients, const Job *job, int map_low, int map_hig
 
 /* One row of one tile, at column x0: fills row->change. */
 INLINE void grid_row(int coefficients, const Job *job, const Ends *ends, int x0, int n,
-                     const uint8_t *a, const uint8_t *b, Row *row) {
+                     Row *row) {
     _Alignas(64) float planes[3][TILE + PAD], z[TILE + BLOCK], sum[3][BLOCK];
     const int whole = (n + BLOCK - 1) / BLOCK * BLOCK;
     for (int i = 0; i < n; i++) {
@@ -129,7 +129,7 @@ INLINE void grid_row(int coefficients, const Job *job, const Ends *ends, int x0,
         planes[0][i] = planes[0][n - 1], planes[1][i] = planes[1][n - 1],
         planes[2][i] = planes[2][n - 1];
     const float bins = (float)job->count;
-    if (coefficients == 12) guide_row(job, planes, a, b, n, whole, z);
+    if (coefficients == 12) guide_row(job, planes, whole, z);
     else
         for (int i = 0; i < whole; i++)
             z[i] = sqrtf(LUMA_R * planes[0][i] + LUMA_G * planes[1][i] + LUMA_B * planes[2][i]);
@@ -165,9 +165,8 @@ STAGE Ends affine_ends(const Job *job, int map_low, int map_high, int x0, float 
     return grid_ends(12, job, map_low, map_high, x0, across, scratch);
 }
 
-STAGE void affine_row(const Job *job, const Ends *ends, int x0, int n, const uint8_t *a,
-                      const uint8_t *b, Row *row) {
-    grid_row(12, job, ends, x0, n, a, b, row);
+STAGE void affine_row(const Job *job, const Ends *ends, int x0, int n, Row *row) {
+    grid_row(12, job, ends, x0, n, row);
 }
 
 #endif

@@ -1,6 +1,6 @@
-/* The guidance map: three piecewise linear curves of linear mixtures of r, g, b (and A, B).
+/* The guidance map: three piecewise linear curves of linear mixtures of r, g, b.
  *
- * guide: matrix (3, guide_inputs), bias (3), mix bias (1), then for each of the three curves its
+ * guide: matrix (3, 3), bias (3), mix bias (1), then for each of the three curves its
  * sorted knots (n), the slope that each adds (n), and for 0..n knots passed the slope (n + 1) and
  * the intercept (n + 1) of the line that their sum is. Slopes contain the mixing weight.
  * Only knots within a block's own range need a maximum; all below are one line. */
@@ -48,23 +48,17 @@ INLINE void add_curve(const float *p, float slope, float intercept, const float 
     for (int v = 0; v < VECTORS; v++) store_vector(guide + LANES * v, value[v]);
 }
 
-STAGE void guide_row(const Job *job, float planes[3][TILE + PAD], const uint8_t *a,
-                      const uint8_t *b, int n, int whole, float *restrict guide) {
-    const int inputs = job->guide_inputs, knots = job->knots;
-    const float *matrix = job->guide, *bias = matrix + 3 * inputs, *curve = bias + 4;
-    _Alignas(64) float place[TILE], in_a[TILE], in_b[TILE];
-    if (inputs == 5) {
-        for (int i = 0; i < n; i++) in_a[i] = a[i] ? 1.0f : 0.0f, in_b[i] = b[i] ? 1.0f : 0.0f;
-        for (int i = n; i < whole; i++) in_a[i] = in_a[n - 1], in_b[i] = in_b[n - 1];
-    }
+STAGE void guide_row(const Job *job, float planes[3][TILE + PAD], int whole,
+                     float *restrict guide) {
+    const int knots = job->knots;
+    const float *matrix = job->guide, *bias = matrix + 9, *curve = bias + 4;
+    _Alignas(64) float place[TILE];
     for (int i = 0; i < whole; i++) guide[i] = bias[3];
-    for (int c = 0; c < 3; c++, curve += 4 * knots + 2, matrix += inputs) {
+    for (int c = 0; c < 3; c++, curve += 4 * knots + 2, matrix += 3) {
         const float *shifts = curve, *slopes = curve + knots, *lines = slopes + knots;
         for (int i = 0; i < whole; i++)
             place[i] = bias[c] + matrix[0] * planes[0][i] + matrix[1] * planes[1][i] +
                        matrix[2] * planes[2][i];
-        if (inputs == 5)
-            for (int i = 0; i < whole; i++) place[i] += matrix[3] * in_a[i] + matrix[4] * in_b[i];
         int first = 0, last = 0;
         for (int at = 0; at < whole; at += BLOCK) {
             const float *p = place + at;

@@ -15,8 +15,7 @@ typedef struct {
     const uint8_t *image;
     uint8_t *out;
     const uint8_t *coverage;         /* rows of uint16: 0 in C, 65535 in A */
-    const uint8_t *a, *b;            /* the areas, one byte per pixel, where the guide sees them */
-    int64_t image_stride, out_stride, coverage_stride, a_stride, b_stride;
+    int64_t image_stride, out_stride, coverage_stride;
     const int32_t *row_low, *row_high;       /* map rows around each row of the region */
     const float *row_part;                   /* how far it lies towards the second */
     const int32_t *column_low, *column_high;
@@ -31,7 +30,7 @@ typedef struct {
     int32_t width, channels, depth, kind;
     int32_t map_rows, map_columns;
     int32_t count;                   /* curve steps, luma bins, table entries or nodes */
-    int32_t knots, guide_inputs;
+    int32_t knots;
     int32_t stream;                  /* whether `out` is too large to stay in a cache */
     float strength;
     float inside;                    /* how far `allowed` holds in A as well, 0..1 */

@@ -108,8 +108,7 @@ static void render_tile(const Job *job, int y, int x, int n, Band *band, Row *ro
     case KIND_AFFINE:
         if (band->ends_of != y)
             band->ends = affine_ends(job, band->map_low, band->map_high, x, across, band->scratch);
-        affine_row(job, &band->ends, x, n, job->a ? job->a + y * job->a_stride + x : 0,
-                   job->b ? job->b + y * job->b_stride + x : 0, row);
+        affine_row(job, &band->ends, x, n, row);
         break;
     default: table_row(job, n, row);
     }

@@ -12,8 +12,8 @@ class NativeJob(ctypes.Structure):
     """``Job`` of ``job.h``; pointers are addresses of arrays that the caller keeps alive."""
 
     _fields_: ClassVar = [
-        *((name, _POINTER) for name in ("image", "out", "coverage", "a", "b")),
-        *((f"{name}_stride", _LONG) for name in ("image", "out", "coverage", "a", "b")),
+        *((name, _POINTER) for name in ("image", "out", "coverage")),
+        *((f"{name}_stride", _LONG) for name in ("image", "out", "coverage")),
         *((name, _POINTER) for name in ("row_low", "row_high", "row_part")),
         *((name, _POINTER) for name in ("column_low", "column_high", "column_end")),
         *(
@@ -23,6 +23,6 @@ class NativeJob(ctypes.Structure):
             )
         ),
         *((name, _INT) for name in ("width", "channels", "depth", "kind", "map_rows")),
-        *((name, _INT) for name in ("map_columns", "count", "knots", "guide_inputs", "stream")),
+        *((name, _INT) for name in ("map_columns", "count", "knots", "stream")),
         *((name, _FLOAT) for name in ("strength", "inside")),
     ]

@@ -41,7 +41,7 @@ class Arranged:
         count: curve steps, luma bins, table entries or nodes.
         map: grids with rows and columns first, others as planes.
         shape: (rows, columns) of the map, None where it has none.
-        table, guide, knots, inputs: where the kind has them.
+        table, guide, knots: where the kind has them.
     """
 
     kind: int
@@ -51,7 +51,6 @@ class Arranged:
     table: Floats = field(default_factory=_nothing)
     guide: Floats = field(default_factory=_nothing)
     knots: int = 0
-    inputs: int = 0
 
 
 def arrange(maps: Maps, dtype: np.dtype[Any]) -> Arranged:
@@ -73,7 +72,6 @@ def arrange(maps: Maps, dtype: np.dtype[Any]) -> Arranged:
             _rows_columns(maps.grid),
             guide=_guide(maps.guide),
             knots=maps.guide.shifts.shape[1],
-            inputs=maps.guide.matrix.shape[1],
         )
     return _look_up_table(maps)
 

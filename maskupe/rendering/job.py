@@ -13,7 +13,7 @@ from maskupe.areas import Areas
 from maskupe.coverage import Coverage, quantise
 from maskupe.errors import InputError
 from maskupe.fade import Fade, plain
-from maskupe.maps import KINDS, AffineGrid, Maps, ToneCurves, Window, misshapen
+from maskupe.maps import KINDS, Maps, ToneCurves, Window, misshapen
 from maskupe.rendering.positions import Frame
 
 Pixels: TypeAlias = npt.NDArray[Any]
@@ -32,7 +32,6 @@ class Job:
         out: like ``image``; may be the same memory.
         coverage: uint16 (h, w), see :class:`maskupe.coverage.Coverage`.
         fade: from coverage to blend weight.
-        areas: A and B, which some guides see.
         frame: where the region lies.
         strength: 0 and more.
     """
@@ -42,7 +41,6 @@ class Job:
     out: Pixels
     coverage: npt.NDArray[np.uint16]
     fade: Fade
-    areas: Areas | Coverage
     frame: Frame
     strength: float
 
@@ -55,16 +53,6 @@ class Job:
     def width(self) -> int:
         """Columns of the region."""
         return int(self.image.shape[1])
-
-    @property
-    def sees_areas(self) -> bool:
-        """Whether the map's guide takes the areas as inputs."""
-        return isinstance(self.maps, AffineGrid) and self.maps.guide.matrix.shape[1] == 5
-
-    def areas_of(self, first: int, last: int) -> tuple[npt.NDArray[np.bool_], ...]:
-        """bool (n, w) of A and of B in some rows."""
-        part = self.areas.crop(slice(first, last), slice(None))
-        return part.a, part.b
 
 
 def make_job(
@@ -126,7 +114,6 @@ def make_job(
         out.reshape(shape) if out.ndim == 3 else out[:, :, None],
         coverage,
         fade or plain(),
-        areas,
         Frame(window, width),
         float(strength),
     )

@@ -57,8 +57,6 @@ def prepare(job: Job) -> tuple[StripFunction, int]:
         }
         out = job.out[rows]
         target = out if _has_whole_rows(out) else np.empty(out.shape, out.dtype)
-        if job.sees_areas:
-            planes["a"], planes["b"] = job.areas_of(first, last)
         planes = {name: _whole_rows(array) for name, array in planes.items()} | {"out": target}
         for name, array in planes.items():
             setattr(native, name, array.ctypes.data)
@@ -92,7 +90,6 @@ def _common(job: Job) -> tuple[NativeJob, dict[str, npt.NDArray[Any]]]:
         kind=arranged.kind,
         count=arranged.count,
         knots=arranged.knots,
-        guide_inputs=arranged.inputs,
         stream=job.out.nbytes >= _STREAM_BYTES,
         strength=job.strength,
         inside=job.fade.inside,

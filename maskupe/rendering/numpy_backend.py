@@ -36,9 +36,8 @@ from maskupe.strips import rows_of
 #: Pixels of one strip: its temporaries, a few dozen planes at most, stay around ten megabytes.
 STRIP_PIXELS = 1 << 16
 
-#: Gives enhanced - I (rows, w, 3) for I (rows, w, 3), the first row's number, and where the guide
-#: sees them the areas A and B as float32 (rows, w, 2).
-Difference = Callable[[Floats, int, "Floats | None"], Floats]
+#: Gives enhanced - I (rows, w, 3) for I (rows, w, 3) and the first row's number.
+Difference = Callable[[Floats, int], Floats]
 
 
 def prepare(job: Job) -> tuple[Callable[[int, int], None], int]:
@@ -53,12 +52,9 @@ def prepare(job: Job) -> tuple[Callable[[int, int], None], int]:
             out[...] = image
             return
         opened = open_strip(image)
-        seen = None
-        if job.sees_areas:
-            seen = np.stack(job.areas_of(first, last), axis=2).astype(np.float32)
         whole = coverage.min() == FULL and job.fade.keeps_a
         weight = None if whole else job.fade.weights(coverage, opened.colour)
-        close_strip(opened, difference(opened.colour, first, seen), weight, out)
+        close_strip(opened, difference(opened.colour, first), weight, out)
 
     return strip, rows_of(STRIP_PIXELS, job.width)
 
@@ -98,14 +94,14 @@ def difference_of(maps: Maps, strength: float, frame: Frame) -> Difference:
     """The function that applies one kind of map at one strength."""
     t = np.float32(strength)
     if isinstance(maps, ToneCurves):
-        return lambda colour, first, _: _tone_curves(maps, frame, colour, first)
+        return lambda colour, first: _tone_curves(maps, frame, colour, first)
     if isinstance(maps, CurveMaps):
-        return lambda colour, first, _: _curve_maps(maps, t, frame, colour, first)
+        return lambda colour, first: _curve_maps(maps, t, frame, colour, first)
     if isinstance(maps, GainGrid):
-        return lambda colour, first, _: _gain_grid(maps, t, frame, colour, first)
+        return lambda colour, first: _gain_grid(maps, t, frame, colour, first)
     if isinstance(maps, AffineGrid):
-        return lambda colour, first, areas: _affine_grid(maps, t, frame, colour, first, areas)
-    return lambda colour, _first, _areas: _look_up_table(maps, t, colour)
+        return lambda colour, first: _affine_grid(maps, t, frame, colour, first)
+    return lambda colour, _first: _look_up_table(maps, t, colour)
 
 
 @functools.lru_cache(maxsize=4)
@@ -259,11 +255,9 @@ def _gain_grid(maps: GainGrid, t: np.float32, frame: Frame, colour: Floats, firs
     return _brighten(illumination, colour, t)
 
 
-def guide_values(guide: Guide, colour: Floats, areas: Floats | None) -> Floats:
-    """The guidance map (rows, w), 0…1, of colours (rows, w, 3) and areas (rows, w, 2)."""
-    place = colour @ guide.matrix[:, :3].T
-    if areas is not None:
-        place += areas @ guide.matrix[:, 3:].T
+def guide_values(guide: Guide, colour: Floats) -> Floats:
+    """The guidance map (rows, w), 0…1, of colours (rows, w, 3)."""
+    place = colour @ guide.matrix.T
     place += guide.bias
     value = np.full(colour.shape[:2], guide.mix_bias[0], np.float32)
     above = np.empty_like(value)
@@ -278,10 +272,10 @@ def guide_values(guide: Guide, colour: Floats, areas: Floats | None) -> Floats:
 
 
 def _affine_grid(
-    maps: AffineGrid, t: np.float32, frame: Frame, colour: Floats, first: int, areas: Floats | None
+    maps: AffineGrid, t: np.float32, frame: Frame, colour: Floats, first: int
 ) -> Floats:
     cells = maps.grid.transpose(3, 4, 0, 1, 2).reshape(*maps.grid.shape[3:], 12, -1)
-    values = _slice(cells, guide_values(maps.guide, colour, areas), frame, first)
+    values = _slice(cells, guide_values(maps.guide, colour), frame, first)
     illumination = np.empty_like(colour)
     planes = np.ascontiguousarray(colour.transpose(0, 2, 1))
     for c in range(3):

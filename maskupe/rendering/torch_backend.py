@@ -42,12 +42,8 @@ def prepare(job: Job, device: str) -> tuple[Callable[[int, int], None], int]:
         image, out, coverage = (p[first:last] for p in (job.image, job.out, job.coverage))
         opened = open_strip(image)
         colour = torch.from_numpy(opened.colour).to(device).permute(2, 0, 1)
-        areas = None
-        if job.sees_areas:
-            stacked = np.stack(job.areas_of(first, last)).astype(np.float32)
-            areas = torch.from_numpy(stacked).to(device)
         with torch.inference_mode():
-            enhanced = enhance(maps, job.strength, job.frame, first, colour, areas)
+            enhanced = enhance(maps, job.strength, job.frame, first, colour)
             difference = (enhanced - colour).permute(1, 2, 0).contiguous().cpu().numpy()
         close_strip(opened, difference, job.fade.weights(coverage, opened.colour), out)
 
@@ -65,9 +61,7 @@ def _to_device(maps: Any, device: torch.device) -> Any:
     return replace(maps, **changes)
 
 
-def enhance(
-    maps: Maps, t: float, frame: Frame, first: int, colour: Tensor, areas: Tensor | None
-) -> Tensor:
+def enhance(maps: Maps, t: float, frame: Frame, first: int, colour: Tensor) -> Tensor:
     """Enhanced colours (3, rows, w) of colours (3, rows, w) in 0…1, from row ``first`` on.
 
     Args:
@@ -76,7 +70,6 @@ def enhance(
         frame: where the region lies.
         first: the region's row at which the strip begins.
         colour: float32 (3, rows, w).
-        areas: float32 (2, rows, w), the areas A and B, where the guide sees them.
     """
     # The arrays of `maps` are tensors here; its types say numpy, hence the casts to Any.
     parts = cast(Any, maps)
@@ -96,7 +89,7 @@ def enhance(
         luma = sum((float(share) * plane for share, plane in zip(LUMA, colour, strict=True)))
         return _brighten(slice_grid(parts.grid, luma.sqrt(), frame, first), colour, t)
     if isinstance(maps, AffineGrid):
-        guide = guide_values(parts.guide, colour, areas)
+        guide = guide_values(parts.guide, colour)
         affine = slice_grid(parts.grid.flatten(0, 1), guide, frame, first)
         affine = affine.view(3, 4, *guide.shape)
         return _brighten((affine[:, :3] * colour).sum(1) + affine[:, 3], colour, t)
@@ -140,10 +133,9 @@ def slice_grid(grid: Tensor, guide: Tensor, frame: Frame, first: int) -> Tensor:
     return result
 
 
-def guide_values(guide: Any, colour: Tensor, areas: Tensor | None) -> Tensor:
+def guide_values(guide: Any, colour: Tensor) -> Tensor:
     """The guidance map (rows, w), 0…1, of a guide made of tensors."""
-    inputs = colour if areas is None else torch.cat([colour, areas])
-    place = torch.tensordot(guide.matrix, inputs, 1) + guide.bias[:, None, None]
+    place = torch.tensordot(guide.matrix, colour, 1) + guide.bias[:, None, None]
     curves = torch.zeros_like(place)
     for k in range(guide.shifts.shape[1]):
         shift, slope = guide.shifts[:, k, None, None], guide.slopes[:, k, None, None]
