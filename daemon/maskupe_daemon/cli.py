@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maskupe import __version__
+from maskupe.cli.output import guard_output
 from maskupe.errors import InputError, MaskUPEError
 from maskupe_daemon.failures import ClientError
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from maskupe_daemon.client import Client
 
 
+@guard_output
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit status."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maskupe import __version__
+from maskupe.cli.output import guard_output
 
 if TYPE_CHECKING:
     from maskupe_gimp.places import Place
@@ -16,11 +17,14 @@ if TYPE_CHECKING:
 _MENU = "Filters > Enhance > Local Underexposure…"
 
 
+@guard_output
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit status."""
     options = _parser().parse_args(arguments)
     try:
         status: int = options.run(options)
+    except BrokenPipeError:
+        raise
     except OSError as error:
         if options.debug:
             raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -31,6 +30,9 @@ def run(app: typer.Typer, name: str, arguments: Sequence[str], extra: str | None
         name: the program's name, before each sentence.
         arguments: without the program's name.
         extra: the package's extra that brings what the commands import, if they need one.
+
+    Raises:
+        BrokenPipeError: nobody reads the output; for :mod:`maskupe.cli.output`.
     """
     debug = "--debug" in arguments
     wanted = [argument for argument in arguments if argument != "--debug"] or ["--help"]
@@ -39,15 +41,12 @@ def run(app: typer.Typer, name: str, arguments: Sequence[str], extra: str | None
         if _showed_help(command, name, wanted):
             return 0
         status = command.main(wanted, prog_name=name, standalone_mode=False)
-        sys.stdout.flush()
         return status if isinstance(status, int) else 0
     except (KeyboardInterrupt, typer.Abort):
         say(name, "Stopped.")
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader of our output has gone; keep the interpreter from complaining at its exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILURE
+        raise
     except Exception as error:
         if debug:
             traceback.print_exception(error)

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from maskupe.cli.application import application
+from maskupe.cli.output import guard_output
 
 app = application("maskupe-train", "Train, measure and export local enhancement models.")
 
@@ -241,6 +242,7 @@ def prepare_check(
     typer.echo(f"{folder}: {check_manifest(folder)} files, all as the manifest says.")
 
 
+@guard_output
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns the exit status: 0, 1 for a failure, 2 for bad input."""
     from maskupe.cli.runner import run
