@@ -76,11 +76,7 @@ def test_a_second_daemon_exits_3_and_the_first_keeps_serving(start, home):
     assert second.returncode == 3
     assert "running already" in second.stderr
     assert "Traceback" not in second.stderr
-    image, selection = region(np.random.default_rng(0))
-    request, planes = request_for(image, selection)
-    with first.connect() as client:
-        _, answer = client.enhance(request, planes)
-    assert_right(answer, image, selection, request)
+    serves(first)
 
 
 def test_everything_is_the_owners_alone(start, home):

@@ -190,6 +190,8 @@ def test_memory_stays_flat():
         assert_memory_stays_flat(shipped, "default", ("nobody", "unknown-model"))
 
 
-def test_idle_models_are_not_loaded_to_be_listed(real):
+def test_models_are_listed_without_being_loaded(real):
+    """Also those that will turn out to be damaged."""
     with real.connect() as client:
-        assert NETWORK in client.welcome["models"]
+        assert {NETWORK, "deepupe", "star-dce"} <= set(client.welcome["models"])
+        assert not {"deepupe", "star-dce"} & set(client.status()["loaded"])

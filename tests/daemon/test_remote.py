@@ -13,7 +13,7 @@ from zmq.utils import z85
 from maskupe.errors import InputError
 from maskupe_daemon.cli import main
 from maskupe_daemon.client import Client
-from maskupe_daemon.failures import NotRunningError, RefusedError
+from maskupe_daemon.failures import AnswerError, NotRunningError, RefusedError
 from maskupe_daemon.keys import KeyRing
 from maskupe_daemon.remote import RemoteClient
 from maskupe_daemon.wire import pack
@@ -35,7 +35,7 @@ def test_other_machines_need_an_allowed_key(start, home, tmp_path):
         keeper = Keeper(1000, image.nbytes - 1000)
         _, rest = client.enhance(*request_for(image, selection), takers={"image": keeper})
         assert keeper.got == bytes(answer["image"]) and not rest
-        with pytest.raises(Exception, match="own machine"):
+        with pytest.raises(AnswerError, match="own machine"):
             client.shutdown()
     # A stranger's key, made for this daemon but not allowed.
     stranger = json.loads((tmp_path / "studio.key").read_text())

@@ -11,7 +11,7 @@ from maskupe_daemon.wire import PROTOCOL, pack
 from tests.docs.protocol import DOCUMENT, rows, section
 
 
-def test_the_version_is_the_codes():
+def test_the_version_is_that_of_the_code():
     assert f"**Protocol {PROTOCOL}.**" in DOCUMENT
 
 
@@ -23,13 +23,13 @@ def test_every_message_has_its_section_and_no_other():
         assert {sender, receiver} == {"client", "daemon"}
 
 
-def test_the_error_codes_are_the_codes():
+def test_the_error_codes_are_those_of_the_code():
     assert [row[:2] for row in rows("Error codes")] == [
         [f"`{c}`", w] for c, w in ERROR_CODES.items()
     ]
 
 
-def test_the_limits_are_the_codes():
+def test_the_limits_are_those_of_the_code():
     written = {row[0].strip("`"): int(row[1].replace(" ", "")) for row in rows("Fixed limits")}
     assert written == {
         "MAX_HEADER": wire.MAX_HEADER,
@@ -41,12 +41,12 @@ def test_the_limits_are_the_codes():
     }
 
 
-def test_the_dtypes_are_the_codes():
+def test_the_dtypes_are_those_of_the_code():
     written = {row[0].strip("`"): int(row[2]) for row in rows("Planes")}
     assert written == wire.ITEM_SIZES
 
 
-def test_the_planes_of_a_result_are_the_codes():
+def test_the_planes_of_a_result_are_those_of_the_code():
     assert {row[0].strip("`") for row in rows("Planes of a result")} == set(OUTPUTS)
 
 

@@ -9,17 +9,16 @@ import numpy as np
 import numpy.typing as npt
 from skimage import data
 
+from maskupe.srgb import decode_srgb, encode_srgb
+
 BABL = {"uint8": "u8", "uint16": "u16", "float32": "float"}
 
 
 @functools.cache
 def _dark() -> npt.NDArray[np.float32]:
     """The public-domain portrait that scikit-image ships, three stops darker: (512, 512, 3)."""
-    encoded = data.astronaut().astype(np.float64) / 255.0
-    linear = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
-    linear *= 0.125
-    encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
-    return encoded.astype(np.float32)
+    linear = decode_srgb(data.astronaut().astype(np.float64) / 255.0)
+    return encode_srgb(0.125 * linear).astype(np.float32)
 
 
 def dark_photo(
