@@ -1,17 +1,23 @@
-"""On a Python without the extra ``train``, the tests that need it are skipped, not failed.
+"""For all tests: tensors get one thread, and what needs the extra ``train`` is skipped without it.
 
-So one command runs all that a user's installation can do on every Python, also where PyTorch has
-no wheel (`make test-pythons`). Where the extra is installed, nothing here does anything.
+On a Python without that extra, the tests that need it are skipped, not failed. So one command runs
+all that a user's installation can do on every Python, also where PyTorch has no wheel
+(`make test-pythons`).
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Generator
 from importlib.util import find_spec
 from typing import Any
 
 import pytest
+
+# Before PyTorch is imported, and for daemons that tests start: their tensors are so small that
+# handing them to a second thread takes longer than the work, above all beside other workers.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 #: What the extra brings and some tests import at their top.
 EXTRA = ("torch", "lightning_fabric", "torchmetrics", "tensorboard", "matplotlib", "onnx", "scipy")

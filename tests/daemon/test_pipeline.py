@@ -106,6 +106,10 @@ def test_weights_that_are_cut_damaged_wrong_or_missing(real, model, code):
     assert caught.value.message.endswith(".")
 
 
+#: Jobs of each of the sixteen clients: most of the 18 different ones, several at a time.
+JOBS_EACH = 10
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_sixteen_clients_with_mixed_jobs_get_what_the_library_gives(real, weights):
@@ -134,7 +138,7 @@ def test_sixteen_clients_with_mixed_jobs_get_what_the_library_gives(real, weight
     def work(number):
         rng = np.random.default_rng(number)
         with real.connect(name=f"client-{number}") as client:
-            for _ in range(20):
+            for _ in range(JOBS_EACH):
                 image, selection, options, wanted = jobs[rng.integers(len(jobs))]
                 request, planes = request_for(image, selection, model=model, **options)
                 _, answer = client.enhance(request, planes)
@@ -146,7 +150,7 @@ def test_sixteen_clients_with_mixed_jobs_get_what_the_library_gives(real, weight
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(work, range(16)))
     assert not wrong
-    assert len(set(right)) == 16 * 20
+    assert len(set(right)) == 16 * JOBS_EACH
 
 
 def run_seconds(real, ending):
