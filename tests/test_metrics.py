@@ -1,3 +1,5 @@
+"""The quality measures: against reference implementations, and on made-up transitions."""
+
 from __future__ import annotations
 
 import cv2

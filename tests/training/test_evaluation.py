@@ -1,3 +1,5 @@
+"""Evaluation: baselines, intervals, cases, the commands, strips of degrees."""
+
 from __future__ import annotations
 
 import csv

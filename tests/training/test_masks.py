@@ -1,3 +1,5 @@
+"""Selections: the shapes that are drawn, their shares, what recipes may ask for."""
+
 from __future__ import annotations
 
 from pathlib import Path

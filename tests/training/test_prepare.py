@@ -1,3 +1,5 @@
+"""Preparing data sets: splits, manifests, colour spaces, what is missing."""
+
 from __future__ import annotations
 
 import csv

@@ -1,3 +1,5 @@
+"""Recipes: the shipped ones, the paper's numbers, settings, what does not fit."""
+
 from __future__ import annotations
 
 import math

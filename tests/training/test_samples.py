@@ -1,3 +1,5 @@
+"""Samples: local truth, views, determinism, licences, damaged files."""
+
 from __future__ import annotations
 
 import json
