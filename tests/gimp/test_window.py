@@ -206,17 +206,26 @@ class Story:
 
     def cancel(self) -> None:
         """Presses Cancel while the daemon is at work on a large photo."""
-        self.open(np.tile(dark_photo(), (10, 10, 1)), (100, 100, 4900, 4900))
+        self.open(np.tile(dark_photo(), (14, 14, 1)), (100, 100, 6900, 6900))
         before = self.pixels()
-        window = self.again()
-        self.press("alt+o")
         with self.daemon.client() as client:
-            self.seen["was at work"] = self.until(lambda: client.status()["running"] == 1, 20)
-            self.look(window, "working")
+
+            def at_work() -> bool:
+                return self.until(lambda: client.status()["running"] == 1, 20)
+
+            self.again()
+            # No pauses here: a picture of the window alone takes as long as the job does.
+            self.desktop.keys("alt+o")
+            self.seen["was at work"] = at_work()
             self.desktop.run("xdotool", "key", "alt+c")
             self.seen["dialog closed by cancel"] = self.desktop.gone(TITLE)
             self.seen["daemon free"] = self.until(lambda: client.status()["running"] == 0, 60)
-        self.seen["cancelled layer untouched"] = self.pixels() == before
+            self.seen["cancelled layer untouched"] = self.pixels() == before
+            window = self.again()
+            self.press("alt+o")
+            at_work()
+            self.look(window, "working")
+            self.desktop.gone(TITLE)
 
 
 @pytest.fixture(scope="module")
