@@ -42,6 +42,10 @@ class Fade:
         """Whether every pixel of A takes the whole effect."""
         return self.allowed is None or self.inside == 0.0
 
+    def is_whole(self, coverage: npt.NDArray[np.uint16]) -> bool:
+        """Whether all of these pixels take the whole effect."""
+        return self.keeps_a and bool(coverage.min() == FULL)
+
     def weights(self, coverage: npt.NDArray[np.uint16], colour: Float) -> Float:
         """Blend weights.
 

@@ -30,14 +30,14 @@ GAP = (2.2, 3.4)
 DIVIDED = (0.55, 0.72)
 #: Mean luma of the bright part.
 BRIGHT = (0.42, 0.55)
-#: Mean luma of the dark part, falling: one that is lit is no underexposed subject.
-DARK = (0.31, 0.21)
 #: Share of A that either part must have.
 SHARE = (0.004, 0.03)
 #: The product of the rises above: half of a division would leave half of an edge in the sky.
 LIKELY = (0.25, 0.6)
-#: Mean luma of A from which on it passes as lit.
+#: Mean of a selection: up to the first it is dark, from the second on it passes as lit.
 LIT = (0.21, 0.31)
+#: Mean luma of the dark part, falling: one that is lit is no underexposed subject.
+DARK = (LIT[1], LIT[0])
 #: How much less of the bright part the network then sees. With all of it gone the subject would be
 #: exposed as if it stood alone, and outshine what is behind it.
 HIDDEN = 0.6
@@ -91,7 +91,7 @@ def find_subject(context: Float, shares: Float) -> Subject:
         _rise(bright_tone - dark_tone, GAP)
         * _rise(divided, DIVIDED)
         * _rise(np.average(luma, weights=bright), BRIGHT)
-        * _rise(-np.average(luma, weights=dark), (-DARK[0], -DARK[1]))
+        * _rise(np.average(luma, weights=dark), DARK)
         * _rise(min(share, 1.0 - share), SHARE)
     )
     apart = _rise(likely, LIKELY)

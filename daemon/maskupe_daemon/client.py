@@ -22,9 +22,9 @@ from .messages import parse
 from .request import EnhanceRequest, Progress
 from .stream import SLICE, Buffer
 from .wire import MAX_HEADER, PlaneSpec, WireError, new_id, pack
-from .zmtp import Bands, Taken, Taker, frame_size
+from .zmtp import Bands, Taken, Taker, frame_size, give
 
-__all__ = ["BUNDLED", "Bands", "Client", "EnhanceRequest", "PlaneSpec", "Progress", "Taker"]
+__all__ = ["BUNDLED", "Bands", "Client", "EnhanceRequest", "PlaneSpec", "Progress", "Taker", "give"]
 
 #: The files that the plug-in needs beside msgpack's pure-Python ones, all in this folder.
 BUNDLED = (
@@ -274,8 +274,5 @@ def _kept(
         if name not in takers:
             kept[name] = frame
             continue
-        at = 0
-        for size in takers[name].begin():
-            takers[name].take(frame[at : at + size])
-            at += size
+        give(takers[name], frame)
     return kept

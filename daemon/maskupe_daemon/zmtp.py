@@ -41,6 +41,14 @@ class Taker(Protocol):
         """Gets the next piece, which may be used until this returns."""
 
 
+def give(taker: Taker, frame: memoryview) -> None:
+    """Lets a taker take a frame that is there already."""
+    at = 0
+    for size in taker.begin():
+        taker.take(frame[at : at + size])
+        at += size
+
+
 class Taken:
     """Stands in a message for a frame that a :class:`Taker` took."""
 

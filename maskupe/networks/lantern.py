@@ -37,14 +37,12 @@ from torch import Tensor, nn
 
 from maskupe import maps
 from maskupe.networks.base import LocalNetwork
+from maskupe.subject import LIT
 
 #: Entries of the tone curve's table.
 TABLE = 1024
 #: Mean display-encoded value to which the start value of the exposure lifts a dark A.
 MIDDLE_GRAY = 0.45
-#: Means of A: up to the first A is dark, from the second on it is lit; in between one fades into
-#: the other.
-DARK, LIT = 0.21, 0.31
 #: What the start value of the exposure makes of the mean of a lit A.
 LIT_GAIN = 1.08
 
@@ -184,7 +182,8 @@ class Lantern(LocalNetwork):
         mean = (self.bins * histogram).sum(1, keepdim=True)
         # A night sky is black: below a few levels there is only noise to be lifted to gray.
         seen = (mean * (255.0 / _BLACK)).clamp(1e-3, 1.0).sqrt()
-        way = ((mean - DARK) / (LIT - DARK)).clamp(0.0, 1.0)
+        start, end = LIT
+        way = ((mean - start) / (end - start)).clamp(0.0, 1.0)
         lit = way * way * (3.0 - 2.0 * way)
         wanted = torch.lerp(MIDDLE_GRAY * seen, (LIT_GAIN * mean).clamp(max=0.9), lit)
         # What is brighter already is the answer as it is, not to be darkened.

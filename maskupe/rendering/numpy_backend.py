@@ -15,7 +15,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from maskupe.areastrip import FULL
 from maskupe.layout import LUMA
 from maskupe.maps import (
     ILLUMINATION_FLOOR,
@@ -52,7 +51,7 @@ def prepare(job: Job) -> tuple[Callable[[int, int], None], int]:
             out[...] = image
             return
         opened = open_strip(image)
-        whole = coverage.min() == FULL and job.fade.keeps_a
+        whole = job.fade.is_whole(coverage)
         weight = None if whole else job.fade.weights(coverage, opened.colour)
         close_strip(opened, difference(opened.colour, first), weight, out)
 
@@ -75,7 +74,7 @@ def _tone_strips(job: Job, maps: ToneCurves) -> Callable[[int, int], None]:
             return
         value = np.asarray(cv2.LUT(image, lifted), np.float32).reshape(image.shape)
         residual = upsample(maps.residual, job.frame, first, last - first).reshape(image.shape)
-        if coverage.min() == FULL and job.fade.keeps_a:
+        if job.fade.is_whole(coverage):
             value = np.asarray(cv2.multiply(value, residual, value, 255.0))
             # Rounds and saturates; that it takes absolute values is below half a level.
             out[...] = cv2.convertScaleAbs(value, beta=-255.0 * TONE_OFFSET).reshape(image.shape)

@@ -107,13 +107,6 @@ class BandWriter:
         self._buffer.set(rectangle(band), self._encoding.format, data)
         self._buffer.flush()
 
-    def write(self, pixels: memoryview) -> None:
-        """Writes all of them, where they are there already."""
-        at = 0
-        for size in self.begin():
-            self.take(pixels[at : at + size])
-            at += size
-
 
 def write_touched(
     buffer: Gegl.Buffer,
