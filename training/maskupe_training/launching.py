@@ -55,3 +55,15 @@ def start_fabric(training: TrainingRecipe, accelerator: str, devices: int) -> Fa
     )
     fabric.launch()
     return fabric
+
+
+def end_together(fabric: Fabric) -> None:
+    """Waits for the other processes, then leaves their group; does nothing for a single one.
+
+    The first process still validates when the others have nothing left to do. Leaving them to
+    end on their own lets the interpreter tear the group's running threads down, which now and
+    then aborts the process and so fails a training that had succeeded.
+    """
+    if fabric.world_size > 1:
+        fabric.barrier()
+        torch.distributed.destroy_process_group()
