@@ -41,6 +41,7 @@ def fit(
     devices: Annotated[int, typer.Option(min=1, help="Processes, without torchrun.")] = 1,
 ) -> None:
     """Train a model by a recipe."""
+    from maskupe_training.launching import leave_group
     from maskupe_training.recipe import load
     from maskupe_training.trainer import Run
     from maskupe_training.trainer import fit as train
@@ -48,6 +49,7 @@ def fit(
     loaded = load(recipe, settings or ())
     folder = out or Path("runs") / Path(recipe).stem
     train(loaded, Run(data, folder, resume, max_minutes, threads, accelerator, devices))
+    leave_group()
 
 
 @app.command()

@@ -32,7 +32,7 @@ from maskupe_training import checkpoint
 from maskupe_training.data.images import ImageCache
 from maskupe_training.data.open import open_source
 from maskupe_training.data.samples import SampleSet
-from maskupe_training.launching import end_together, start_fabric
+from maskupe_training.launching import start_fabric
 from maskupe_training.masks.sampler import MaskSampler
 from maskupe_training.objective import Objective
 from maskupe_training.recipe import OptimizerRecipe, Recipe, from_tables
@@ -96,7 +96,6 @@ def fit(recipe: Recipe, run: Run) -> Path:
                 break
     finally:
         training.close()
-    end_together(fabric)
     return last
 
 
