@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import os
 
-from gi.repository import Gegl
+from gi.repository import Gegl, Gimp
 
+from maskupe_daemon.client import PlaneSpec
 from maskupe_plugin import lane
 from maskupe_plugin.encoding import Encoding, context_format
 from maskupe_plugin.pixels import BAND, bands, rectangle
 from maskupe_plugin.region import Box, context_size
+from maskupe_plugin.thumbnail import read_thumbnail
+
+#: Long edge of the context in pixels at most; the network sees a quarter of that.
+CONTEXT_EDGE = 1024
 
 _CLAMP = Gegl.AbyssPolicy.CLAMP
+# Tiles of so few are handed over sooner than a thumbnail is made.
+_FEW_PIXELS = 1 << 21
 
 
 def ready_to_scale() -> None:
@@ -25,9 +32,23 @@ def ready_to_scale() -> None:
 
 
 def read_context(
-    buffer: Gegl.Buffer, encoding: Encoding, long_edge: int
-) -> tuple[tuple[int, int, int], bytes]:
-    """A drawable's whole buffer scaled down: height, width and channels, and the pixels as u16.
+    drawable: Gimp.Drawable, buffer: Gegl.Buffer, encoding: Encoding
+) -> tuple[PlaneSpec, bytes]:
+    """A whole drawable scaled down, its colours in sRGB.
+
+    Args:
+        drawable: the layer, mask or channel.
+        buffer: its pixels; keeps the tiles that are read, if they have to be.
+        encoding: how the pixels travel.
+    """
+    extent = buffer.get_extent()
+    large = extent.width * extent.height > _FEW_PIXELS
+    found = read_thumbnail(drawable, encoding) if large else None
+    return found or scale_tiles(buffer, encoding)
+
+
+def scale_tiles(buffer: Gegl.Buffer, encoding: Encoding) -> tuple[PlaneSpec, bytes]:
+    """The same as u16 from the drawable's tiles, all of which GIMP has to hand over.
 
     GEGL averages in linear light, but the command line (and training) averages the encoded
     numbers. So they are copied, strip by strip, into a buffer that calls them linear. Halving it
@@ -36,7 +57,7 @@ def read_context(
     """
     ready_to_scale()
     extent = buffer.get_extent()
-    width, height, step = context_size(extent.width, extent.height, long_edge)
+    width, height, step = context_size(extent.width, extent.height, CONTEXT_EDGE)
     channels, babl, linear = context_format(encoding)
     wide = "RGB u16" if channels == 3 else "Y u16"
 
@@ -57,4 +78,4 @@ def read_context(
         # With a scale the rectangle is counted in scaled pixels.
         box = Gegl.Rectangle.new(0, 0, width, strip.height)
         scaled.append(copy.get(box, 1.0 / step, wide, _CLAMP))
-    return (height, width, channels), b"".join(scaled)
+    return PlaneSpec((height, width, channels), "u16"), b"".join(scaled)

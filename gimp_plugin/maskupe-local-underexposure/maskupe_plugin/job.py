@@ -15,8 +15,6 @@ from maskupe_plugin.encoding import Encoding, encoding_of, selection_dtype
 from maskupe_plugin.region import Box, padded, reach
 from maskupe_plugin.settings import Settings
 
-#: Long edge of the context in pixels at most; the network sees a quarter of that.
-CONTEXT_EDGE = 1024
 # Buffers keep the tiles that were read. Giving back that memory takes time which GIMP would wait
 # for; the process ends right after it has answered, and does it then.
 _kept: list[Gegl.Buffer] = []
@@ -99,7 +97,7 @@ def send(
     """
     box, encoding = job.box, job.encoding
     selection, context = None, None
-    # One buffer for both, which keeps the tiles that it got for the context.
+    # One buffer for both, which keeps the tiles that it may have got for the context.
     buffer = job.drawable.get_buffer()
     _kept.append(buffer)
     size = box.width * box.height * encoding.pixel_bytes
@@ -110,8 +108,7 @@ def send(
         selection = PlaneSpec((box.height, box.width), dtype)
         planes.append(_selection_plane(job.image, box.moved(offset_x, offset_y), selection))
     if box != job.layer:
-        shape, data = read_context(buffer, encoding, CONTEXT_EDGE)
-        context = PlaneSpec(shape, "u16")
+        context, data = read_context(job.drawable, buffer, encoding)
         planes.append(data)
     request = EnhanceRequest(
         image=PlaneSpec((box.height, box.width, encoding.channels), encoding.dtype),

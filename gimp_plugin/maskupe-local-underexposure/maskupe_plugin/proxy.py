@@ -10,7 +10,7 @@ from gi.repository import Gegl
 from maskupe_daemon.client import EnhanceRequest, PlaneSpec
 from maskupe_plugin import pixels
 from maskupe_plugin.context import read_context, ready_to_scale
-from maskupe_plugin.job import CONTEXT_EDGE, Job
+from maskupe_plugin.job import Job
 from maskupe_plugin.region import AUTO, Box
 from maskupe_plugin.settings import Settings
 
@@ -31,7 +31,7 @@ class Proxy:
         layer: height and width of the scaled layer.
         before: the pixels, RGBA with 16 bits.
         selection: the selection, one byte per pixel; None without one.
-        context: the whole layer's height, width, channels and pixels; None if the view is all.
+        context: the whole layer scaled down; None if the view is all of it.
     """
 
     view: Box
@@ -40,7 +40,7 @@ class Proxy:
     layer: tuple[int, int]
     before: bytes
     selection: bytes | None
-    context: tuple[tuple[int, int, int], bytes] | None
+    context: tuple[PlaneSpec, bytes] | None
 
     def request(self, settings: Settings) -> EnhanceRequest:
         """What the daemon is asked for."""
@@ -51,7 +51,7 @@ class Proxy:
             layer=self.layer,
             origin=(self.box.y, self.box.x),
             selection=PlaneSpec(size, "u8") if self.selection is not None else None,
-            context=PlaneSpec(self.context[0], "u16") if self.context else None,
+            context=self.context[0] if self.context else None,
             model=settings.model,
             strength=settings.strength,
             width=width if width == AUTO else float(width) * self.scale,
@@ -95,5 +95,5 @@ def read_proxy(job: Job, view: Box) -> Proxy:
         selection = mask.get(place, scale, "Y u8", Gegl.AbyssPolicy.NONE)
     context = None
     if box != layer:
-        context = read_context(buffer, job.encoding, CONTEXT_EDGE)
+        context = read_context(job.drawable, buffer, job.encoding)
     return Proxy(view, scale, box, (layer.height, layer.width), before, selection, context)
