@@ -61,7 +61,7 @@ def models() -> str:
 
 def recipes() -> str:
     """The recipes that come with the package, in their own words."""
-    from maskupe_training.recipe import SHIPPED, load
+    from maskupe_training.recipe_files import SHIPPED, load
 
     rows = []
     for name in SHIPPED:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from maskupe_training.data.images import write_rgb
-from maskupe_training.recipe import SHIPPED
+from maskupe_training.recipe_files import SHIPPED
 
 #: The recipes for a CPU; the paper's are the same networks with other numbers.
 CPU_RECIPES = [name for name in SHIPPED if not name.startswith("paper-")]

@@ -26,7 +26,7 @@ from maskupe_training.evaluation.lime import lime, refine
 from maskupe_training.evaluation.measure import COLUMNS, interval, measure
 from maskupe_training.evaluation.report import card_metrics
 from maskupe_training.evaluation.run import Request, evaluate
-from maskupe_training.recipe import load
+from maskupe_training.recipe_files import load
 from maskupe_training.trainer import Run, fit
 from tests.training.conftest import scene
 

@@ -18,7 +18,8 @@ from maskupe_training import checkpoint
 from maskupe_training.cli import main as train
 from maskupe_training.data.images import read_rgb, write_rgb
 from maskupe_training.objective import Objective
-from maskupe_training.recipe import Recipe, load
+from maskupe_training.recipe import Recipe
+from maskupe_training.recipe_files import load
 from maskupe_training.validation import stack, validation_cases
 from tests.daemon.running import RunningDaemon, as_array, request_for, running_daemon
 from tests.training.conftest import CPU_RECIPES, scene

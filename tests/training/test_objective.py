@@ -10,7 +10,8 @@ from torch import Tensor
 from maskupe.networks.build import build
 from maskupe.registry import resolve
 from maskupe_training.objective import Objective, predict, psnr_in, reduced
-from maskupe_training.recipe import LossRecipe, load
+from maskupe_training.recipe import LossRecipe
+from maskupe_training.recipe_files import load
 from tests.training.conftest import CPU_RECIPES
 
 LOSS = LossRecipe("deepupe", smooth_target="illumination")

@@ -11,7 +11,8 @@ import pytest
 from maskupe.errors import InputError
 from maskupe.losses import MaskedLoss
 from maskupe.registry import resolve
-from maskupe_training.recipe import SHIPPED, command, from_tables, load
+from maskupe_training.recipe import from_tables
+from maskupe_training.recipe_files import SHIPPED, command, load
 
 
 @pytest.mark.parametrize("name", SHIPPED)

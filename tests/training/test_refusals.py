@@ -16,7 +16,7 @@ from maskupe.errors import MaskUPEError
 from maskupe_training import checkpoint
 from maskupe_training.cli import main
 from maskupe_training.data.images import write_rgb
-from maskupe_training.recipe import load
+from maskupe_training.recipe_files import load
 from maskupe_training.trainer import Run, fit
 
 PAIRS = 'sources=[{kind = "pairs", folder = "pairs", split = "val"}]'

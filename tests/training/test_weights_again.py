@@ -12,7 +12,7 @@ import pytest
 from maskupe import weightfile
 from maskupe.networks.build import load
 from maskupe_training.cli import main
-from maskupe_training.recipe import load as load_recipe
+from maskupe_training.recipe_files import load as load_recipe
 from maskupe_training.validation import Validator
 
 DATA = os.environ.get("MASKUPE_DATA", "")

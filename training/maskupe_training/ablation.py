@@ -17,7 +17,8 @@ from maskupe.networks.build import build
 from maskupe.registry import resolve
 from maskupe_training.evaluation.run import Request, evaluate
 from maskupe_training.export import export
-from maskupe_training.recipe import Recipe, load
+from maskupe_training.recipe import Recipe
+from maskupe_training.recipe_files import load
 from maskupe_training.trainer import Run, fit
 
 #: Settings of the loss by the name of the variant.

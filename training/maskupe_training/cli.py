@@ -42,7 +42,7 @@ def fit(
 ) -> None:
     """Train a model by a recipe."""
     from maskupe_training.launching import leave_group
-    from maskupe_training.recipe import load
+    from maskupe_training.recipe_files import load
     from maskupe_training.trainer import Run
     from maskupe_training.trainer import fit as train
 

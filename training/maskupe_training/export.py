@@ -16,7 +16,8 @@ from maskupe_training import checkpoint
 from maskupe_training.card import model_card
 from maskupe_training.credits import credit_lines
 from maskupe_training.data.manifest import manifest_digest
-from maskupe_training.recipe import Recipe, command, from_tables
+from maskupe_training.recipe import Recipe, from_tables
+from maskupe_training.recipe_files import command
 
 
 def export(

@@ -1,0 +1,103 @@
+"""Where recipes come from: TOML files that may extend one another, and settings on top.
+
+Recipes that come with the package are found by name (``star-dce-mconcat``), others by path.
+``--set section.key=value`` overrides single keys.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from maskupe.errors import InputError
+from maskupe_training.config import apply_setting, read_toml
+from maskupe_training.recipe import Recipe, from_tables
+
+_FOLDER = Path(__file__).parent / "recipes"
+#: The recipes that come with the package, by name; those with an underscore are only extended.
+SHIPPED = tuple(sorted(path.stem for path in _FOLDER.glob("[!_]*.toml")))
+
+# Tables of shares, which replace another recipe's as a whole.
+_WHOLE = ("kinds", "sides")
+
+
+def load(name: str, settings: Sequence[str] = ()) -> Recipe:
+    """Reads a recipe by path or by the name of one that comes with the package.
+
+    Raises:
+        InputError: if it is not found, or has a key or value that does not fit.
+    """
+    path = find(name)
+    tables = _extended(path, frozenset())
+    for setting in settings:
+        apply_setting(tables, setting)
+    return from_tables(tables, path.name)
+
+
+def command(recipe: Recipe) -> str:
+    """The command that repeats a training: the nearest shipped recipe, and what differs from it."""
+    own = _leaves(recipe.to_dict())
+    nearest, fewest = "", dict(own)
+    for name in SHIPPED:
+        shipped = _leaves(load(name).to_dict())
+        differing = {key: value for key, value in own.items() if shipped.get(key) != value}
+        if len(differing) < len(fewest):
+            nearest, fewest = name, differing
+    settings = [shlex.quote(f"{key}={_as_toml(value)}") for key, value in fewest.items()]
+    return " --set ".join([f"maskupe-train fit {nearest}", *settings])
+
+
+def _as_toml(value: Any) -> str:
+    """A plain value as ``--set`` takes it, on one line."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key} = {_as_toml(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_as_toml, value)) + "]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _leaves(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for key, value in tables.items():
+        if isinstance(value, Mapping) and key not in _WHOLE:
+            result |= _leaves(value, f"{prefix}{key}.")
+        else:
+            result[prefix + key] = value
+    return result
+
+
+def find(name: str) -> Path:
+    """The file of a recipe given by path or name."""
+    if name in SHIPPED:
+        return _FOLDER / f"{name}.toml"
+    path = Path(name)
+    if path.is_file():
+        return path
+    known = ", ".join(SHIPPED)
+    raise InputError(f"There is no recipe {name!r}.", f"Give a path, or one of: {known}.")
+
+
+def _extended(path: Path, seen: frozenset[Path]) -> dict[str, Any]:
+    tables = read_toml(path)
+    parent = tables.pop("extends", None)
+    if parent is None:
+        return tables
+    origin = path.parent / str(parent)
+    if origin in seen:
+        raise InputError(f"{path} extends itself through {origin}.")
+    return _merged(_extended(origin, seen | {path}), tables)
+
+
+def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """``over`` on top of ``base``; tables are merged, except tables of shares."""
+    result = dict(base)
+    for key, value in over.items():
+        old = result.get(key)
+        if isinstance(value, dict) and isinstance(old, dict) and key not in _WHOLE:
+            result[key] = _merged(old, value)
+        else:
+            result[key] = value
+    return result
