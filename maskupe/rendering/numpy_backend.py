@@ -32,8 +32,9 @@ from maskupe.rendering.pixels import Floats, close_strip, open_strip
 from maskupe.rendering.positions import Frame, Positions
 from maskupe.strips import rows_of
 
-#: Pixels of one strip: its temporaries, a few dozen planes at most, stay around ten megabytes.
-STRIP_PIXELS = 1 << 16
+#: Pixels of one strip: its temporaries, a few dozen planes at most, stay around twenty megabytes.
+#: Smaller ones stay in a cache, but threads then spend their time taking turns at Python's lock.
+STRIP_PIXELS = 1 << 17
 
 #: Gives enhanced - I (rows, w, 3) for I (rows, w, 3) and the first row's number.
 Difference = Callable[[Floats, int], Floats]
@@ -212,19 +213,18 @@ def _slice(cells: Floats, guide: Floats, frame: Frame, first: int) -> Floats:
     columns = frame.columns(cells.shape[1])
     z = guide * np.float32(bins)
     z -= np.float32(0.5)
-    np.clip(z, 0, bins - 1, out=z)
     basis = np.empty((count, 2, bins, width), np.float32)
     basis[:, 0, 0] = 1
     for k in range(1, bins):
-        hinge = basis[:, 0, k]
-        np.subtract(z, np.float32(k - 1), out=hinge)
-        np.clip(hinge, 0, 1, out=hinge)
+        # The hinge and k - 1, which the lowest bin's value takes back: one pass for two.
+        np.clip(z, np.float32(k - 1), np.float32(k), out=basis[:, 0, k])
     np.multiply(basis[:, 0], columns.fraction, out=basis[:, 1])
     table = basis.reshape(count, 2 * bins, width)
     # Rows of cells for each row of pixels, as steps from bin to bin: (rows, gw, n, D).
     down = rows.fraction[:, None, None, None]
     lines = cells[rows.low] + down * (cells[rows.high] - cells[rows.low])
     lines[..., 1:] = np.diff(lines, axis=3)
+    lines[..., 0] -= lines[..., 1:] @ np.arange(bins - 1, dtype=np.float32)
     result = np.empty((count, cells.shape[2], width), np.float32)
     starts = np.flatnonzero(np.diff(columns.low, prepend=-1))
     for start, end in zip(starts, [*starts[1:], width], strict=True):
@@ -237,9 +237,8 @@ def _slice(cells: Floats, guide: Floats, frame: Frame, first: int) -> Floats:
 
 def _brighten(illumination: Floats, colour: Floats, t: np.float32) -> Floats:
     """I / S^t - I with S bounded by 1, I and the floor; overwrites the illumination."""
-    np.minimum(illumination, np.float32(1), out=illumination)
+    np.clip(illumination, np.float32(ILLUMINATION_FLOOR), np.float32(1), out=illumination)
     np.maximum(illumination, colour, out=illumination)
-    np.maximum(illumination, np.float32(ILLUMINATION_FLOOR), out=illumination)
     if t != 1:
         cv2.pow(illumination, float(t), illumination)
     np.divide(colour, illumination, out=illumination)
@@ -258,15 +257,16 @@ def guide_values(guide: Guide, colour: Floats) -> Floats:
     """The guidance map (rows, w), 0…1, of colours (rows, w, 3)."""
     place = colour @ guide.matrix.T
     place += guide.bias
-    value = np.full(colour.shape[:2], guide.mix_bias[0], np.float32)
+    steps = guide.slopes * guide.mix[:, None]
+    # max(x - s, 0) is max(x, s) - s, and what all knots take off is one number.
+    start = guide.mix_bias[0] - np.float32((steps.astype(np.float64) * guide.shifts).sum())
+    value = np.full(colour.shape[:2], start, np.float32)
     above = np.empty_like(value)
     for c in range(3):
         axis = np.ascontiguousarray(place[:, :, c])
-        for shift, slope in zip(guide.shifts[c], guide.slopes[c], strict=True):
-            np.subtract(axis, shift, out=above)
-            np.maximum(above, np.float32(0), out=above)
-            above *= guide.mix[c] * slope
-            value += above
+        for shift, step in zip(guide.shifts[c], steps[c], strict=True):
+            np.maximum(axis, shift, out=above)
+            cv2.scaleAdd(above, float(step), value, value)  # in one pass
     return np.clip(value, 0, 1, out=value)
 
 
@@ -276,11 +276,12 @@ def _affine_grid(
     cells = maps.grid.transpose(3, 4, 0, 1, 2).reshape(*maps.grid.shape[3:], 12, -1)
     values = _slice(cells, guide_values(maps.guide, colour), frame, first)
     illumination = np.empty_like(colour)
-    planes = np.ascontiguousarray(colour.transpose(0, 2, 1))
+    planes = np.ascontiguousarray(colour.transpose(2, 0, 1))
     for c in range(3):
-        terms = values[:, 4 * c : 4 * c + 4]
-        terms[:, :3] *= planes
-        np.sum(terms, axis=1, out=illumination[:, :, c])
+        of_red, of_green, of_blue, total = (values[:, 4 * c + term] for term in range(4))
+        for factor, plane in zip((of_red, of_green, of_blue), planes, strict=True):
+            cv2.accumulateProduct(factor, plane, total)
+        illumination[:, :, c] = total
     return _brighten(illumination, colour, t)
 
 
