@@ -28,7 +28,7 @@ from maskupe.maps import Maps, Window
 from maskupe.region import region_of
 from maskupe.rendering import render
 from maskupe.rendering.pixels import weights
-from maskupe.strips import stoppable
+from maskupe.strips import machine_threads, rows_of, run_strips, stoppable
 from maskupe.subject import find_subject
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ Float = npt.NDArray[np.float32]
 Progress = Callable[[float], None]
 
 _CACHED_MAPS = 8
+# Pixels that a thread copies at a time.
+_COPIED_PIXELS = 1 << 20
 # Progress when the areas, the network's input and its maps are there; then comes the rendering.
 # Roughly as the time goes on a photograph.
 _STAGES = (0.3, 0.5, 0.6)
@@ -160,7 +162,7 @@ class Enhancer:
         found = self.enhance_region(
             region,
             part,
-            None if whole else shrink(image, CONTEXT_EDGE),
+            None if whole else shrink(image, CONTEXT_EDGE, self._threads),
             window=Window(columns.start, rows.start, width, height),
             strength=strength,
             transition=transition,
@@ -168,8 +170,21 @@ class Enhancer:
         )
         if whole:
             return found.image
-        result = image.copy()
-        result[rows, columns] = found.image
+        return self._put(found.image, image, rows, columns)
+
+    def _put(
+        self, part: npt.NDArray[Any], image: npt.NDArray[Any], rows: slice, columns: slice
+    ) -> npt.NDArray[Any]:
+        """A copy of the image with a part of it replaced."""
+        result = np.empty_like(image)
+
+        def strip(first: int, last: int) -> None:
+            result[first:last] = image[first:last]
+
+        height, width = image.shape[:2]
+        threads = self._threads or machine_threads()
+        run_strips(strip, height, rows_of(_COPIED_PIXELS, width), threads, None)
+        result[rows, columns] = part
         return result
 
     def enhance_region(

@@ -19,10 +19,10 @@ def region_of(selection: npt.NDArray[np.generic], transition: Transition) -> tup
     if selection.dtype.kind == "f":
         selection = selection_as_float(selection)
     rows = np.flatnonzero(selection.any(axis=1))
-    columns = np.flatnonzero(selection.any(axis=0))
     if rows.size == 0:
         return slice(0, height), slice(0, width)
     top, bottom = int(rows[0]), int(rows[-1]) + 1
+    columns = np.flatnonzero(selection[top:bottom].any(axis=0))
     left, right = int(columns[0]), int(columns[-1]) + 1
     reach = transition.reach((bottom - top) * (right - left), min(height, width))
     return (
