@@ -24,7 +24,7 @@ from maskupe_plugin.context import scale_tiles
 from maskupe_plugin.encoding import encoding_of
 from maskupe_plugin.thumbnail import read_thumbnail
 image = new_image(width, height, precision, gray, profile)
-layer = new_layer(image, width, height, alpha)
+layer = new_layer(image, width, height, alpha, offset)
 write(layer, path, babl)
 if inverted:
     layer.append_filter(Gimp.DrawableFilter.new(layer, "gegl:invert-gamma", ""))
@@ -45,7 +45,7 @@ def read(
     """A layer's context, 0…1, or None."""
     height, width, channels = photo.shape
     values = {"gray": channels < 3, "alpha": channels in (2, 4), "profile": None}
-    values |= {"inverted": False, "thumbnail": False} | settings
+    values |= {"inverted": False, "thumbnail": False, "offset": (0, 0)} | settings
     found = gimp.run(
         READ,
         path=gimp.put(photo),
@@ -105,6 +105,11 @@ def assert_shows(context: np.ndarray | None, photo: np.ndarray) -> None:
 def test_a_thumbnail_shows_the_layer(gimp: Session, alpha: bool) -> None:
     photo = large_photo(alpha=alpha)
     assert_shows(read(gimp, photo, thumbnail=True), photo)
+
+
+def test_a_thumbnail_shows_what_lies_outside_of_the_canvas(gimp: Session) -> None:
+    photo = large_photo()
+    assert_shows(read(gimp, photo, thumbnail=True, offset=(-900, 500)), photo)
 
 
 @pytest.mark.parametrize(
