@@ -96,6 +96,12 @@ def has_8_bits(image: Gimp.Image) -> bool:
     return image.get_precision() in (p.U8_LINEAR, p.U8_NON_LINEAR, p.U8_PERCEPTUAL)
 
 
+def has_doubles(image: Gimp.Image) -> bool:
+    """Whether the image's layers and masks hold numbers of 64 bits."""
+    p = Gimp.Precision
+    return image.get_precision() in (p.DOUBLE_LINEAR, p.DOUBLE_NON_LINEAR, p.DOUBLE_PERCEPTUAL)
+
+
 def selection_dtype(image: Gimp.Image) -> str:
     """How the selection travels: as bytes where GIMP holds it so, else as float."""
     return "u8" if has_8_bits(image) else "f32"

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from gi.repository import Gimp
 
-from maskupe_plugin.encoding import Encoding
+from maskupe_plugin.encoding import Encoding, has_doubles
 from maskupe_plugin.job import Job
 from maskupe_plugin.pixels import BandWriter, Report, copy_pixels, write_touched
 from maskupe_plugin.region import Box
@@ -57,6 +57,10 @@ def only_rectangle(image: Gimp.Image, box: Box | None) -> Iterator[None]:
             Gimp.Selection.none(image)
         else:
             selection.combine_masks(kept, Gimp.ChannelOps.REPLACE, 0, 0)
+            if has_doubles(image):
+                # Combining goes through float, by a way that babl takes for exact enough.
+                canvas = Box(0, 0, image.get_width(), image.get_height())
+                copy_pixels(kept.get_buffer(), canvas, selection.get_buffer(), canvas)
             kept.delete()
 
 
