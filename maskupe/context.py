@@ -137,12 +137,16 @@ def network_input(
     threads = machine_threads() if threads is None else threads
     options = (height, width), window, (size, size), threads
     image = _average(colours_of(region), *options)
-    shares = _average(areas_of(areas, alpha_of(region)), *options).transpose(2, 0, 1)
+    alpha = alpha_of(region)
+    rows = covered(window.y, height, window.layer_height, size)
+    columns = covered(window.x, width, window.layer_width, size)
+    inside = rows[:, None] * columns
+    if alpha is None and isinstance(areas, Coverage) and areas.uniform:
+        shares = np.stack([inside, np.zeros_like(inside)])
+    else:
+        shares = _average(areas_of(areas, alpha), *options).transpose(2, 0, 1)
     if context is not None:
-        rows = covered(window.y, height, window.layer_height, size)
-        columns = covered(window.x, width, window.layer_width, size)
-        around = _squared(context, size, threads)
-        image = image + (1.0 - rows[:, None] * columns)[..., None] * around
+        image = image + (1.0 - inside)[..., None] * _squared(context, size, threads)
     if image.shape[2] == 1:
         image = np.repeat(image, 3, axis=2)
     return np.ascontiguousarray(image, np.float32), np.ascontiguousarray(shares)

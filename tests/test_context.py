@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from maskupe.areas import Transition, make_areas
 from maskupe.context import covered, network_input, shrink
+from maskupe.coverage import Coverage, everything
 from maskupe.maps import Window
 
 
@@ -97,3 +98,20 @@ def test_shares_are_those_of_the_areas_and_transparent_pixels_count_as_neither()
     _, shares = network_input(image, areas, None, Window(0, 0, 512, 512))
     assert shares[0].sum() * 4 == pytest.approx(100 * 100, rel=1e-4)
     assert shares[1].max() == 0
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 700), st.integers(1, 700), st.integers(0, 300), st.integers(0, 300))
+def test_shares_of_a_region_that_is_all_lit_are_those_of_its_pixels(
+    height: int, width: int, left: int, above: int
+) -> None:
+    region = picture(3, height, width)
+    around = picture(4, 90, 120)
+    window = Window(left, above, left + width + 11, above + height + 5)
+    known = everything(height, width)
+    counted = Coverage(known.plane.copy(), 0.0)
+    assert known.uniform and not counted.uniform
+    image, shares = network_input(region, known, around, window)
+    image_again, shares_again = network_input(region, counted, around, window)
+    assert np.array_equal(image, image_again)
+    assert np.abs(shares - shares_again).max() < 2e-5
