@@ -1,4 +1,4 @@
-"""For all tests: tensors get one thread, and what needs the extra ``train`` is skipped without it.
+"""For all tests: the same examples every time, one thread for tensors, skips without ``train``.
 
 On a Python without that extra, the tests that need it are skipped, not failed. So one command runs
 all that a user's installation can do on every Python, also where PyTorch has no wheel
@@ -14,6 +14,11 @@ from importlib.util import find_spec
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# Which examples are tried follows from the test alone; how long one takes depends on the machine.
+settings.register_profile("maskupe", derandomize=True, deadline=None)
+settings.load_profile("maskupe")
 
 # Before PyTorch is imported, and for daemons that tests start: their tensors are so small that
 # handing them to a second thread takes longer than the work, above all beside other workers.

@@ -53,7 +53,6 @@ def areas_or_none(selection, transition):
         return None
 
 
-@settings(deadline=None)
 @given(SELECTIONS, TRANSITIONS)
 def test_a_b_and_c_partition_the_image(selection, transition):
     areas = areas_or_none(selection, transition)
@@ -66,7 +65,6 @@ def test_a_b_and_c_partition_the_image(selection, transition):
     assert areas.weight.dtype == np.float32
 
 
-@settings(deadline=None)
 @given(SELECTIONS, TRANSITIONS)
 def test_the_weight_is_one_in_a_zero_in_c_and_between_in_b(selection, transition):
     areas = areas_or_none(selection, transition)
@@ -77,7 +75,6 @@ def test_the_weight_is_one_in_a_zero_in_c_and_between_in_b(selection, transition
     assert ((areas.weight[areas.b] >= 0) & (areas.weight[areas.b] <= 1)).all()
 
 
-@settings(deadline=None)
 @given(hard_selections(), TRANSITIONS)
 def test_the_weight_falls_with_the_distance(selection, transition):
     areas = areas_or_none(selection, transition)
@@ -94,7 +91,6 @@ def test_the_weight_falls_with_the_distance(selection, transition):
     assert (np.diff(weight)[apart] <= 1e-5).all()
 
 
-@settings(deadline=None)
 @given(SELECTIONS, TRANSITIONS)
 def test_nothing_happens_beyond_the_reach_that_is_told_beforehand(selection, transition):
     selection = np.pad(selection, 30)
@@ -110,7 +106,6 @@ def test_nothing_happens_beyond_the_reach_that_is_told_beforehand(selection, tra
     assert touched_columns.max() <= columns.max() + reach
 
 
-@settings(deadline=None)
 @given(hard_selections(), st.floats(0, 12), st.sampled_from(SIDES))
 def test_the_areas_are_those_of_an_independent_distance_transform(selection, width, side):
     if not selection.any():
@@ -133,7 +128,7 @@ def test_the_areas_are_those_of_an_independent_distance_transform(selection, wid
     np.testing.assert_array_equal(areas.c[~unclear], expected_c[~unclear])
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     SELECTIONS,
     TRANSITIONS,
@@ -155,7 +150,6 @@ def test_a_selection_moved_moves_its_areas(selection, transition, down, right):
     assert after.width == pytest.approx(before.width)
 
 
-@settings(deadline=None)
 @given(hard_selections(), TRANSITIONS, st.sampled_from([np.bool_, np.uint8, np.uint16, float]))
 def test_every_dtype_means_the_same(selection, transition, dtype):
     top = np.iinfo(dtype).max if dtype in (np.uint8, np.uint16) else 1
@@ -166,7 +160,6 @@ def test_every_dtype_means_the_same(selection, transition, dtype):
         np.testing.assert_array_equal(first.weight, second.weight)
 
 
-@settings(deadline=None)
 @given(hard_selections(), TRANSITIONS)
 def test_the_band_lies_on_the_side_that_was_asked_for(selection, transition):
     areas = areas_or_none(selection, transition)

@@ -33,7 +33,7 @@ def overlaps(length: int, total: int, cells: int, start: int = 0) -> np.ndarray:
     return np.maximum(within, 0.0) * (cells / total)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(1, 900), st.integers(1, 900), st.integers(8, 512), st.integers(0, 9))
 def test_shrink_is_an_area_average(height: int, width: int, edge: int, seed: int) -> None:
     image = picture(seed, height, width)
@@ -100,7 +100,7 @@ def test_shares_are_those_of_the_areas_and_transparent_pixels_count_as_neither()
     assert shares[1].max() == 0
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(1, 700), st.integers(1, 700), st.integers(0, 300), st.integers(0, 300))
 def test_shares_of_a_region_that_is_all_lit_are_those_of_its_pixels(
     height: int, width: int, left: int, above: int

@@ -38,7 +38,7 @@ def selection(seed: int, kind: str, height: int, width: int) -> np.ndarray:
     )
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 10**6),
     kind=st.sampled_from(["bool", "u8", "u16", "soft"]),
@@ -74,7 +74,7 @@ def test_everything_selected_takes_no_memory(mask):
     assert (found.weight == 1).all() and everything(5, 7).a.all()
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 10**6),
     height=st.integers(1, 70),

@@ -42,7 +42,7 @@ def disc(height: int, width: int, radius: float = 0.25) -> np.ndarray:
     return np.hypot(y - height * 0.4, x - width * 0.6) < radius * min(height, width)
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.sampled_from([np.uint8, np.uint16, np.float32]),
     st.integers(1, 4),
@@ -110,7 +110,7 @@ def test_no_selection_lights_up_the_whole_layer(enhancer: Enhancer) -> None:
     assert np.array_equal(enhancer.enhance(image), enhancer.enhance(image, everything))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**31), st.sampled_from(["auto", 0.0, 3.5, 20.0]))
 def test_the_region_holds_all_of_a_and_b(seed: int, width: object) -> None:
     rng = np.random.default_rng(seed)

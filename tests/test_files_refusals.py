@@ -56,9 +56,7 @@ def test_a_jpeg_is_complete_whatever_lies_behind_and_cut_whatever_lies_before(tm
     assert "incomplete" in refusal(path)
 
 
-@settings(
-    max_examples=150, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck)
-)
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_damaged_files_never_give_another_error(tmp_path_factory, data):
     kind = data.draw(st.sampled_from(["PNG", "JPEG", "TIFF"]))

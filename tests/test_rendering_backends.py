@@ -28,7 +28,7 @@ pytest.importorskip("torch")
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=25)
 @given(
     seed=st.integers(0, 2**32 - 1),
     height=st.one_of(st.just(1), st.integers(1, 40)),

@@ -27,7 +27,7 @@ def bits(image: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("backend", FAST)
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=30)
 @given(
     seed=st.integers(0, 2**32 - 1),
     kind=st.sampled_from(KINDS),

@@ -79,7 +79,7 @@ def test_it_fades_in_as_the_selection_grows_into_the_sky() -> None:
     assert max(np.diff(degrees)) < 0.3
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**31), st.floats(0.0, 1.0), st.floats(0.1, 3.0))
 def test_whatever_comes_shares_only_shrink(seed: int, covered: float, power: float) -> None:
     rng = np.random.default_rng(seed)

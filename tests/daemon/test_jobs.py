@@ -46,7 +46,7 @@ def test_bounds():
     assert not small.offer(job(2, 0))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.tuples(st.sampled_from("otrm"), st.integers(0, 5)), max_size=60))
 def test_like_a_list_of_lists(steps):
     """Against a slow model: per client a list, a turn order, and recounting everything."""

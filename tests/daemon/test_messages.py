@@ -233,13 +233,13 @@ def parses_or_refuses(data, sender):
         assert error.code == "bad-planes"
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(data=st.binary(max_size=400), sender=st.sampled_from(["client", "daemon"]))
 def test_fuzz_bytes(data, sender):
     parses_or_refuses(data, sender)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(
     header=st.dictionaries(st.sampled_from(NAMES), VALUES),
     sender=st.sampled_from(["client", "daemon"]),
@@ -248,7 +248,7 @@ def test_fuzz_maps(header, sender):
     parses_or_refuses(msgpack.packb({"v": 1, "id": "x", "type": "enhance", **header}), sender)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(
     name=st.sampled_from(sorted(ENHANCE)),
     value=VALUES,

@@ -23,7 +23,7 @@ def sampler(root: Path, **keys: object) -> MaskSampler:
 
 
 @given(st.integers(0, 10**6), st.integers(60, 300), st.integers(60, 300))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_paper_s_circles_have_the_paper_s_radii(seed: int, height: int, width: int) -> None:
     selection, transition = paper_circle(np.random.default_rng(seed), height, width)
     reference = np.random.default_rng(seed)
