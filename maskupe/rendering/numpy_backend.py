@@ -278,8 +278,8 @@ def _affine_grid(
     illumination = np.empty_like(colour)
     planes = np.ascontiguousarray(colour.transpose(2, 0, 1))
     for c in range(3):
-        of_red, of_green, of_blue, total = (values[:, 4 * c + term] for term in range(4))
-        for factor, plane in zip((of_red, of_green, of_blue), planes, strict=True):
+        *factors, total = (values[:, 4 * c + term] for term in range(4))
+        for factor, plane in zip(factors, planes, strict=True):
             cv2.accumulateProduct(factor, plane, total)
         illumination[:, :, c] = total
     return _brighten(illumination, colour, t)

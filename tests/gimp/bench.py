@@ -20,7 +20,7 @@ import numpy as np
 from maskupe_gimp import bundle
 from tests.gimp.daemon import Daemon
 from tests.gimp.finding import find_gimp
-from tests.gimp.photo import babl, dark_photo
+from tests.gimp.photo import babl, tiled_photo
 from tests.gimp.session import Session, prepare
 
 _SHAPE = (4, 6)  # the photograph's sides relate like these
@@ -81,7 +81,7 @@ def _measure(
     """Seconds in all and of computing, for every case and round."""
     unit = (options.megapixels * 1e6 / (_SHAPE[0] * _SHAPE[1])) ** 0.5
     height, width = (round(side * unit) for side in _SHAPE)
-    photo = _photo(height, width, options.alpha)
+    photo = tiled_photo(height, width, alpha=options.alpha)
     values = {"width": width, "height": height, "alpha": options.alpha}
     session.run(_OPEN, path=session.put(photo), babl=babl(photo), timeout=300, **values)
     cases = {
@@ -100,12 +100,6 @@ def _measure(
         if number == 0:  # caches, the model
             found.clear()
     return found
-
-
-def _photo(height: int, width: int, alpha: bool) -> np.ndarray:
-    tile = dark_photo(alpha=alpha)
-    times = (-(-height // tile.shape[0]), -(-width // tile.shape[1]), 1)
-    return np.ascontiguousarray(np.tile(tile, times)[:height, :width])
 
 
 def _ellipse(width: int, height: int, share: float) -> tuple[float, float, float, float]:

@@ -14,13 +14,11 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
-
 from maskupe_gimp import bundle
 from tests.gimp.daemon import Daemon
 from tests.gimp.desktop import Desktop
 from tests.gimp.finding import find_gimp
-from tests.gimp.photo import babl, dark_photo
+from tests.gimp.photo import babl, tiled_photo
 from tests.gimp.session import Session, prepare, settle
 
 _NOTES = """
@@ -97,9 +95,7 @@ def _measure(
 ) -> list[float]:
     unit = (options.megapixels * 1e6 / 24) ** 0.5
     height, width = round(4 * unit), round(6 * unit)
-    tile = dark_photo()
-    times = (-(-height // tile.shape[0]), -(-width // tile.shape[1]), 1)
-    photo = np.ascontiguousarray(np.tile(tile, times)[:height, :width])
+    photo = tiled_photo(height, width)
     values = {"width": width, "height": height}
     session.begin(_SHOW, path=session.put(photo), babl=babl(photo), **values)
     window = desktop.window("^Local Underexposure$", 120)

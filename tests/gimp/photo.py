@@ -37,6 +37,13 @@ def dark_photo(
     return np.rint(planes * np.iinfo(dtype).max).astype(dtype)
 
 
+def tiled_photo(height: int, width: int, dtype: Any = np.uint8, **kind: bool) -> npt.NDArray[Any]:
+    """The photograph again and again, as large as asked for; the rest as in :func:`dark_photo`."""
+    tile = dark_photo(dtype, **kind)
+    times = (-(-height // tile.shape[0]), -(-width // tile.shape[1]), 1)
+    return np.ascontiguousarray(np.tile(tile, times)[:height, :width])
+
+
 def babl(image: npt.NDArray[Any], *, linear: bool = False) -> str:
     """The babl format that an array of pixels is in."""
     channels = image.shape[2]

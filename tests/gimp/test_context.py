@@ -13,14 +13,14 @@ from maskupe import Enhancer
 from maskupe.context import shrink
 from maskupe_gimp import bundle
 from tests.gimp.finding import Gimp
-from tests.gimp.photo import babl, dark_photo
+from tests.gimp.photo import babl, tiled_photo
 from tests.gimp.session import Session, prepare
 
 READ = """
 import sys
 for folder in ("", "/vendored"):
     sys.path.insert(0, str(WORK / "profile" / "plug-ins" / name) + folder)
-from maskupe_plugin.context import scale_tiles
+from maskupe_plugin.context import CONTEXT_EDGE, scale_tiles
 from maskupe_plugin.encoding import encoding_of
 from maskupe_plugin.thumbnail import read_thumbnail
 image = new_image(width, height, precision, gray, profile)
@@ -29,7 +29,7 @@ write(layer, path, babl)
 if inverted:
     layer.append_filter(Gimp.DrawableFilter.new(layer, "gegl:invert-gamma", ""))
 if thumbnail:
-    found = read_thumbnail(layer, encoding_of(layer))
+    found = read_thumbnail(layer, encoding_of(layer), CONTEXT_EDGE)
 else:
     found = scale_tiles(layer.get_buffer(), encoding_of(layer))
 if found:
@@ -69,7 +69,7 @@ def read(
 @pytest.mark.parametrize("gray", [False, True], ids=["rgb", "gray"])
 def test_averages(gimp: Session, dtype: Any, precision: str, gray: bool) -> None:
     # Larger than a strip, and neither side a multiple of anything.
-    photo = np.ascontiguousarray(np.tile(dark_photo(dtype, gray=gray), (6, 10, 1))[:2601, :4799])
+    photo = tiled_photo(2601, 4799, dtype, gray=gray)
     context = read(gimp, photo, precision)
     assert context is not None and context.shape == (325, 599, 1 if gray else 3)
     expected = shrink(photo[: 325 * 8, : 599 * 8], 599)
@@ -87,12 +87,6 @@ def test_a_layer_thinner_than_a_step(gimp: Session) -> None:
 LARGE = (1700, 2560)
 
 
-def large_photo(dtype: Any = np.uint8, **kind: bool) -> np.ndarray:
-    """The photograph again and again."""
-    tile = dark_photo(dtype, **kind)
-    return np.ascontiguousarray(np.tile(tile, (4, 5, 1))[: LARGE[0], : LARGE[1]])
-
-
 def assert_shows(context: np.ndarray | None, photo: np.ndarray) -> None:
     """What the network makes of it: averages in linear light are a little brighter at edges."""
     assert context is not None and context.shape == (680, 1024, 3)
@@ -103,12 +97,12 @@ def assert_shows(context: np.ndarray | None, photo: np.ndarray) -> None:
 
 @pytest.mark.parametrize("alpha", [False, True], ids=["rgb", "rgba"])
 def test_a_thumbnail_shows_the_layer(gimp: Session, alpha: bool) -> None:
-    photo = large_photo(alpha=alpha)
+    photo = tiled_photo(*LARGE, alpha=alpha)
     assert_shows(read(gimp, photo, thumbnail=True), photo)
 
 
 def test_a_thumbnail_shows_what_lies_outside_of_the_canvas(gimp: Session) -> None:
-    photo = large_photo()
+    photo = tiled_photo(*LARGE)
     assert_shows(read(gimp, photo, thumbnail=True, offset=(-900, 500)), photo)
 
 
@@ -123,7 +117,7 @@ def test_a_thumbnail_shows_what_lies_outside_of_the_canvas(gimp: Session) -> Non
 def test_a_thumbnail_of_other_kinds_is_in_srgb_or_not_taken(
     gimp: Session, dtype: Any, precision: str, profile: str | None
 ) -> None:
-    photo = large_photo(dtype)
+    photo = tiled_photo(*LARGE, dtype)
     context = read(gimp, photo, precision, profile=profile, thumbnail=True)
     if gimp.gimp.version == "3.0":
         assert context is None
@@ -132,8 +126,8 @@ def test_a_thumbnail_of_other_kinds_is_in_srgb_or_not_taken(
 
 
 def test_a_thumbnail_that_shows_something_else_is_not_taken(gimp: Session) -> None:
-    assert read(gimp, large_photo(gray=True), thumbnail=True) is None
-    assert read(gimp, large_photo(), thumbnail=True, inverted=True) is None
+    assert read(gimp, tiled_photo(*LARGE, gray=True), thumbnail=True) is None
+    assert read(gimp, tiled_photo(*LARGE), thumbnail=True, inverted=True) is None
 
 
 LIGHT_UP = """
@@ -149,7 +143,7 @@ image.delete()
 
 
 def test_the_result_is_nearly_that_of_the_exact_context(gimp: Session) -> None:
-    photo = large_photo()
+    photo = tiled_photo(*LARGE)
     height, width = LARGE
     values = {"width": width, "height": height, "ellipse": (1400, 300, 500, 700)}
     assert gimp.run(LIGHT_UP, path=gimp.put(photo), babl=babl(photo), **values) == [True, ""]
@@ -168,7 +162,7 @@ def test_no_thumbnail_while_previews_of_layers_are_off(installed_gimp: Gimp) -> 
         (work / "profile" / "gimprc").write_text("(layer-previews no)\n", "utf-8")
         session = Session(installed_gimp, work)
         try:
-            assert read(session, large_photo(), thumbnail=True) is None
-            assert read(session, large_photo()) is not None
+            assert read(session, tiled_photo(*LARGE), thumbnail=True) is None
+            assert read(session, tiled_photo(*LARGE)) is not None
         finally:
             session.close()

@@ -14,7 +14,7 @@ import numpy as np
 from maskupe_gimp import bundle
 from tests.gimp.daemon import Daemon
 from tests.gimp.finding import Gimp
-from tests.gimp.photo import babl, dark_photo
+from tests.gimp.photo import babl, dark_photo, tiled_photo
 from tests.gimp.session import Session
 
 SAVE = """
@@ -101,7 +101,7 @@ def test_script_fu(installed_gimp: Gimp, work: Path, daemon: Daemon) -> None:
 
 def test_what_the_command_line_makes_of_the_same_picture(gimp: Session, work: Path) -> None:
     """One file through GIMP and through ``maskupe enhance``: equal within a level."""
-    photo = np.ascontiguousarray(np.tile(dark_photo(), (2, 3, 1))[:900, :1400])
+    photo = tiled_photo(900, 1400)
     code = """
 image = new_image(1400, 900)
 layer = new_layer(image, 1400, 900)

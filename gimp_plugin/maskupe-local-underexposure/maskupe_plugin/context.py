@@ -13,7 +13,8 @@ from maskupe_plugin.pixels import BAND, bands, rectangle
 from maskupe_plugin.region import Box, context_size
 from maskupe_plugin.thumbnail import read_thumbnail
 
-#: Long edge of the context in pixels at most; the network sees a quarter of that.
+#: Long edge of the context in pixels at most; the network sees a quarter of that. GIMP's thumbnails
+#: halve exactly and then leave pixels out, so smaller ones would be rougher after averaging.
 CONTEXT_EDGE = 1024
 
 _CLAMP = Gegl.AbyssPolicy.CLAMP
@@ -43,7 +44,7 @@ def read_context(
     """
     extent = buffer.get_extent()
     large = extent.width * extent.height > _FEW_PIXELS
-    found = read_thumbnail(drawable, encoding) if large else None
+    found = read_thumbnail(drawable, encoding, CONTEXT_EDGE) if large else None
     return found or scale_tiles(buffer, encoding)
 
 

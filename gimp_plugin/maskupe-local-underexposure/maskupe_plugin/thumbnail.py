@@ -12,12 +12,10 @@ from gi.repository import Gimp
 from maskupe_daemon.client import PlaneSpec
 from maskupe_plugin.encoding import Encoding
 
-#: Long edge in pixels. GIMP halves exactly and then leaves pixels out, so a smaller thumbnail would
-#: be rougher once it is averaged to what the network sees; larger ones it does not make.
-EDGE = 1024
 
-
-def read_thumbnail(drawable: Gimp.Drawable, encoding: Encoding) -> tuple[PlaneSpec, bytes] | None:
+def read_thumbnail(
+    drawable: Gimp.Drawable, encoding: Encoding, long_edge: int
+) -> tuple[PlaneSpec, bytes] | None:
     """A colour layer's thumbnail in sRGB, u8 (h, w, 3), or None where it would not show its pixels.
 
     That is for gray layers and masks, whose thumbnails differ between GIMP's versions; before
@@ -28,13 +26,14 @@ def read_thumbnail(drawable: Gimp.Drawable, encoding: Encoding) -> tuple[PlaneSp
     Args:
         drawable: the layer.
         encoding: how its pixels travel.
+        long_edge: in pixels; GIMP makes none of more than 1024.
     """
     in_bytes = encoding.native and encoding.dtype == "u8" and encoding.in_srgb
     if not encoding.colour.startswith("R") or not (in_bytes or Gimp.MINOR_VERSION >= 2):
         return None
     if drawable.get_filters():
         return None
-    data, width, height, channels = drawable.get_thumbnail_data(EDGE, EDGE)
+    data, width, height, channels = drawable.get_thumbnail_data(long_edge, long_edge)
     if data is None or channels not in (3, 4) or data.get_size() != width * height * channels:
         return None
     pixels = data.get_data()
