@@ -32,6 +32,13 @@ AUTO_WIDTH_MAX_SHARE = 0.25
 #: The widest explicit transition, in pixels: more than any photograph has.
 MAX_WIDTH = 100_000.0
 
+#: The automatic reach beyond the drawn line within which the effect follows the picture's edges, as
+#: a share of the square root of the selection's bounding box.
+EDGE_REACH_SHARE = 0.1
+EDGE_REACH_MIN = 8.0
+#: No automatic reach is longer than this share of the image's short side.
+EDGE_REACH_MAX_SHARE = 0.25
+
 
 @dataclass(frozen=True)
 class Transition:
@@ -41,13 +48,19 @@ class Transition:
         width: width of the band B in pixels (0 for a hard edge), or ``"auto"``.
         side: where the band lies: ``"outside"`` the selected set (the paper), ``"inside"`` it, or
             ``"centred"`` on its edge.
+        edges: how far from the drawn line the effect follows the subject's edges (:mod:`maskupe.
+            matte`): ``"auto"`` for a share of the selection's size, a number of pixels, or
+            ``"off"`` (the same as 0) for areas by distance alone, the paper's setting. Where the
+            picture has no edge near the line, ``width`` and ``side`` decide.
 
     Raises:
-        InputError: for a width that is negative, not finite or absurdly large, or another side.
+        InputError: for a width or reach that is negative, not finite or absurdly large, or another
+            side.
     """
 
     width: float | Literal["auto"] = "auto"
     side: Side = "outside"
+    edges: float | Literal["auto", "off"] = "auto"
 
     def __post_init__(self) -> None:
         if self.side not in SIDES:
@@ -65,6 +78,36 @@ class Transition:
                 f"The transition width {self.width} is out of range.",
                 f"Give a width from 0 to {MAX_WIDTH:.0f} pixels, or 'auto'.",
             )
+        if isinstance(self.edges, str):
+            if self.edges not in ("auto", "off"):
+                raise InputError(
+                    f"The reach {self.edges!r} for following edges is not a number.",
+                    "Give a reach in pixels, 'auto', or 'off'.",
+                )
+        elif not (math.isfinite(self.edges) and 0 <= self.edges <= MAX_WIDTH):
+            raise InputError(
+                f"The reach {self.edges} for following edges is out of range.",
+                f"Give a reach from 0 to {MAX_WIDTH:.0f} pixels, 'auto', or 'off'.",
+            )
+
+    @property
+    def follows_edges(self) -> bool:
+        """Whether the effect follows the picture's edges at all."""
+        return self.edges not in ("off", 0)
+
+    def edge_reach(self, bounding_pixels: int, short_side: int) -> float:
+        """Return how far beyond the drawn line edges are followed, in pixels; 0 if they are not.
+
+        Args:
+            bounding_pixels: area of the selection's bounding box.
+            short_side: short side of the whole image in pixels.
+        """
+        if not self.follows_edges:
+            return 0.0
+        if not isinstance(self.edges, str):
+            return float(self.edges)
+        wanted = max(EDGE_REACH_MIN, EDGE_REACH_SHARE * math.sqrt(bounding_pixels))
+        return min(wanted, EDGE_REACH_MAX_SHARE * short_side)
 
     def reach(self, bounding_pixels: int, short_side: int) -> int:
         """How far beyond the selection's bounding box a region must reach, in whole pixels.
@@ -72,11 +115,14 @@ class Transition:
         A bound that needs no look at the selection itself: the automatic width grows with the
         selected area, which the bounding box bounds.
         """
+        edges = self.edge_reach(bounding_pixels, short_side)
         if self.side == "inside":
-            return 1  # the distance to the edge needs to see what lies beyond it
-        if isinstance(self.width, str):
-            return math.ceil(auto_width(bounding_pixels, short_side)) + 1
-        return math.ceil(self.width) + 1
+            width = 0.0  # the distance to the edge needs to see what lies beyond it
+        elif isinstance(self.width, str):
+            width = auto_width(bounding_pixels, short_side)
+        else:
+            width = self.width
+        return math.ceil(max(width, edges)) + 1
 
 
 @dataclass(frozen=True)
