@@ -79,6 +79,28 @@ def _average(
     return result
 
 
+def area_average(
+    source: Source, size: tuple[int, int], window: Window, cells: tuple[int, int], threads: int
+) -> tuple[Float, Float]:
+    """Average pixels over the equal cells of a layer, and say how much of each cell they cover.
+
+    Args:
+        source: of the pixels.
+        size: (h, w) of the pixels.
+        window: where they lie in the layer.
+        cells: (rows, columns) into which the layer is divided; no more than it has pixels.
+        threads: how many to use.
+
+    Returns:
+        float32 (rows, columns, channels), where pixels that are not there count as 0, and the
+        covered share of each cell, float32 (rows, columns).
+    """
+    average = _average(source, size, window, cells, threads)
+    rows = covered(window.y, size[0], window.layer_height, cells[0])
+    columns = covered(window.x, size[1], window.layer_width, cells[1])
+    return average, rows[:, None] * columns
+
+
 def _touched(start: int, length: int, total: int, cells: int) -> tuple[int, int]:
     """First and last (exclusive) of the cells in which pixels from ``start`` on fall."""
     low = start * cells // total

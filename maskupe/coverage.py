@@ -84,7 +84,7 @@ class Coverage:
         return Coverage(self.plane[rows, columns], self.width)
 
 
-def everything(height: int, width: int) -> Coverage:
+def full_coverage(height: int, width: int) -> Coverage:
     """All pixels belong to A. One row of numbers stands for all rows."""
     row = np.full((1, width), FULL, np.uint16)
     return Coverage(np.broadcast_to(row, (height, width)), 0.0)
@@ -108,7 +108,7 @@ def cover(
     threads = machine_threads() if threads is None else threads
     band = divide(selection, transition or Transition(), short_side, threads)
     if band.uniform:
-        return Coverage(everything(*band.shape).plane, band.width)
+        return Coverage(full_coverage(*band.shape).plane, band.width)
     whole = band.coverage(threads) if isinstance(band, HardBand) else None
     if whole is not None:
         check_lit(any((row == FULL).any() for row in whole), band.width)

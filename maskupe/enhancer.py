@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,17 +19,17 @@ import numpy.typing as npt
 from maskupe.areas import Areas, Transition, make_areas
 from maskupe.checks import check_image, check_options, words
 from maskupe.context import CONTEXT_EDGE, network_input, shrink
-from maskupe.coverage import Coverage, cover, everything
+from maskupe.coverage import Coverage, cover, full_coverage
+from maskupe.effect import EffectStats, predict_effect
 from maskupe.errors import InputError
 from maskupe.fade import Fade, even, plain
-from maskupe.highlights import Effect, foresee
 from maskupe.illumination import illumination
 from maskupe.maps import Maps, Window
+from maskupe.matte import Matte, Predict, apply_matte, make_matte, surroundings_of
 from maskupe.region import region_of
 from maskupe.rendering import render
 from maskupe.rendering.pixels import weights
 from maskupe.strips import machine_threads, rows_of, run_strips, stoppable
-from maskupe.subject import find_subject
 
 if TYPE_CHECKING:
     from maskupe.inference import Predictor
@@ -37,12 +37,13 @@ if TYPE_CHECKING:
 Float = npt.NDArray[np.float32]
 Progress = Callable[[float], None]
 
-_CACHED_MAPS = 8
+# Predictions that are remembered.
+_CACHED = 8
 # Pixels that a thread copies at a time.
 _COPIED_PIXELS = 1 << 20
-# Progress when the areas, the network's input and its maps are there; then comes the rendering.
-# Roughly as the time goes on a photograph.
-_STAGES = (0.3, 0.5, 0.6)
+# Progress when the areas, the matte, the network's input and its maps are there; then comes the
+# rendering. Roughly as the time goes on a photograph.
+_STAGES = (0.2, 0.35, 0.5, 0.6)
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,12 @@ class RegionResult:
         return self.areas.width
 
 
+def _default_matting() -> Predict:
+    from maskupe.inference.matting import load_matting
+
+    return load_matting()
+
+
 class Enhancer:
     """A loaded model. Safe to use from several threads.
 
@@ -78,15 +85,28 @@ class Enhancer:
     >>> result = enhancer.enhance(image, selection)             # doctest: +SKIP
     """
 
-    def __init__(self, predictor: Predictor, *, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        predictor: Predictor,
+        *,
+        threads: int | None = None,
+        matting: Callable[[], Predict] | None = None,
+    ) -> None:
         self._predictor = predictor
         self._threads = threads
-        self._cache: OrderedDict[bytes, tuple[Maps, Effect]] = OrderedDict()
-        self._lock = threading.Lock()
+        self._matting = matting or _default_matting
+        self._maps: _Remembered[Maps] = _Remembered()
+        self._mattes: _Remembered[Matte | None] = _Remembered()
+        self._effects: _Remembered[EffectStats] = _Remembered()
 
     @classmethod
     def load(
-        cls, model: str | Path = "default", device: str = "auto", *, threads: int | None = None
+        cls,
+        model: str | Path = "default",
+        device: str = "auto",
+        *,
+        threads: int | None = None,
+        matting: str | Path = "default",
     ) -> Enhancer:
         """Loads a model by its registry name, or from a path to a ``.safetensors`` file.
 
@@ -94,6 +114,8 @@ class Enhancer:
             model: a name of ``maskupe models``, or the path of a weight file.
             device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
             threads: how many threads a job may use; all cores if None.
+            matting: the network that follows edges: a name of :data:`maskupe.registry.MATTES` or
+                the path of a weight file. It is loaded when it is first needed.
 
         Raises:
             UnknownModelError: for a name that is not in the registry.
@@ -101,7 +123,14 @@ class Enhancer:
         """
         from maskupe.inference import load_predictor
 
-        return cls(load_predictor(model, device=device, threads=threads), threads=threads)
+        predictor = load_predictor(model, device=device, threads=threads)
+
+        def load_matting() -> Predict:
+            from maskupe.inference.matting import load_matting
+
+            return load_matting(matting, predictor.device, threads)
+
+        return cls(predictor, threads=threads, matting=load_matting)
 
     @property
     def name(self) -> str:
@@ -235,16 +264,24 @@ class Enhancer:
         tell = progress or (lambda _: None)
         done = 0.0
         with stoppable(lambda: tell(done)):
+            transition = transition or Transition()
+            matte = None
             if selection is None:
-                areas = everything(height, width)
+                areas = full_coverage(height, width)
             else:
                 short = min(window.layer_width, window.layer_height)
                 areas = cover(selection, transition, short_side=short, threads=self._threads)
             tell(done := _STAGES[0])
+            if selection is not None and transition.follows_edges and not areas.uniform:
+                matte = self._matte(region, selection, context, window, transition)
+                tell(done := _STAGES[1])
+            if matte is not None and selection is not None:
+                areas = apply_matte(matte, areas, region, selection, window, self._threads)
             seen = network_input(region, areas, context, window, threads=self._threads)
-            tell(done := _STAGES[1])
-        maps, effect = self._maps(*seen)
-        tell(_STAGES[2])
+            tell(done := _STAGES[2])
+        maps = self._predicted(*seen)
+        effect = self._effect(maps, *seen, matte, window)
+        tell(_STAGES[3])
         fade = self._fade(areas, effect, strength)
 
         def lit(where: Coverage, fade: Fade) -> npt.NDArray[Any]:
@@ -262,37 +299,65 @@ class Enhancer:
             )
 
         image = lit(areas, fade)
-        enhanced = lit(everything(height, width), plain()) if "enhanced" in outputs else None
+        enhanced = lit(full_coverage(height, width), plain()) if "enhanced" in outputs else None
         return RegionResult(
             image,
             areas,
-            weights(areas, region, fade) if "weight" in outputs else None,
+            weights(areas, fade, window, region, enhanced) if "weight" in outputs else None,
             illumination(region, image) if "illumination" in outputs else None,
             enhanced,
         )
 
     @staticmethod
-    def _fade(areas: Coverage, effect: Effect, strength: float) -> Fade:
+    def _fade(areas: Coverage, effect: EffectStats, strength: float) -> Fade:
         """From coverage to weight."""
-        if areas.uniform and effect.inside == 0.0:
+        if areas.uniform:
             return plain()
-        return even(effect.log_gain * strength, effect.allowed, effect.inside)
+        return even(effect.log_gain * strength, effect.bound)
 
-    def _maps(self, context: Float, shares: Float) -> tuple[Maps, Effect]:
-        """The network's maps for the subject in A, and what they will do there and around it.
+    def _matte(
+        self,
+        region: npt.NDArray[Any],
+        selection: npt.NDArray[Any],
+        context: npt.NDArray[Any] | None,
+        window: Window,
+        transition: Transition,
+    ) -> Matte | None:
+        """The selection's matte; remembered by what the network sees."""
+        seen = surroundings_of(region, selection, context, window, transition, self._threads)
+        return self._mattes.get(seen.key(), lambda: make_matte(seen, self._matting(), window))
 
-        Remembered by content: a slider that moves costs no inference.
-        """
+    def _predicted(self, context: Float, shares: Float) -> Maps:
+        """The network's maps; remembered by content: a slider that moves costs no inference."""
         key = context.tobytes() + shares.tobytes()
+        return self._maps.get(key, lambda: self._predictor.predict(context, shares))
+
+    def _effect(
+        self, maps: Maps, context: Float, shares: Float, matte: Matte | None, window: Window
+    ) -> EffectStats:
+        key = context.tobytes() + shares.tobytes() + (b"" if matte is None else matte.key)
+        return self._effects.get(key, lambda: predict_effect(maps, context, shares, matte, window))
+
+
+_Value = TypeVar("_Value")
+
+
+class _Remembered(Generic[_Value]):
+    """The last few results by what they were made from. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._values: OrderedDict[bytes, _Value] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: bytes, make: Callable[[], _Value]) -> _Value:
+        """The value of a key, made if it is not known."""
         with self._lock:
-            if key in self._cache:
-                self._cache.move_to_end(key)
-                return self._cache[key]
-        subject = find_subject(context, shares)
-        maps = self._predictor.predict(context, subject.shares)
-        found = maps, foresee(maps, context, subject)
+            if key in self._values:
+                self._values.move_to_end(key)
+                return self._values[key]
+        value = make()
         with self._lock:
-            self._cache[key] = found
-            while len(self._cache) > _CACHED_MAPS:
-                self._cache.popitem(last=False)
-        return found
+            self._values[key] = value
+            while len(self._values) > _CACHED:
+                self._values.popitem(last=False)
+        return value

@@ -200,6 +200,13 @@ MODELS: Mapping[str, ModelConfig] = {
     )
 }
 
+#: The matting networks' weight files in :data:`WEIGHTS_FOLDER`; see :mod:`maskupe.matte`.
+MATTES: Mapping[str, str] = {
+    "default": "matte.safetensors",
+    "matte": "matte.safetensors",
+    "matte-research": "matte-research.safetensors",
+}
+
 #: What ``default`` stands for.
 DEFAULT = "lantern"
 

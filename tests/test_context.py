@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from maskupe.areas import Transition, make_areas
 from maskupe.context import covered, network_input, shrink
-from maskupe.coverage import Coverage, everything
+from maskupe.coverage import Coverage, full_coverage
 from maskupe.maps import Window
 
 
@@ -108,7 +108,7 @@ def test_shares_of_a_region_that_is_all_lit_are_those_of_its_pixels(
     region = picture(3, height, width)
     around = picture(4, 90, 120)
     window = Window(left, above, left + width + 11, above + height + 5)
-    known = everything(height, width)
+    known = full_coverage(height, width)
     counted = Coverage(known.plane.copy(), 0.0)
     assert known.uniform and not counted.uniform
     image, shares = network_input(region, known, around, window)

@@ -11,7 +11,7 @@ from scipy.ndimage import distance_transform_edt
 
 from maskupe.areas import Transition, make_areas
 from maskupe.areastrip import FULL
-from maskupe.coverage import cover, everything, quantise
+from maskupe.coverage import cover, full_coverage, quantise
 from maskupe.distance import DistanceField
 from maskupe.errors import EmptySelectionError
 from maskupe.fade import ONSET, Fade, make_fade, plain
@@ -71,7 +71,7 @@ def test_everything_selected_takes_no_memory(mask):
     found = cover(mask, Transition(2.0))
     assert found.uniform and found.a.all() and not found.b.any()
     assert found.plane.base is not None and found.plane.strides[0] == 0
-    assert (found.weight == 1).all() and everything(5, 7).a.all()
+    assert (found.weight == 1).all() and full_coverage(5, 7).a.all()
 
 
 @settings(max_examples=60)
@@ -128,4 +128,4 @@ def test_counts_are_those_of_the_areas():
     selection[20:60, 30:100] = 255
     found = cover(selection, Transition(9))
     assert found.counts() == (np.count_nonzero(found.a), np.count_nonzero(found.b))
-    assert everything(7, 5).counts() == (35, 0)
+    assert full_coverage(7, 5).counts() == (35, 0)

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from maskupe import registry, weightfile
-from maskupe.coverage import everything
+from maskupe.coverage import full_coverage
 from maskupe.errors import InputError, MaskUPEError, UnknownModelError, WeightsError
 from maskupe.inference import Predictor, load_predictor, loading
 from maskupe.inference.export import export_onnx
@@ -125,7 +125,7 @@ def test_a_guide_makes_no_step_where_a_ends(exported: Path) -> None:
     all_a = torch.stack([torch.ones(1, 256, 256), torch.zeros(1, 256, 256)], dim=1)
     with torch.no_grad():
         expected = network.apply(network.predict(image, mask), image, all_a).image[0]
-    whole = everything(256, 256)
+    whole = full_coverage(256, 256)
     lit = render(maps, context, whole, Window(0, 0, 256, 256))
     assert np.abs(lit - expected.permute(1, 2, 0).numpy()).max() < 2e-3
 

@@ -132,7 +132,7 @@ def test_memory_does_not_grow_with_the_picture(kind, backend):
     maps = random_maps(kind, rng)
     peaks = []
     for height in (400, 1600):
-        image, areas = np.zeros((height, 500, 3), np.uint8), coverage.everything(height, 500)
+        image, areas = np.zeros((height, 500, 3), np.uint8), coverage.full_coverage(height, 500)
         out = np.empty_like(image)
         tracemalloc.start()
         render(maps, image, areas, Window(0, 0, 500, height), out=out, threads=1, backend=backend)

@@ -78,17 +78,56 @@ def export_onnx(network: GlobalNetwork | LocalNetwork, path: Path | str) -> Path
     return target
 
 
+def export_matting(network: nn.Module, path: Path | str) -> Path:
+    """Write the matting network's graph beside its weight file, and check that it computes the same.
+
+    Args:
+        network: what :func:`maskupe.networks.matting.load` made of that file.
+        path: the ``.safetensors`` file.
+
+    Returns:
+        The path of the ``.onnx`` file.
+
+    Raises:
+        WeightsError: if the graph differs from torch by more than 1e-3.
+        MaskUPEError: if it cannot be written.
+    """
+    from maskupe.inference.matting import MattingPredictor
+
+    path = Path(path)
+    shape = (1, 5, NETWORK_SIZE, NETWORK_SIZE)
+    graph = _traced(network.eval(), (torch.zeros(shape),), ["planes"], ["maps"])
+    _refer_to_weights(graph, path)
+    entry = graph.metadata_props.add()
+    entry.key, entry.value = DIGEST_KEY, weightfile.digest(path)
+    target = path.with_suffix(".onnx")
+    replace_file(target, graph.SerializeToString())
+    planes = np.random.default_rng(0).random(shape, np.float32)
+    with torch.inference_mode():
+        expected = network(torch.from_numpy(planes))[0].numpy()
+    if float(np.abs(MattingPredictor(path, "cpu")(planes[0]) - expected).max()) > TOLERANCE:
+        target.unlink()
+        raise WeightsError("The exported matting graph differs from PyTorch.")
+    return target
+
+
 def _exported(network: GlobalNetwork | LocalNetwork) -> Any:
     """The network's prediction as an ``onnx.ModelProto`` with all weights inside."""
     names = ["context", "areas"][: 2 if isinstance(network, LocalNetwork) else 1]
     channels = {"context": 3, "areas": 2}
-    shapes = [(1, channels[name], NETWORK_SIZE, NETWORK_SIZE) for name in names]
+    inputs = [torch.zeros(1, channels[name], NETWORK_SIZE, NETWORK_SIZE) for name in names]
+    return _traced(_Prediction(network), tuple(inputs), names, list(tensor_names(network.kind)))
+
+
+def _traced(
+    module: nn.Module, inputs: tuple[Tensor, ...], names: list[str], outputs: list[str]
+) -> Any:
     with _quiet():
         program = torch.onnx.export(
-            _Prediction(network),
-            tuple(torch.zeros(shape) for shape in shapes),
+            module,
+            inputs,
             input_names=names,
-            output_names=list(tensor_names(network.kind)),
+            output_names=outputs,
             opset_version=_OPSET,
             dynamo=True,
             # ONNX Runtime optimises when it loads; folding here would only copy weights.

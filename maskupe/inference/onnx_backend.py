@@ -27,6 +27,35 @@ class StaleGraphError(WeightsError):
     """The graph belongs to other weights than those beside it."""
 
 
+def open_session(graph: Path, weights: Path, threads: int | None) -> Any:
+    """Open an exported graph, which takes its weights from the weight file beside it.
+
+    Raises:
+        StaleGraphError: if the graph cannot be loaded, or was exported from other weights.
+        WeightsError: if the weight file is missing.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or min(_MOST_THREADS, machine_threads())
+    options.inter_op_num_threads = 1
+    # Waiting threads sleep: a daemon that has nothing to do must not keep a core busy.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Failures come as exceptions; ONNX Runtime need not print them as well.
+    options.log_severity_level = 4
+    try:
+        session = onnxruntime.InferenceSession(
+            str(graph), options, providers=["CPUExecutionProvider"]
+        )
+        about = session.get_modelmeta().custom_metadata_map
+    except Exception as error:  # ONNX Runtime has no common base for its errors.
+        raise StaleGraphError(f"{graph} cannot be loaded.", "Export it again.") from error
+    if about.get(DIGEST_KEY) != weightfile.digest(weights):
+        raise StaleGraphError(
+            f"{graph} belongs to other weights than {weights.name}.",
+            "Export it again with 'maskupe-train export'.",
+        )
+    return session
+
+
 class OnnxPredictor(Predictor):
     """Runs an exported graph, which takes its weights from the weight file beside it.
 
@@ -46,25 +75,8 @@ class OnnxPredictor(Predictor):
     def __init__(self, graph: Path, weights: Path, name: str, threads: int | None = None) -> None:
         header = weightfile.read_header(weights)
         ModelConfig.from_dict(header.json("config"))  # refuses what this version does not know
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or min(_MOST_THREADS, machine_threads())
-        options.inter_op_num_threads = 1
-        # Waiting threads sleep: a daemon that has nothing to do must not keep a core busy.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        # Failures come as exceptions; ONNX Runtime need not print them as well.
-        options.log_severity_level = 4
-        try:
-            self._session = onnxruntime.InferenceSession(
-                str(graph), options, providers=["CPUExecutionProvider"]
-            )
-            about = self._session.get_modelmeta().custom_metadata_map
-        except Exception as error:  # ONNX Runtime has no common base for its errors.
-            raise StaleGraphError(f"{graph} cannot be loaded.", "Export it again.") from error
-        if about.get(DIGEST_KEY) != weightfile.digest(weights):
-            raise StaleGraphError(
-                f"{graph} belongs to other weights than {weights.name}.",
-                "Export it again with 'maskupe-train export'.",
-            )
+        self._session = open_session(graph, weights, threads)
+        about = self._session.get_modelmeta().custom_metadata_map
         kind = KINDS.get(about.get(KIND_KEY, ""))
         if kind is None or set(self._outputs()) != set(tensor_names(kind)):
             raise WeightsError(f"{graph} is not a graph of MaskUPE's.", "Export it again.")

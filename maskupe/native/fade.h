@@ -1,4 +1,4 @@
-/* How much of the effect each pixel takes: from its coverage and its tone to the blend weight.
+/* How much of the effect each pixel takes: from its coverage to the blend weight.
  * The formula is that of maskupe/fade.py. */
 #ifndef MASKUPE_FADE_H
 #define MASKUPE_FADE_H
@@ -7,19 +7,18 @@
 
 enum { WEIGHT_NONE, WEIGHT_SOME, WEIGHT_FULL };
 
-/* maskupe.fade.ONSET and ENTRIES */
+/* maskupe.fade.ONSET */
 #define ONSET 0.15f
-#define ALLOWED 256
 
 /* Whether all, some or none of n pixels take the whole effect. */
-STAGE int scan_coverage(const Job *job, const uint16_t *coverage, int n) {
+STAGE int scan_coverage(const uint16_t *coverage, int n) {
     uint16_t low = 65535, high = 0;
     for (int i = 0; i < n; i++) {
         low = coverage[i] < low ? coverage[i] : low;
         high = coverage[i] > high ? coverage[i] : high;
     }
     if (high == 0) return WEIGHT_NONE;
-    return low == 65535 && !(job->allowed && job->inside > 0.0f) ? WEIGHT_FULL : WEIGHT_SOME;
+    return low == 65535 ? WEIGHT_FULL : WEIGHT_SOME;
 }
 
 #define VISIBLE(type)                                                                           \
@@ -47,19 +46,27 @@ STAGE const uint16_t *visible_coverage(const Job *job, const void *pixels,
 STAGE void fade_row(const Job *job, const uint16_t *coverage, int n, Row *row) {
     float *restrict weight = row->weight;
     for (int i = 0; i < n; i++) weight[i] = job->ramp[coverage[i]];
-    if (!job->allowed) return;
-    _Alignas(64) float may[TILE];
+}
+
+/* Takes of row->weight what would add more light on an edge than the bound there. */
+STAGE void bound_row(const Job *job, int y, int x, int n, Row *row) {
+    const float *low = job->bound + (int64_t)job->bound_row_low[y] * job->bound_columns;
+    const float *high = job->bound + (int64_t)job->bound_row_high[y] * job->bound_columns;
+    const float down = job->bound_row_part[y];
+    float *restrict weight = row->weight;
+    _Alignas(64) float most[TILE];
     for (int i = 0; i < n; i++) {
-        const float *p = row->unit + 3 * i;
-        const float place = (LUMA_R * p[0] + LUMA_G * p[1] + LUMA_B * p[2]) * (ALLOWED - 1.0f);
-        int k = (int)place;
-        k = k < ALLOWED - 2 ? k : ALLOWED - 2;
-        const float *entry = job->allowed + k;
-        may[i] = entry[0] + (place - (float)k) * (entry[1] - entry[0]);
+        const int a = job->bound_low[x + i], b = job->bound_high[x + i];
+        const float left = low[a] + down * (high[a] - low[a]);
+        const float right = low[b] + down * (high[b] - low[b]);
+        most[i] = left + job->bound_part[x + i] * (right - left);
     }
     for (int i = 0; i < n; i++) {
-        const float own = weight[i], x = clamp01((1.0f - own) * (1.0f / ONSET) + job->inside);
-        weight[i] = at_most(own, 1.0f - (1.0f - may[i]) * (x * x * (3.0f - 2.0f * x)));
+        const float *c = row->change + 3 * i;
+        const float added = at_least(LUMA_R * c[0] + LUMA_G * c[1] + LUMA_B * c[2], 1e-6f);
+        const float excess = 1.0f - at_most(most[i] / added, 1.0f);
+        const float own = weight[i], t = clamp01((1.0f - own) * (1.0f / ONSET));
+        weight[i] = own * (1.0f - t * t * (3.0f - 2.0f * t) * excess);
     }
 }
 

@@ -26,14 +26,18 @@ typedef struct {
     const float *table;
     const float *guide;
     const float *ramp;               /* weight by coverage, 65536 */
-    const float *allowed;            /* most weight by luma, 256, or NULL */
+    const float *bound;              /* the most light on edges, (rows, bound_columns), or NULL */
+    const int32_t *bound_row_low, *bound_row_high;
+    const float *bound_row_part;
+    const int32_t *bound_low, *bound_high;   /* its columns */
+    const float *bound_part;
     int32_t width, channels, depth, kind;
     int32_t map_rows, map_columns;
     int32_t count;                   /* curve steps, luma bins, table entries or nodes */
     int32_t knots;
     int32_t stream;                  /* whether `out` is too large to stay in a cache */
+    int32_t bound_columns;
     float strength;
-    float inside;                    /* how far `allowed` holds in A as well, 0..1 */
 } Job;
 
 /* Arithmetic that must disappear into its loop, and stages that are worth a name in a profile. */

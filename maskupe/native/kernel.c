@@ -78,7 +78,7 @@ static void render_tile(const Job *job, int y, int x, int n, Band *band, Row *ro
     uint8_t *to = job->out + y * job->out_stride + (int64_t)x * size;
     const uint16_t *coverage = (const uint16_t *)(job->coverage + y * job->coverage_stride) + x;
     coverage = visible_coverage(job, pixels, coverage, n, row);
-    const int state = scan_coverage(job, coverage, n);
+    const int state = scan_coverage(coverage, n);
     if (state == WEIGHT_NONE) {
         keep_pixels(job, pixels, n, row, to);
         return;
@@ -113,6 +113,7 @@ static void render_tile(const Job *job, int y, int x, int n, Band *band, Row *ro
     default: table_row(job, n, row);
     }
     band->ends_of = y;
+    if (state == WEIGHT_SOME && job->bound) bound_row(job, y, x, n, row);
     if (whole) finish_pixels(job, pixels, n, row, to);
     else store_row(job, pixels, n, row, state == WEIGHT_FULL ? 0 : row->weight, to);
 }

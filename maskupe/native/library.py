@@ -13,7 +13,7 @@ import numpy as np
 
 from maskupe.native import sources
 from maskupe.native.processor import levels
-from maskupe.native.structure import NativeJob
+from maskupe.native.structure import NativeJob, NativeMatte
 
 #: Where the build puts the libraries, one per processor level.
 FOLDER = Path(__file__).parent / "lib"
@@ -39,6 +39,8 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {
         *(None, _POINTER, _LONG, _INT, _INT, _INT),
         *(_POINTER, _INT, _INT, _POINTER, _POINTER),
     ),
+    "maskupe_matte_size": (ctypes.c_int,),
+    "maskupe_apply_matte": (None, ctypes.POINTER(NativeMatte), _INT, _INT),
     "maskupe_average": (
         *(None, _POINTER, _LONG, _INT, _INT, _INT, _INT, _POINTER, _POINTER, _POINTER),
         *(_INT, _POINTER, _POINTER, ctypes.c_float, _POINTER, _POINTER),
@@ -63,6 +65,7 @@ def open_library(path: Path) -> ctypes.CDLL:
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments
     same_job = library.maskupe_job_size() == ctypes.sizeof(NativeJob)
+    same_job &= library.maskupe_matte_size() == ctypes.sizeof(NativeMatte)
     # Where no sources are installed with the package, none can have changed since.
     if not same_job or sources.digest(FOLDER.parent) not in (None, library.maskupe_sources()):
         raise OSError(f"{path.name} was built from other sources than this installation's.")

@@ -19,10 +19,27 @@ class NativeJob(ctypes.Structure):
         *(
             (name, _POINTER)
             for name in (
-                *("column_part", "column_part3", "map", "table", "guide", "ramp", "allowed"),
+                *("column_part", "column_part3", "map", "table", "guide", "ramp", "bound"),
+                *("bound_row_low", "bound_row_high", "bound_row_part"),
+                *("bound_low", "bound_high", "bound_part"),
             )
         ),
         *((name, _INT) for name in ("width", "channels", "depth", "kind", "map_rows")),
-        *((name, _INT) for name in ("map_columns", "count", "knots", "stream")),
-        *((name, _FLOAT) for name in ("strength", "inside")),
+        *((name, _INT) for name in ("map_columns", "count", "knots", "stream", "bound_columns")),
+        ("strength", _FLOAT),
+    ]
+
+
+class NativeMatte(ctypes.Structure):
+    """``MatteJob`` of ``matte.c``; pointers are addresses of arrays that the caller keeps alive."""
+
+    _fields_: ClassVar = [
+        *((name, _POINTER) for name in ("image", "coverage", "selection")),
+        *((f"{name}_stride", _LONG) for name in ("image", "coverage", "selection")),
+        *((name, _POINTER) for name in ("row_low", "row_high", "row_part")),
+        *((name, _POINTER) for name in ("column_low", "column_high", "column_end")),
+        *((name, _POINTER) for name in ("column_part", "maps", "state")),
+        *((name, _INT) for name in ("width", "channels", "depth", "selection_depth")),
+        *((name, _INT) for name in ("map_rows", "map_columns")),
+        ("selection_scale", _FLOAT),
     ]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from maskupe import weightfile
 from maskupe.conditioning import mconcat, mnorm
@@ -57,7 +57,7 @@ def save(
         MaskUPEError: if the file cannot be written.
     """
     arrays = {
-        name: _stored(value.detach().cpu().contiguous().numpy())
+        name: stored(value.detach().cpu().contiguous().numpy())
         for name, value in network.state_dict().items()
     }
     size = complexity(network)
@@ -71,8 +71,8 @@ def save(
     weightfile.write(path, arrays, {"licence": config.licence, **metadata, **described})
 
 
-def _stored(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The array as it is written; what half precision cannot hold stays as it is."""
+def stored(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return an array as it is written; what half precision cannot hold stays as it is."""
     if array.dtype != np.float32 or array.size < _HALF_FROM:
         return array
     if not np.abs(array).max() < np.finfo(np.float16).max:
@@ -102,7 +102,7 @@ def config_of(header: weightfile.Header) -> ModelConfig:
     return ModelConfig.from_dict(header.json("config"), header.metadata.get("licence", ""))
 
 
-def load_arrays(network: Network, arrays: Mapping[str, npt.NDArray[Any]], source: str) -> None:
+def load_arrays(network: nn.Module, arrays: Mapping[str, npt.NDArray[Any]], source: str) -> None:
     """Copies arrays into a network.
 
     Raises:

@@ -37,10 +37,11 @@ from torch import Tensor, nn
 
 from maskupe import maps
 from maskupe.networks.base import LocalNetwork
-from maskupe.subject import LIT
 
 #: Entries of the tone curve's table.
 TABLE = 1024
+#: Mean of a selection: up to the first it is dark, from the second on it passes as lit.
+LIT = (0.21, 0.31)
 #: Mean display-encoded value to which the start value of the exposure lifts a dark A.
 MIDDLE_GRAY = 0.45
 #: What the start value of the exposure makes of the mean of a lit A.

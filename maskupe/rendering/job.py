@@ -12,9 +12,9 @@ import numpy.typing as npt
 from maskupe.areas import Areas
 from maskupe.coverage import Coverage, quantise
 from maskupe.errors import InputError
-from maskupe.fade import Fade, plain
+from maskupe.fade import Bound, Fade, plain
 from maskupe.maps import KINDS, Maps, ToneCurves, Window, misshapen
-from maskupe.rendering.positions import Frame
+from maskupe.rendering.positions import Frame, Positions, axis_positions
 
 Pixels: TypeAlias = npt.NDArray[Any]
 
@@ -44,6 +44,11 @@ class Job:
     frame: Frame
     strength: float
 
+    def bound_rows(self, first: int, last: int) -> npt.NDArray[np.float32] | None:
+        """The bound on added light in some rows, float32 (last - first, w); None where none is."""
+        bound = self.fade.bound
+        return None if bound is None else bound_rows(bound, self.frame, first, last)
+
     @property
     def height(self) -> int:
         """Rows of the region."""
@@ -53,6 +58,28 @@ class Job:
     def width(self) -> int:
         """Columns of the region."""
         return int(self.image.shape[1])
+
+
+def bound_positions(
+    bound: Bound, frame: Frame, first: int, last: int
+) -> tuple[Positions, Positions]:
+    """Where a region's rows ``first`` to ``last`` (exclusive) and its columns lie on a bound."""
+    rows, columns = bound.plane.shape
+    top = frame.window.y + first - bound.y
+    return (
+        axis_positions(top, last - first, bound.height, rows),
+        axis_positions(frame.window.x - bound.x, frame.width, bound.width, columns),
+    )
+
+
+def bound_rows(bound: Bound, frame: Frame, first: int, last: int) -> npt.NDArray[np.float32]:
+    """Return a bound at the pixels of a region's rows, float32 (last - first, w)."""
+    rows, columns = bound_positions(bound, frame, first, last)
+    low, high = bound.plane[rows.low], bound.plane[rows.high]
+    lines = low + rows.fraction[:, None] * (high - low)
+    left = lines[:, columns.low]
+    result: npt.NDArray[np.float32] = left + columns.fraction * (lines[:, columns.high] - left)
+    return result
 
 
 def make_job(

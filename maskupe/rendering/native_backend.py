@@ -11,7 +11,7 @@ from maskupe.errors import MaskUPEError
 from maskupe.native import DEPTHS, load
 from maskupe.native.structure import NativeJob
 from maskupe.rendering.arrange import arrange
-from maskupe.rendering.job import Job
+from maskupe.rendering.job import Job, bound_positions
 from maskupe.strips import StripFunction, rows_of
 
 #: Pixels of one strip: some milliseconds of work, so that stopping is prompt.
@@ -21,6 +21,10 @@ _COLUMN_PAD = 32
 #: Results from this size on do not stay in a cache anyway: they are written past it, which saves
 #: reading the memory that is about to be overwritten.
 _STREAM_BYTES = 16 << 20
+
+
+# Arrays with an entry for each row of the region.
+_BY_ROW = ("row_low", "row_high", "row_part", "bound_row_low", "bound_row_high", "bound_row_part")
 
 
 class RenderingError(MaskUPEError):
@@ -61,7 +65,7 @@ def prepare(job: Job) -> tuple[StripFunction, int]:
         for name, array in planes.items():
             setattr(native, name, array.ctypes.data)
             setattr(native, f"{name}_stride", array.strides[0])
-        for name in ("row_low", "row_high", "row_part"):
+        for name in _BY_ROW:
             if name in kept:
                 setattr(native, name, kept[name].ctypes.data + 4 * first)
         scratch = np.zeros(library.maskupe_scratch_size(native) // 4 + 1, np.float32)
@@ -81,8 +85,12 @@ def _common(job: Job) -> tuple[NativeJob, dict[str, npt.NDArray[Any]]]:
         "guide": arranged.guide,
         "ramp": job.fade.ramp,
     }
-    if job.fade.allowed is not None:
-        kept["allowed"] = job.fade.allowed
+    bound = job.fade.bound
+    if bound is not None:
+        down, across = bound_positions(bound, job.frame, 0, job.height)
+        kept |= {"bound": bound.plane, "bound_low": across.low, "bound_high": across.high}
+        kept |= {"bound_part": across.fraction, "bound_row_low": down.low}
+        kept |= {"bound_row_high": down.high, "bound_row_part": down.fraction}
     native = NativeJob(
         width=job.width,
         channels=job.image.shape[2],
@@ -92,7 +100,7 @@ def _common(job: Job) -> tuple[NativeJob, dict[str, npt.NDArray[Any]]]:
         knots=arranged.knots,
         stream=job.out.nbytes >= _STREAM_BYTES,
         strength=job.strength,
-        inside=job.fade.inside,
+        bound_columns=0 if bound is None else bound.plane.shape[1],
     )
     if arranged.shape is not None:
         rows = job.frame.rows(0, job.height, arranged.shape[0])

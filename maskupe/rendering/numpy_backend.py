@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from maskupe.areastrip import FULL
 from maskupe.layout import LUMA
 from maskupe.maps import (
     ILLUMINATION_FLOOR,
@@ -52,9 +53,9 @@ def prepare(job: Job) -> tuple[Callable[[int, int], None], int]:
             out[...] = image
             return
         opened = open_strip(image)
-        whole = job.fade.is_whole(coverage)
-        weight = None if whole else job.fade.weights(coverage, opened.colour)
-        close_strip(opened, difference(opened.colour, first), weight, out)
+        weight = None if coverage.min() == FULL else job.fade.weights(coverage)
+        bound = None if weight is None else job.bound_rows(first, last)
+        close_strip(opened, difference(opened.colour, first), weight, out, bound)
 
     return strip, rows_of(STRIP_PIXELS, job.width)
 
@@ -75,7 +76,7 @@ def _tone_strips(job: Job, maps: ToneCurves) -> Callable[[int, int], None]:
             return
         value = np.asarray(cv2.LUT(image, lifted), np.float32).reshape(image.shape)
         residual = upsample(maps.residual, job.frame, first, last - first).reshape(image.shape)
-        if job.fade.is_whole(coverage):
+        if coverage.min() == FULL:
             value = np.asarray(cv2.multiply(value, residual, value, 255.0))
             # Rounds and saturates; that it takes absolute values is below half a level.
             out[...] = cv2.convertScaleAbs(value, beta=-255.0 * TONE_OFFSET).reshape(image.shape)
@@ -85,7 +86,8 @@ def _tone_strips(job: Job, maps: ToneCurves) -> Callable[[int, int], None]:
         np.clip(value, 0, 1, out=value)
         opened = open_strip(image)
         value -= opened.colour
-        close_strip(opened, value, job.fade.weights(coverage, opened.colour), out)
+        bound = job.bound_rows(first, last)
+        close_strip(opened, value, job.fade.weights(coverage), out, bound)
 
     return strip
 

@@ -8,9 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from maskupe.coverage import Coverage
-from maskupe.fade import Fade
+from maskupe.fade import Fade, bounded
 from maskupe.layout import LUMA
-from maskupe.rendering.job import WHITE, Pixels
+from maskupe.maps import Window
+from maskupe.rendering.job import WHITE, Pixels, bound_rows
+from maskupe.rendering.positions import Frame
 from maskupe.strips import rows_of
 
 Floats = npt.NDArray[np.float32]
@@ -46,7 +48,13 @@ def open_strip(image: Pixels) -> Strip:
     return Strip(image, raw, colour)
 
 
-def close_strip(strip: Strip, difference: Floats, weight: Floats | None, out: Pixels) -> None:
+def close_strip(
+    strip: Strip,
+    difference: Floats,
+    weight: Floats | None,
+    out: Pixels,
+    bound: Floats | None = None,
+) -> None:
     """Writes image + weight · difference to ``out``, rounded to nearest (halves up) for integers.
 
     Args:
@@ -55,7 +63,10 @@ def close_strip(strip: Strip, difference: Floats, weight: Floats | None, out: Pi
         weight: float32 (rows, w), None if it is 1 everywhere; where it is 0, or alpha is 0, the
             pixel keeps its bits.
         out: (rows, w, channels), may be the image itself.
+        bound: float32 (rows, w), the most light on edges, see :func:`maskupe.fade.bounded`.
     """
+    if weight is not None and bound is not None:
+        weight = bounded(weight, difference, bound)
     image, value = strip.image, strip.raw
     white = WHITE[image.dtype]
     if value.shape[2] == 1:
@@ -77,12 +88,30 @@ def close_strip(strip: Strip, difference: Floats, weight: Floats | None, out: Pi
     np.copyto(out[:, :, : value.shape[2]], value.astype(image.dtype), where=changed[:, :, None])
 
 
-def weights(coverage: Coverage, image: Pixels, fade: Fade) -> Floats:
-    """The blend weights float32 (h, w) of a whole image, as the renderer uses them."""
-    pixels = image.reshape(*image.shape[:2], -1)
+def weights(
+    coverage: Coverage, fade: Fade, window: Window, image: Pixels, enhanced: Pixels | None = None
+) -> Floats:
+    """Return the blend weights of a region, float32 (h, w).
+
+    Args:
+        coverage: of the region.
+        fade: from coverage to weight.
+        window: where the region lies in its layer.
+        image: the pixels.
+        enhanced: the same with the full effect; without it the bound on added light is left out,
+            so that the weights show the areas and nothing else.
+    """
     result = np.empty(coverage.shape, np.float32)
-    step = rows_of(_STRIP_PIXELS, result.shape[1])
-    for first in range(0, result.shape[0], step):
-        rows = slice(first, first + step)
-        result[rows] = fade.weights(coverage.plane[rows], open_strip(pixels[rows]).colour)
+    height, width = result.shape
+    step = rows_of(_STRIP_PIXELS, width)
+    for first in range(0, height, step):
+        rows = slice(first, min(height, first + step))
+        result[rows] = fade.weights(coverage.plane[rows])
+        if enhanced is not None and fade.bound is not None:
+            before, after = (
+                open_strip(pixels.reshape(height, width, -1)[rows]).colour
+                for pixels in (image, enhanced)
+            )
+            most = bound_rows(fade.bound, Frame(window, width), rows.start, rows.stop)
+            result[rows] = bounded(result[rows], after - before, most)
     return result

@@ -45,7 +45,8 @@ def prepare(job: Job, device: str) -> tuple[Callable[[int, int], None], int]:
         with torch.inference_mode():
             enhanced = enhance(maps, job.strength, job.frame, first, colour)
             difference = (enhanced - colour).permute(1, 2, 0).contiguous().cpu().numpy()
-        close_strip(opened, difference, job.fade.weights(coverage, opened.colour), out)
+        bound = job.bound_rows(first, last)
+        close_strip(opened, difference, job.fade.weights(coverage), out, bound)
 
     return strip, rows_of(STRIP_PIXELS, job.width)
 

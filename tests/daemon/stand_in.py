@@ -22,7 +22,7 @@ from unittest.mock import patch
 import numpy as np
 
 from maskupe.areas import make_areas
-from maskupe.coverage import cover, everything
+from maskupe.coverage import cover, full_coverage
 from maskupe.enhancer import RegionResult
 from maskupe.errors import UnknownModelError, WeightsError
 from maskupe.illumination import illumination
@@ -107,7 +107,7 @@ class StandIn:
         if "enhanced" in outputs:
             full, _everything = enhanced(region, None, strength, transition, layer)
         if selection is None:
-            covered = everything(*region.shape[:2])
+            covered = full_coverage(*region.shape[:2])
         else:
             covered = cover(selection, transition, short_side=min(layer))
         return RegionResult(image, covered, areas.weight, light, full)

@@ -1,0 +1,105 @@
+"""What a model does to the subject, found out on what the network saw, before any large pixel.
+
+The blending needs two things of it: the mean gain in A, by which a fade that is even in stops is bent,
+and how much light is added around each place. A pixel on the subject's outline is partly what lies
+behind, and that may be far brighter: multiplied by the subject's gain it would outshine both, as a
+bright rim. So the light that is added to a pixel on an edge is bounded by what the subject beside it
+gets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from maskupe.coverage import full_coverage
+from maskupe.fade import Bound
+from maskupe.layout import LUMA
+from maskupe.maps import Maps, Window
+from maskupe.matte import Matte
+from maskupe.metrics import GAIN_DELTA
+from maskupe.rendering import processor_backend, render
+
+Float = npt.NDArray[np.float32]
+
+#: Cells of the bound along each side.
+BOUND_SIZE = 64
+#: The bound is the mean of what the subject gets around a place, and this many deviations.
+BOUND_DEVIATIONS = 1.0
+# Neighbourhoods in cells of the bound; where the subject is farther away the next one counts.
+_RADII = (1.5, 4.0, 10.0, 24.0)
+
+
+@dataclass(frozen=True)
+class EffectStats:
+    """What a model does to the subject.
+
+    Attributes:
+        log_gain: mean over A of log((Ŷ + 4/255) / (I + 4/255)).
+        bound: the most light that is added on edges; None where areas are by distance alone.
+    """
+
+    log_gain: float
+    bound: Bound | None = None
+
+
+def predict_effect(
+    maps: Maps, context: Float, shares: Float, matte: Matte | None, layer: Window
+) -> EffectStats:
+    """Try the maps on what the networks saw.
+
+    Args:
+        maps: what the model predicted.
+        context: float32 (n, n, 3), the layer as the network saw it, 0…1.
+        shares: float32 (2, n, n), the shares of A and B in each cell.
+        matte: of the selection, if edges are followed.
+        layer: gives the layer's size.
+    """
+    size = context.shape[0]
+    enhanced = _rendered(maps, context, Window(0, 0, size, size))
+    inside = shares[0] >= min(0.5, float(shares[0].max()))
+    delta = np.float32(GAIN_DELTA)
+    gain = np.log((enhanced[inside] + delta) / (context[inside] + delta))
+    return EffectStats(float(gain.mean()), matte and _bound(maps, matte, layer))
+
+
+def _rendered(maps: Maps, image: Float, window: Window) -> Float:
+    full = full_coverage(*image.shape[:2])
+    backend = processor_backend()
+    result: Float = render(maps, image, full, window, threads=1, backend=backend)
+    return result
+
+
+def _bound(maps: Maps, matte: Matte, layer: Window) -> Bound:
+    """The most light that is added around each place of the matte's frame."""
+    size = matte.image.shape[0]
+    frame = matte.frame
+    # The maps cover the layer; the frame is a part of it, here of another resolution.
+    across, down = size / frame.width, size / frame.height
+    x, y = round(frame.x * across), round(frame.y * down)
+    window = Window(
+        x,
+        y,
+        max(round(layer.layer_width * across), x + size),
+        max(round(layer.layer_height * down), y + size),
+    )
+    added = np.maximum((_rendered(maps, matte.image, window) - matte.image) @ LUMA, 0.0)
+    # What is nearly all subject tells what the subject gets.
+    weight = np.square(np.clip(matte.weight * 2.0 - 1.0, 0.0, 1.0)) + np.float32(1e-6)
+    small = (BOUND_SIZE, BOUND_SIZE)
+    parts = [weight, weight * added, weight * added * added]
+    parts = [cv2.resize(part, small, interpolation=cv2.INTER_AREA) for part in parts]
+    known = np.zeros(small, np.float32)
+    plane = np.zeros(small, np.float32)
+    for radius in _RADII:
+        total, first, second = (cv2.GaussianBlur(part, (0, 0), radius) for part in parts)
+        mean = first / total
+        deviation = np.sqrt(np.maximum(second / total - mean * mean, 0.0))
+        share = np.clip(total * 8.0, 0.0, 1.0) * (1.0 - known)
+        plane += share * (mean + np.float32(BOUND_DEVIATIONS) * deviation)
+        known += share
+    plane += (1.0 - known) * (mean + np.float32(BOUND_DEVIATIONS) * deviation)
+    return Bound(np.ascontiguousarray(plane, np.float32), *frame)

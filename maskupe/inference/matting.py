@@ -1,0 +1,102 @@
+"""Running the matting network: planes in, matte, open and exact out (:mod:`maskupe.matte`)."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from maskupe import weightfile
+from maskupe.errors import MaskUPEError, WeightsError
+from maskupe.inference.loading import choose_device
+from maskupe.registry import MATTES, WEIGHTS_FOLDER
+
+Float = npt.NDArray[np.float32]
+
+_SHAPE = (3, 256, 256)
+
+
+class MattingPredictor:
+    """A loaded matting network. Safe to use from several threads.
+
+    Args:
+        path: the weight file; the ``.onnx`` graph lies beside it.
+        device: ``cpu``, ``cuda`` or ``mps``; others than the processor need PyTorch.
+        threads: how many threads a prediction may use in ONNX Runtime; up to four if None.
+
+    Raises:
+        WeightsError: if a file is missing, damaged, or of another network.
+    """
+
+    def __init__(self, path: Path, device: str, threads: int | None = None) -> None:
+        if weightfile.read_header(path).metadata.get("network") != "matting":
+            raise WeightsError(f"{path} is no matting network.", "Name another weight file.")
+        self.device = device
+        graph = path.with_suffix(".onnx")
+        if device == "cpu" and graph.is_file():
+            from maskupe.inference.onnx_backend import open_session
+
+            session = open_session(graph, path, threads)
+            self._run = lambda planes: session.run(None, {"planes": planes})[0]
+        else:
+            self._run = _torch_network(path, device)
+
+    def __call__(self, planes: Float) -> Float:
+        """Predict float32 (3, 256, 256), each 0…1, from float32 (5, 256, 256).
+
+        Raises:
+            MaskUPEError: if the network's answer is not finite.
+        """
+        result = np.asarray(self._run(np.ascontiguousarray(planes[None], np.float32)))[0]
+        if result.shape != _SHAPE or not np.isfinite(result).all():
+            raise MaskUPEError(
+                "The matting network gave no usable answer for this image.",
+                "Switch off the following of edges.",
+            )
+        return cast(Float, np.clip(result, 0.0, 1.0))
+
+
+def _torch_network(path: Path, device: str) -> Any:
+    import torch
+
+    from maskupe.networks.matting import load
+
+    network = load(path).to(device)
+
+    def run(planes: Float) -> Float:
+        with torch.inference_mode():
+            found: Float = network(torch.from_numpy(planes).to(device)).cpu().numpy()
+        return found
+
+    return run
+
+
+def load_matting(
+    name: str | Path = "default", device: str = "auto", threads: int | None = None
+) -> MattingPredictor:
+    """Load a matting network, once for each choice.
+
+    Args:
+        name: ``default``, another name of :data:`maskupe.registry.MATTES`, or the path of a
+            ``.safetensors`` file.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        threads: as for :class:`MattingPredictor`.
+
+    Raises:
+        WeightsError: for weights that are missing or damaged.
+        InputError: for a device that does not exist here.
+    """
+    return _loaded(str(name), choose_device(device), threads)
+
+
+@functools.lru_cache(maxsize=4)
+def _loaded(name: str, device: str, threads: int | None) -> MattingPredictor:
+    path = Path(name) if name.endswith(".safetensors") else WEIGHTS_FOLDER / MATTES.get(name, "")
+    if not path.is_file():
+        raise WeightsError(
+            f"There is no matting network {name!r}.", f"There are: {', '.join(MATTES)}."
+        )
+    return MattingPredictor(path, device, threads)

@@ -1,0 +1,142 @@
+"""The matting network: which pixels near a drawn line belong to the subject the line is around.
+
+A small U-Net on the selection's surroundings at 256×256. It sees the picture in display encoding and
+in log light (a subject in the shade differs from what is behind it by ratios, not by values), the
+selection, and the signed distance to its line. Like the tone network it pools what it sees inside
+and outside of the selection: "like the inside, unlike the outside" is most of the answer. It starts as
+the selection's own ramp.
+
+It answers with three maps, all 0…1: the *matte*, how much of a pixel is subject; *open*, whether the
+line runs through something without an edge, so that the effect has to fade out there by distance;
+and *exact*, whether the selection is itself the better matte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from maskupe import weightfile
+from maskupe.networks.build import load_arrays, stored
+
+#: Planes of the network's input: R, G, B, selection, signed distance.
+INPUTS = 5
+_SEEN = 8
+# Channels at 128², 64², … 8².
+_WIDTHS = (24, 40, 64, 96, 112)
+# How steep the ramp is that the network starts with, in logits per unit of the distance.
+_START = 6.0
+
+
+def _conv(before: int, after: int, stride: int = 1, size: int = 3) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(before, after, size, stride, (size - 1) // 2, bias=False),
+        nn.BatchNorm2d(after),
+        nn.ReLU(),
+    )
+
+
+def _separable(width: int) -> nn.Sequential:
+    """A cheap convolution for the largest levels: each channel by itself, then all together."""
+    return nn.Sequential(
+        nn.Conv2d(width, width, 3, 1, 1, groups=width, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(),
+        _conv(width, width, size=1),
+    )
+
+
+def _seen(planes: Tensor) -> Tensor:
+    """Eight planes (N, 8, H, W), each about -1…1, from the five inputs."""
+    colour, rest = planes[:, :3], planes[:, 3:]
+    red, green, blue = (colour * 255.0 + 2.0).log2().split(1, dim=1)
+    light = (red + green + blue) * (0.25 / 3.0) - 1.25
+    return torch.cat([colour * 2.0 - 1.0, light, red - green, blue - green, rest], dim=1)
+
+
+class Matting(nn.Module):
+    """Planes (N, 5, 256, 256) in, (N, 3, 256, 256) out: matte, open and exact, each 0…1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        a, b, c, d, e = _WIDTHS
+        self.stem = nn.Sequential(_conv(_SEEN, a, stride=2, size=4), _separable(a))
+        self.down = nn.ModuleList(
+            nn.Sequential(_conv(before, after, 2), _conv(after, after))
+            for before, after in ((a, b), (b, c), (c, d), (d, e))
+        )
+        self.pooled = nn.Sequential(nn.Linear(2 * d, e), nn.ReLU(), nn.Linear(e, e))
+        self.narrow = nn.ModuleList(
+            _conv(before, after, size=1) for before, after in ((b, a), (c, b), (d, c), (e, d))
+        )
+        self.up = nn.ModuleList([_separable(a), _separable(b), _conv(c, c), _conv(d, d)])
+        # Four pixels of each map at every place of the largest level.
+        self.head = nn.Conv2d(a, 12, 3, 1, 1)
+        nn.init.zeros_(self.head.weight)
+        assert self.head.bias is not None
+        with torch.no_grad():
+            self.head.bias.copy_(torch.tensor([0.0, -1.5, -2.0]).repeat_interleave(4))
+
+    def forward(self, planes: Tensor) -> Tensor:
+        """See the class."""
+        return self.logits(planes).sigmoid()
+
+    def logits(self, planes: Tensor) -> Tensor:
+        """The same before the sigmoid, which losses are taken of."""
+        levels = [self.stem(_seen(planes))]
+        for layer in self.down:
+            levels.append(layer(levels[-1]))
+        x = levels[-1] + self._context(levels[-2], planes[:, 3:4])
+        for narrow, up, level in zip(
+            reversed(self.narrow), reversed(self.up), reversed(levels[:-1]), strict=True
+        ):
+            x = up(F.interpolate(narrow(x), scale_factor=2, mode="nearest") + level)
+        logits = F.pixel_shuffle(self.head(x), 2)
+        ramp = _START * planes[:, 4:5]
+        return torch.cat([logits[:, :1] + ramp, logits[:, 1:]], dim=1)
+
+    def _context(self, features: Tensor, selection: Tensor) -> Tensor:
+        """What is seen inside and outside of the selection on average, as (N, e, 1, 1)."""
+        share = F.avg_pool2d(selection, selection.shape[-1] // features.shape[-1])
+        means = [
+            (features * part).sum((2, 3)) / (part.sum((2, 3)) + 1e-3)
+            for part in (share, 1.0 - share)
+        ]
+        context: Tensor = self.pooled(torch.cat(means, dim=1))
+        return context[..., None, None]
+
+
+def save(path: Path | str, network: Matting, metadata: Mapping[str, Any]) -> None:
+    """Write the weights, large layers as float16, and the graph for ONNX Runtime beside them.
+
+    Args:
+        path: the ``.safetensors`` file.
+        network: what to write.
+        metadata: by the names of :data:`maskupe.weightfile.METADATA_KEYS`.
+
+    Raises:
+        MaskUPEError: if a file cannot be written, or the graph differs from PyTorch.
+    """
+    from maskupe.inference.export import export_matting
+
+    arrays = {n: stored(v.detach().cpu().numpy()) for n, v in network.state_dict().items()}
+    count = str(sum(value.numel() for value in network.parameters()))
+    weightfile.write(path, arrays, {**metadata, "network": "matting", "parameters": count})
+    export_matting(load(path), path)
+
+
+def load(path: Path | str) -> Matting:
+    """Read the network of a weight file, in evaluation mode.
+
+    Raises:
+        WeightsError: if the file is missing, damaged, or of another network.
+    """
+    _, arrays = weightfile.read(path)
+    network = Matting()
+    load_arrays(network, arrays, str(path))
+    return network.eval()
