@@ -27,7 +27,7 @@ class PhotoJob:
         mask: the picture that selects, white on black; None for the whole photo.
         model: a registry name or the path of a weight file.
         strength: 0…2, 1 is the model's proposal.
-        transition: width and side of the transition band.
+        transition: width and side of the transition band, and whether it follows edges.
         quality: of a JPEG result, 1…100.
 
     Raises:
@@ -99,6 +99,29 @@ def parse_width(text: str) -> float | Literal["auto"]:
     except ValueError:
         raise InputError(
             f"The transition {text!r} is neither a number of pixels nor 'auto'."
+        ) from None
+
+
+def parse_edges(text: str) -> float | Literal["auto", "off"]:
+    """Reads the reach for following edges as written on a command line or in a manifest.
+
+    Args:
+        text: a number of pixels, ``auto`` or ``off``.
+
+    Raises:
+        InputError: for anything else; the range is checked by :class:`maskupe.areas.Transition`.
+    """
+    word = text.strip().lower()
+    if word == "auto":
+        return "auto"
+    if word == "off":
+        return "off"
+    try:
+        return float(word)
+    except ValueError:
+        raise InputError(
+            f"The reach {text!r} for following edges is neither a number of pixels "
+            "nor 'auto' or 'off'."
         ) from None
 
 

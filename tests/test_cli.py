@@ -61,14 +61,15 @@ def test_enhance_writes_what_the_library_gives(tmp_path, weights, mask, capsys, 
     )
     target = tmp_path / "out.tif"
     command = ["enhance", tmp_path / "in.tif", "--mask", mask, "-o", target, "--model", weights]
-    command += ["--strength", "0.8", "--transition", "6", "--side", "centred", "--device", "cpu"]
+    command += ["--strength", "0.8", "--transition", "6", "--side", "centred", "--edges", "off"]
+    command += ["--device", "cpu"]
     assert main([str(argument) for argument in command]) == 0
     captured = capsys.readouterr()
     assert str(target) in captured.out and captured.err == ""
     result = read_photo(target).pixels
 
     enhancer = Enhancer.load(weights, device="cpu")
-    transition = Transition(6, "centred")
+    transition = Transition(6, "centred", "off")
     expected = enhancer.enhance(pixels, ph.disc(), strength=0.8, transition=transition)
     np.testing.assert_array_equal(result, expected)
     areas = enhancer.areas(ph.disc(), transition)
@@ -76,6 +77,26 @@ def test_enhance_writes_what_the_library_gives(tmp_path, weights, mask, capsys, 
     assert not np.array_equal(result[areas.a], pixels[areas.a])
     if channels in (2, 4):
         np.testing.assert_array_equal(result[..., -1], pixels[..., -1])
+
+
+@pytest.mark.parametrize(
+    ("written", "edges"), [("auto", "auto"), (" OFF", "off"), ("12.5", 12.5), ("0", 0.0)]
+)
+def test_enhance_passes_on_how_far_to_follow_edges(
+    tmp_path, weights, photo, mask, monkeypatch, written, edges
+):
+    jobs = []
+    monkeypatch.setattr("maskupe.cli.enhance.enhance_file", lambda job, _: jobs.append(job) or 0)
+    target = tmp_path / "out.png"
+    usual = ["enhance", str(photo), "--mask", str(mask), "-o", str(target), "--model", weights]
+    assert main([*usual, "--edges", written]) == 0
+    assert main(usual) == 0
+    assert [job.transition for job in jobs] == [Transition(edges=edges), Transition()]
+    monkeypatch.undo()
+    assert main([*usual, "--edges", written]) == 0
+    enhancer = Enhancer.load(weights, device="cpu")
+    expected = enhancer.enhance(read_photo(photo).pixels, ph.disc(), transition=jobs[0].transition)
+    np.testing.assert_array_equal(read_photo(target).pixels, expected)
 
 
 def test_enhance_without_a_mask_takes_the_whole_photo(tmp_path, weights, photo):
@@ -148,6 +169,9 @@ def test_every_slip_is_one_sentence_and_leaves_nothing(tmp_path, weights, photo,
     assert "transition 'wide'" in slip(photo, *usual, "--transition", "wide")
     assert "out of range" in slip(photo, *usual, "--transition", "-3")
     assert "side 'above'" in slip(photo, *usual, "--side", "above")
+    assert "reach 'far' for following edges" in slip(photo, *usual, "--edges", "far")
+    assert "reach -1.0 for following edges" in slip(photo, *usual, "--edges", "-1")
+    assert "reach nan for following edges" in slip(photo, *usual, "--edges", "nan")
     assert "device 'abacus'" in slip(photo, *usual, "--device", "abacus")
     assert "quality 101" in slip(photo, *usual, "--quality", "101")
     missing = tmp_path / "none.safetensors"
@@ -216,7 +240,7 @@ def test_help_names_the_commands(capsys):
     assert all(command in shown for command in ("enhance", "models", "batch", "demo"))
     assert main(["enhance", "--help"]) == 0
     shown = capsys.readouterr().out
-    for option in ("--mask", "--strength", "--transition", "--side", "--device", "--model"):
+    for option in ("--mask", "--strength", "--transition", "--side", "--edges", "--device"):
         assert option in shown
 
 

@@ -42,6 +42,13 @@ def enhance(
     side: Annotated[
         str, typer.Option(metavar="outside|inside|centred", help="Side of the mask's edge.")
     ] = "outside",
+    edges: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|off|PX",
+            help="How far from the mask's edge to follow the subject's edges, in pixels.",
+        ),
+    ] = "auto",
     device: Device = "auto",
     quality: Quality = 95,
 ) -> int:
@@ -51,9 +58,13 @@ def enhance(
     """
     from maskupe.areas import Transition
     from maskupe.cli.enhance import enhance_file
-    from maskupe.photo_job import PhotoJob, parse_width
+    from maskupe.photo_job import PhotoJob, parse_edges, parse_width
 
-    band = Transition(parse_width(transition), side)  # type: ignore[arg-type]  # it checks the side
+    band = Transition(
+        parse_width(transition),
+        side,  # type: ignore[arg-type]  # it checks the side
+        parse_edges(edges),
+    )
     job = PhotoJob(photo, output, mask, model, strength, band, quality)
     return enhance_file(job, device)
 
@@ -78,7 +89,7 @@ def batch(
         typer.Argument(
             metavar="MANIFEST",
             help="CSV or JSONL: photo, output, and optionally mask, model, strength, "
-            "transition, side, quality. Paths are relative to the manifest.",
+            "transition, side, edges, quality. Paths are relative to the manifest.",
         ),
     ],
     workers: Annotated[
