@@ -240,8 +240,8 @@ def test_help_names_the_commands(capsys):
     assert all(command in shown for command in ("enhance", "models", "batch", "demo"))
     assert main(["enhance", "--help"]) == 0
     shown = capsys.readouterr().out
-    for option in ("--mask", "--strength", "--transition", "--side", "--edges", "--device"):
-        assert option in shown
+    options = ("--mask", "--strength", "--transition", "--side", "--edges", "--device", "--model")
+    assert all(option in shown for option in options)
 
 
 @pytest.mark.parametrize("arguments", [["--version"], ["--version", "--debug"]])

@@ -38,6 +38,9 @@ class EnhanceRequest:
         strength: 0…2, 1 is the model's proposal.
         width: of the transition in pixels, or ``"auto"``.
         side: ``"outside"``, ``"inside"`` or ``"centred"``.
+        edges: how far from the selection's edge the effect follows the subject's edges, in pixels;
+            ``"auto"``, or ``"off"`` for a transition by distance alone. The region must reach as
+            far: ``maskupe.areas.Transition.reach``.
         outputs: what to answer with: ``"image"``, ``"weight"``, ``"illumination"``, ``"areas"``,
             ``"enhanced"``.
         replaces: id of an older job of the same client that is not wanted any more.
@@ -53,6 +56,7 @@ class EnhanceRequest:
     strength: float = 1.0
     width: float | str = "auto"
     side: str = "outside"
+    edges: float | str = "auto"
     outputs: Sequence[str] = ("image",)
     replaces: str | None = None
     id: str = field(default_factory=new_id)
@@ -66,6 +70,7 @@ class EnhanceRequest:
             "strength": self.strength,
             "width": self.width,
             "side": self.side,
+            "edges": self.edges,
             "layer": list(self.layer),
             "origin": list(self.origin),
             "image": self.image.as_map(),
