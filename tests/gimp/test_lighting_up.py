@@ -69,6 +69,8 @@ CASES = [
     Case("gray", gray=True),
     Case("gray-alpha-float", precision="FLOAT_LINEAR", dtype=np.float32, gray=True, alpha=True),
     Case("inside", settings=(("automatic_width", False), ("width", 25.0), ("side", "inside"))),
+    Case("by-distance-alone", settings=(("edges", "off"),)),
+    Case("edges-near-by", settings=(("edges", "12.5"), ("side", "inside"))),
     Case("strong-centred", settings=(("strength", 1.5), ("side", "centred"))),
     Case(
         "reaching-out-of-the-layer",
@@ -109,7 +111,9 @@ class Outcome:
         settings = dict(self.case.settings)
         automatic = settings.get("automatic_width", True)
         width = "auto" if automatic else settings["width"]
-        return Transition(width=width, side=settings.get("side", "outside"))
+        edges = settings.get("edges", "auto")
+        edges = edges if edges in ("auto", "off") else float(edges)
+        return Transition(width, settings.get("side", "outside"), edges)
 
 
 @pytest.fixture(params=CASES, ids=lambda case: case.name)

@@ -11,6 +11,7 @@ gi.require_version("GimpUi", "3.0")
 from gi.repository import Gimp, GimpUi, Gtk  # noqa: E402
 
 from maskupe_daemon.client import Progress  # noqa: E402
+from maskupe_plugin.edges_button import EdgesButton  # noqa: E402
 from maskupe_plugin.job import Job, plan  # noqa: E402
 from maskupe_plugin.model_row import ModelRow  # noqa: E402
 from maskupe_plugin.preview import Preview  # noqa: E402
@@ -67,6 +68,10 @@ class Dialog:
         # The type is named because GIMP 3.2 makes radio buttons of short lists.
         side, output = (dialog.get_widget(n, Gtk.ComboBox) for n in ("side", "output"))
         model = ModelRow(self._config)
+        checks = Gtk.Box(spacing=18)
+        checks.pack_start(dialog.get_widget("automatic-width", Gtk.CheckButton), False, False, 0)
+        checks.pack_start(EdgesButton(self._config).button, False, False, 0)
+        checks.show_all()
         for slider in (strength, width):
             slider.get_range().set_size_request(130, -1)
         labels = Gtk.SizeGroup(mode=Gtk.SizeGroupMode.HORIZONTAL)
@@ -74,7 +79,7 @@ class Dialog:
             labels.add_widget(label)
         rows = [
             strength,
-            dialog.get_widget("automatic-width", Gtk.CheckButton),
+            checks,
             self._measure,
             width,
             side,

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 from gi.repository import Gimp, GObject
 
+from maskupe_plugin.checks import RefusalError
 from maskupe_plugin.outputs import ILLUMINATION, MASKED_LAYER, NEW_LAYER, THIS_LAYER
-from maskupe_plugin.region import AUTO
+from maskupe_plugin.region import AUTO, read_edges
 from maskupe_plugin.words import _
 
 #: Strength 1 is the model's proposal, 0 changes nothing.
 MAX_STRENGTH = 2.0
-#: Widest transition that the dialog offers, in pixels.
+#: Widest transition, and farthest that edges are followed, in pixels.
 MAX_WIDTH = 5000.0
 
 _BOTH = GObject.ParamFlags.READWRITE
@@ -25,6 +26,7 @@ class Settings:
     strength: float = 1.0
     width: float | str = AUTO
     side: str = "outside"
+    edges: float | str = AUTO
     model: str = "default"
     output: str = THIS_LAYER
 
@@ -65,6 +67,16 @@ def add_arguments(procedure: Gimp.Procedure) -> None:
         _("On which side of the selection's edge the light fades out"),
         _sides(),
         "outside",
+        _BOTH,
+    )
+    procedure.add_string_argument(
+        "edges",
+        _("_Follow edges"),
+        _(
+            "How far from the selection's outline the light follows the subject's edges: "
+            "“auto”, “off” or a number of pixels"
+        ),
+        AUTO,
         _BOTH,
     )
     procedure.add_string_argument(
@@ -112,12 +124,29 @@ def _outputs() -> Gimp.Choice:
 
 
 def settings_of(config: Gimp.ProcedureConfig) -> Settings:
-    """The values of one run."""
+    """The values of one run.
+
+    Raises:
+        RefusalError: for a text that cannot be understood.
+    """
     automatic = config.get_property("automatic-width")
     return Settings(
         strength=config.get_property("strength"),
         width=AUTO if automatic else config.get_property("width"),
         side=config.get_property("side"),
+        edges=_edges(config.get_property("edges") or AUTO),
         model=config.get_property("model") or "default",
         output=config.get_property("output"),
     )
+
+
+def _edges(text: str) -> float | str:
+    try:
+        return read_edges(text, MAX_WIDTH)
+    except ValueError:
+        raise RefusalError(
+            _("How far to follow edges cannot be “{value}”.").format(value=text),
+            _("Use “auto”, “off” or a number of pixels from 0 to {most}.").format(
+                most=round(MAX_WIDTH)
+            ),
+        ) from None
