@@ -143,6 +143,55 @@ class Enhancer:
             InputError: for arrays or options that cannot be used.
             EmptySelectionError: if nothing is selected.
         """
+        found, rows, columns = self._enhance_selected(
+            image, selection, ("image",), strength, transition, progress
+        )
+        return self._put(found.image, image, rows, columns)
+
+    def enhance_with_matte(
+        self,
+        image: npt.NDArray[Any],
+        selection: npt.NDArray[Any] | None = None,
+        *,
+        strength: float = 1.0,
+        transition: Transition | None = None,
+        progress: Progress | None = None,
+    ) -> tuple[npt.NDArray[Any], Float]:
+        """Light up the selected part of an image, and return the blend weight as well.
+
+        Args:
+            image: see :meth:`enhance`.
+            selection: see :meth:`enhance`.
+            strength: see :meth:`enhance`.
+            transition: see :meth:`enhance`.
+            progress: see :meth:`enhance`.
+
+        Returns:
+            The image that :meth:`enhance` returns, and the matte: float32 (H, W) in 0…1, the
+            weight with which the effect was blended in at each pixel, 0 in C.
+
+        Raises:
+            InputError: for arrays or options that cannot be used.
+            EmptySelectionError: if nothing is selected.
+        """
+        found, rows, columns = self._enhance_selected(
+            image, selection, ("image", "weight"), strength, transition, progress
+        )
+        assert found.weight is not None  # it was asked for
+        matte = np.zeros(image.shape[:2], np.float32)
+        matte[rows, columns] = found.weight
+        return self._put(found.image, image, rows, columns), matte
+
+    def _enhance_selected(
+        self,
+        image: npt.NDArray[Any],
+        selection: npt.NDArray[Any] | None,
+        outputs: Sequence[str],
+        strength: float,
+        transition: Transition | None,
+        progress: Progress | None,
+    ) -> tuple[RegionResult, slice, slice]:
+        """What came of the region that a selection needs, and the region's rows and columns."""
         check_image(image)
         transition = transition or Transition()
         height, width = image.shape[:2]
@@ -166,16 +215,17 @@ class Enhancer:
             window=Window(columns.start, rows.start, width, height),
             strength=strength,
             transition=transition,
+            outputs=outputs,
             progress=progress,
         )
-        if whole:
-            return found.image
-        return self._put(found.image, image, rows, columns)
+        return found, rows, columns
 
     def _put(
         self, part: npt.NDArray[Any], image: npt.NDArray[Any], rows: slice, columns: slice
     ) -> npt.NDArray[Any]:
-        """A copy of the image with a part of it replaced."""
+        """A copy of the image with a part of it replaced; the part itself if it is all of it."""
+        if part.shape == image.shape:
+            return part
         result = np.empty_like(image)
 
         def strip(first: int, last: int) -> None:

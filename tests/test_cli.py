@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
@@ -99,6 +100,41 @@ def test_enhance_passes_on_how_far_to_follow_edges(
     np.testing.assert_array_equal(read_photo(target).pixels, expected)
 
 
+def test_the_matte_can_be_saved(tmp_path, weights, mask, capsys):
+    pixels = ph.scene(channels=4, dtype=np.uint16)
+    tifffile.imwrite(tmp_path / "in.tif", pixels, photometric="rgb", extrasamples=["unassalpha"])
+    target, saved = tmp_path / "out.tif", tmp_path / "matte.png"
+    saved.write_bytes(b"an older file")
+    command = ["enhance", tmp_path / "in.tif", "--mask", mask, "-o", target, "--model", weights]
+    command += ["--transition", "9", "--save-matte", saved, "--device", "cpu"]
+    assert main([str(argument) for argument in command]) == 0
+    assert f"Wrote the matte {saved}." in capsys.readouterr().out
+    enhancer = Enhancer.load(weights, device="cpu")
+    result, matte = enhancer.enhance_with_matte(pixels, ph.disc(), transition=Transition(9))
+    np.testing.assert_array_equal(read_photo(target).pixels, result)
+    found = read_photo(saved)
+    assert found.pixels.dtype == np.uint16 and found.pixels.shape == pixels.shape[:2]
+    np.testing.assert_array_equal(found.pixels, np.rint(matte * np.float32(65535)))
+    assert found.pixels.max() == 65535 and found.pixels.min() == 0
+
+
+def test_a_failure_leaves_neither_result_nor_matte(
+    tmp_path, weights, photo, mask, monkeypatch, capsys
+):
+    (tmp_path / "matte.png").write_bytes(b"an older file")
+    before = sorted(tmp_path.iterdir())
+
+    def full(*_args: object, **_options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("maskupe.files.writing.Output._encode", full)
+    command = ["enhance", photo, "--mask", mask, "-o", tmp_path / "out.png", "--model", weights]
+    said = sentence(capsys, *command, "--save-matte", tmp_path / "matte.png", status=1)
+    assert "out.png could not be written" in said
+    assert sorted(tmp_path.iterdir()) == before
+    assert (tmp_path / "matte.png").read_bytes() == b"an older file"
+
+
 def test_enhance_without_a_mask_takes_the_whole_photo(tmp_path, weights, photo):
     target = tmp_path / "out.png"
     assert main(["enhance", str(photo), "-o", str(target), "--model", weights]) == 0
@@ -161,6 +197,14 @@ def test_every_slip_is_one_sentence_and_leaves_nothing(tmp_path, weights, photo,
     assert "is a directory" in slip(photo, "--mask", mask, "-o", tmp_path)
     assert "does not say its format" in slip(photo, "-o", tmp_path / "out.bmp")
     assert "is the mask" in slip(photo, "--mask", mask, "-o", mask)
+    (tmp_path / "link.png").symlink_to(target)
+    before = sorted(tmp_path.iterdir())
+    assert "out.png is the output" in slip(photo, *usual, "--save-matte", target)
+    assert "link.png is the output" in slip(photo, *usual, "--save-matte", tmp_path / "link.png")
+    assert "photo.png is the photo" in slip(photo, *usual, "--save-matte", photo)
+    assert "mask.png is the mask" in slip(photo, *usual, "--save-matte", mask)
+    assert "is not a PNG file" in slip(photo, *usual, "--save-matte", tmp_path / "matte.jpg")
+    assert "no directory" in slip(photo, *usual, "--save-matte", tmp_path / "no" / "matte.png")
     endless = tmp_path / f"{'x' * 300}.png"
     assert "cannot be read" in slip(endless, *usual)
     assert "cannot be read" in slip(photo, "--mask", endless, "-o", target)

@@ -49,6 +49,12 @@ def enhance(
             help="How far from the mask's edge to follow the subject's edges, in pixels.",
         ),
     ] = "auto",
+    save_matte: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write the blend weight, a PNG that is white where fully lit."
+        ),
+    ] = None,
     device: Device = "auto",
     quality: Quality = 95,
 ) -> int:
@@ -65,7 +71,7 @@ def enhance(
         side,  # type: ignore[arg-type]  # it checks the side
         parse_edges(edges),
     )
-    job = PhotoJob(photo, output, mask, model, strength, band, quality)
+    job = PhotoJob(photo, output, mask, model, strength, band, quality, save_matte)
     return enhance_file(job, device)
 
 
