@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -123,6 +123,7 @@ class Enhancer:
         selection: npt.NDArray[Any] | None = None,
         *,
         strength: float = 1.0,
+        denoise: float | Literal["auto"] = "auto",
         transition: Transition | None = None,
         progress: Progress | None = None,
     ) -> npt.NDArray[Any]:
@@ -133,6 +134,8 @@ class Enhancer:
                 uint16 or float32 (nominal 0…1, may exceed it), display-encoded.
             selection: (H, W), bool, uint8, uint16 or float 0…1; None for the whole image.
             strength: 0 leaves the image as it is, 1 is the model's proposal, up to 2.
+            denoise: how strongly to reduce noise in what is lit up: 0 not at all, 1 as far as
+                possible, ``"auto"`` as much as is found.
             transition: width and side of the transition band; automatic outside if None.
             progress: called with 0…1 as the work goes on; what it raises ends the work.
 
@@ -144,7 +147,7 @@ class Enhancer:
             EmptySelectionError: if nothing is selected.
         """
         found, rows, columns = self._enhance_selected(
-            image, selection, ("image",), strength, transition, progress
+            image, selection, ("image",), strength, denoise, transition, progress
         )
         return self._put(found.image, image, rows, columns)
 
@@ -154,6 +157,7 @@ class Enhancer:
         selection: npt.NDArray[Any] | None = None,
         *,
         strength: float = 1.0,
+        denoise: float | Literal["auto"] = "auto",
         transition: Transition | None = None,
         progress: Progress | None = None,
     ) -> tuple[npt.NDArray[Any], Float]:
@@ -163,6 +167,7 @@ class Enhancer:
             image: see :meth:`enhance`.
             selection: see :meth:`enhance`.
             strength: see :meth:`enhance`.
+            denoise: see :meth:`enhance`.
             transition: see :meth:`enhance`.
             progress: see :meth:`enhance`.
 
@@ -175,7 +180,7 @@ class Enhancer:
             EmptySelectionError: if nothing is selected.
         """
         found, rows, columns = self._enhance_selected(
-            image, selection, ("image", "weight"), strength, transition, progress
+            image, selection, ("image", "weight"), strength, denoise, transition, progress
         )
         assert found.weight is not None  # it was asked for
         matte = np.zeros(image.shape[:2], np.float32)
@@ -188,6 +193,7 @@ class Enhancer:
         selection: npt.NDArray[Any] | None,
         outputs: Sequence[str],
         strength: float,
+        denoise: float | Literal["auto"],
         transition: Transition | None,
         progress: Progress | None,
     ) -> tuple[RegionResult, slice, slice]:
@@ -214,6 +220,7 @@ class Enhancer:
             None if whole else shrink(image, CONTEXT_EDGE, self._threads),
             window=Window(columns.start, rows.start, width, height),
             strength=strength,
+            denoise=denoise,
             transition=transition,
             outputs=outputs,
             progress=progress,
@@ -245,6 +252,7 @@ class Enhancer:
         *,
         window: Window,
         strength: float = 1.0,
+        denoise: float | Literal["auto"] = "auto",
         transition: Transition | None = None,
         outputs: Sequence[str] = ("image",),
         strip_pixels: int | None = None,
@@ -259,6 +267,7 @@ class Enhancer:
             context: (ch, cw[, c]) the whole layer scaled down, or None if the region is the layer.
             window: where the region lies in the layer.
             strength: see :meth:`enhance`.
+            denoise: see :meth:`enhance`.
             transition: see :meth:`enhance`.
             outputs: of :data:`maskupe.checks.OUTPUTS`; all but image and areas are made only
                 where asked for.
@@ -272,7 +281,8 @@ class Enhancer:
             EmptySelectionError: if nothing is selected.
         """
         check_image(region)
-        check_options(strength, outputs)
+        # The filter that `denoise` sets is not connected yet: the option is checked, no more.
+        check_options(strength, outputs, denoise)
         height, width = region.shape[:2]
         if not (0 <= window.x <= window.layer_width - width) or not (
             0 <= window.y <= window.layer_height - height

@@ -33,9 +33,10 @@ class PhotoJob:
         quality: of a JPEG result, 1…100.
         matte: the PNG file that the blend weight goes to, white where the light is full; None for
             none.
+        denoise: noise reduction, 0…1 or ``"auto"``.
 
     Raises:
-        InputError: for a strength or a quality out of range.
+        InputError: for a strength, a noise reduction or a quality out of range.
     """
 
     photo: Path
@@ -46,9 +47,10 @@ class PhotoJob:
     transition: Transition = field(default_factory=Transition)
     quality: int = JPEG_QUALITY
     matte: Path | None = None
+    denoise: float | Literal["auto"] = "auto"
 
     def __post_init__(self) -> None:
-        check_options(self.strength, ())
+        check_options(self.strength, (), self.denoise)
         check_quality(self.quality)
 
 
@@ -87,6 +89,7 @@ def run_job(
     enhancer = load(job.model)
     options: dict[str, Any] = {
         "strength": job.strength,
+        "denoise": job.denoise,
         "transition": job.transition,
         "progress": progress,
     }
@@ -136,6 +139,26 @@ def parse_edges(text: str) -> float | Literal["auto", "off"]:
         raise InputError(
             f"The reach {text!r} for following edges is neither a number of pixels "
             "nor 'auto' or 'off'."
+        ) from None
+
+
+def parse_denoise(text: str) -> float | Literal["auto"]:
+    """Read a noise reduction as written on a command line or in a manifest.
+
+    Args:
+        text: a number or ``auto``.
+
+    Raises:
+        InputError: for anything else; the range is checked by :class:`PhotoJob`.
+    """
+    word = text.strip().lower()
+    if word == "auto":
+        return "auto"
+    try:
+        return float(word)
+    except ValueError:
+        raise InputError(
+            f"The noise reduction {text!r} is neither a number from 0 to 1 nor 'auto'."
         ) from None
 
 

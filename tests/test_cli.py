@@ -100,6 +100,26 @@ def test_enhance_passes_on_how_far_to_follow_edges(
     np.testing.assert_array_equal(read_photo(target).pixels, expected)
 
 
+@pytest.mark.parametrize(("written", "denoise"), [("Auto", "auto"), ("0", 0.0), ("0.35", 0.35)])
+def test_enhance_passes_on_the_noise_reduction(
+    tmp_path, weights, photo, mask, monkeypatch, written, denoise
+):
+    asked = []
+    enhance_region = Enhancer.enhance_region
+
+    def noted(self, *planes, **options):
+        asked.append(options["denoise"])
+        return enhance_region(self, *planes, **options)
+
+    monkeypatch.setattr(Enhancer, "enhance_region", noted)
+    command = ["enhance", str(photo), "--mask", str(mask), "-o", str(tmp_path / "out.png")]
+    command += ["--model", weights]
+    assert main([*command, "--denoise", written]) == 0
+    assert main([*command, "--denoise", written, "--save-matte", str(tmp_path / "m.png")]) == 0
+    assert main(command) == 0
+    assert asked == [denoise, denoise, "auto"]
+
+
 def test_the_matte_can_be_saved(tmp_path, weights, mask, capsys):
     pixels = ph.scene(channels=4, dtype=np.uint16)
     tifffile.imwrite(tmp_path / "in.tif", pixels, photometric="rgb", extrasamples=["unassalpha"])
@@ -210,6 +230,9 @@ def test_every_slip_is_one_sentence_and_leaves_nothing(tmp_path, weights, photo,
     assert "cannot be read" in slip(photo, "--mask", endless, "-o", target)
     assert "cannot be written" in slip(photo, "-o", endless)
     assert "strength" in slip(photo, *usual, "--strength", "9")
+    assert "noise reduction 'much'" in slip(photo, *usual, "--denoise", "much")
+    assert "noise reduction of 1.5 is out" in slip(photo, *usual, "--denoise", "1.5")
+    assert "noise reduction of nan is out" in slip(photo, *usual, "--denoise", "nan")
     assert "transition 'wide'" in slip(photo, *usual, "--transition", "wide")
     assert "out of range" in slip(photo, *usual, "--transition", "-3")
     assert "side 'above'" in slip(photo, *usual, "--side", "above")
@@ -284,8 +307,8 @@ def test_help_names_the_commands(capsys):
     assert all(command in shown for command in ("enhance", "models", "batch", "demo"))
     assert main(["enhance", "--help"]) == 0
     shown = capsys.readouterr().out
-    options = ("--mask", "--strength", "--transition", "--side", "--edges", "--device", "--model")
-    assert all(option in shown for option in options)
+    options = ("mask", "strength", "denoise", "transition", "side", "edges", "device", "model")
+    assert all(f"--{option}" in shown for option in options)
 
 
 @pytest.mark.parametrize("arguments", [["--version"], ["--version", "--debug"]])

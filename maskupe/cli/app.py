@@ -36,6 +36,12 @@ def enhance(
     strength: Annotated[
         float, typer.Option(metavar="0-2", help="0 changes nothing, 1 is the model's proposal.")
     ] = 1.0,
+    denoise: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|0-1", help="Noise reduction in what is lit up: 0 none, 1 the most."
+        ),
+    ] = "auto",
     transition: Annotated[
         str, typer.Option(metavar="auto|PX", help="Width of the transition in pixels.")
     ] = "auto",
@@ -64,14 +70,15 @@ def enhance(
     """
     from maskupe.areas import Transition
     from maskupe.cli.enhance import enhance_file
-    from maskupe.photo_job import PhotoJob, parse_edges, parse_width
+    from maskupe.photo_job import PhotoJob, parse_denoise, parse_edges, parse_width
 
     band = Transition(
         parse_width(transition),
         side,  # type: ignore[arg-type]  # it checks the side
         parse_edges(edges),
     )
-    job = PhotoJob(photo, output, mask, model, strength, band, quality, save_matte)
+    noise = parse_denoise(denoise)
+    job = PhotoJob(photo, output, mask, model, strength, band, quality, save_matte, noise)
     return enhance_file(job, device)
 
 
@@ -94,7 +101,7 @@ def batch(
         Path,
         typer.Argument(
             metavar="MANIFEST",
-            help="CSV or JSONL: photo, output, and optionally mask, model, strength, "
+            help="CSV or JSONL: photo, output, and optionally mask, model, strength, denoise, "
             "transition, side, edges, quality. Paths are relative to the manifest.",
         ),
     ],
