@@ -98,6 +98,7 @@ def enhance(
     options: dict[str, Any] = {
         "window": Window(*fields["origin"][::-1], *fields["layer"][::-1]),
         "strength": fields["strength"],
+        "denoise": fields["denoise"],
         "transition": Transition(fields["width"], fields["side"], fields["edges"]),
         "outputs": fields["outputs"],
         "progress": progress,

@@ -79,6 +79,7 @@ _TABLE = (
         (
             Field("model", _NAME, "default"),
             Field("strength", Number(0, MAX_STRENGTH), 1.0),
+            Field("denoise", WordOr(Number(0, 1), "auto"), "auto"),
             Field("width", WordOr(Number(0, MAX_WIDTH), "auto"), "auto"),
             Field("side", _SIDES, "outside"),
             Field("edges", WordOr(Number(0, MAX_WIDTH), "auto", "off"), "auto"),

@@ -36,6 +36,7 @@ class EnhanceRequest:
             is the whole layer.
         model: a model's name.
         strength: 0…2, 1 is the model's proposal.
+        denoise: noise reduction, 0…1, or ``"auto"``.
         width: of the transition in pixels, or ``"auto"``.
         side: ``"outside"``, ``"inside"`` or ``"centred"``.
         edges: how far from the selection's edge the effect follows the subject's edges, in pixels;
@@ -54,6 +55,7 @@ class EnhanceRequest:
     context: PlaneSpec | None = None
     model: str = "default"
     strength: float = 1.0
+    denoise: float | str = "auto"
     width: float | str = "auto"
     side: str = "outside"
     edges: float | str = "auto"
@@ -68,6 +70,7 @@ class EnhanceRequest:
             "id": self.id,
             "model": self.model,
             "strength": self.strength,
+            "denoise": self.denoise,
             "width": self.width,
             "side": self.side,
             "edges": self.edges,

@@ -88,8 +88,8 @@ def test_smaller_strips_first_then_the_processor(models, monkeypatch, most_pixel
     assert not np.array_equal(finished.planes[0], image)
 
 
-@pytest.mark.parametrize("edges", ["auto", "off", 12.5])
-def test_the_library_gets_the_options_of_the_request(models, monkeypatch, edges):
+@pytest.mark.parametrize(("edges", "denoise"), [("auto", 0.0), ("off", "auto"), (12.5, 0.4)])
+def test_the_library_gets_the_options_of_the_request(models, monkeypatch, edges, denoise):
     give_a_gpu(monkeypatch, 1 << 20)
     asked = []
     enhance_region = Enhancer.enhance_region
@@ -101,10 +101,11 @@ def test_the_library_gets_the_options_of_the_request(models, monkeypatch, edges)
     monkeypatch.setattr(Enhancer, "enhance_region", noted)
     image, selection = region(np.random.default_rng(0))
     options = {"strength": 0.5, "width": 3.0, "side": "inside", "edges": edges}
+    options["denoise"] = denoise
     request, planes = request_for(image, selection, model="deepupe-mconcat", **options)
     fields = parse(pack(request.header()), "client")
     enhance(models, fields, planes, lambda _: None, Timing())
-    assert asked[0]["strength"] == 0.5
+    assert (asked[0]["strength"], asked[0]["denoise"]) == (0.5, denoise)
     assert asked[0]["transition"] == Transition(3.0, "inside", edges)
 
 

@@ -28,6 +28,7 @@ def test_a_job_with_any_other_option_is_another_job():
     others = {
         "model": "lantern",
         "strength": 0.5,
+        "denoise": 0.5,
         "width": 3.0,
         "side": "inside",
         "edges": "off",

@@ -51,6 +51,12 @@ def test_how_far_edges_are_followed_comes_through(edges):
     assert parse(pack(request.header()), "client")["edges"] == edges
 
 
+@pytest.mark.parametrize("denoise", ["auto", 0, 0.4, 1])
+def test_a_noise_reduction_comes_through(denoise):
+    request = replace(REQUEST, denoise=denoise)
+    assert parse(pack(request.header()), "client")["denoise"] == denoise
+
+
 def test_defaults_are_filled_in():
     fields = parse(
         pack(
@@ -66,7 +72,8 @@ def test_defaults_are_filled_in():
     assert (fields["model"], fields["strength"], fields["side"]) == ("default", 1.0, "outside")
     assert (fields["selection"], fields["context"], fields["replaces"]) == (None, None, None)
     assert fields["origin"] == (0, 0)
-    assert fields["edges"] == "auto"  # a client that does not know the field means this
+    # What a client means that does not know these fields.
+    assert (fields["denoise"], fields["edges"]) == ("auto", "auto")
 
 
 def test_unknown_fields_are_ignored():
@@ -89,6 +96,12 @@ def test_unknown_fields_are_ignored():
         changed(width=None),
         changed(side="left"),
         changed(side=["outside"]),
+        changed(denoise=-0.1),
+        changed(denoise=1.01),
+        changed(denoise="off"),
+        changed(denoise=float("nan")),
+        changed(denoise=False),
+        changed(denoise=None),
         changed(edges=-1),
         changed(edges="far"),
         changed(edges="OFF"),

@@ -71,6 +71,8 @@ CASES = [
     Case("inside", settings=(("automatic_width", False), ("width", 25.0), ("side", "inside"))),
     Case("by-distance-alone", settings=(("edges", "off"),)),
     Case("edges-near-by", settings=(("edges", "12.5"), ("side", "inside"))),
+    Case("denoised", settings=(("automatic_denoise", False), ("denoise", 0.8))),
+    Case("not-denoised", settings=(("automatic_denoise", False), ("denoise", 0.0))),
     Case("strong-centred", settings=(("strength", 1.5), ("side", "centred"))),
     Case(
         "reaching-out-of-the-layer",
@@ -173,6 +175,7 @@ def test_a_selection_comes_back_lit_up(outcome: Outcome, enhancer: Enhancer) -> 
         seen,
         outcome.selection,
         strength=settings.get("strength", 1.0),
+        denoise="auto" if settings.get("automatic_denoise", True) else settings["denoise"],
         transition=outcome.transition,
     )
     level = {"uint8": 1, "uint16": 257, "float32": 1 / 255}[seen.dtype.name]

@@ -118,6 +118,7 @@ def send(
         context=context,
         model=job.settings.model,
         strength=job.settings.strength,
+        denoise=job.settings.denoise,
         width=job.settings.width,
         side=job.settings.side,
         edges=job.settings.edges,

@@ -53,6 +53,7 @@ class Proxy:
             context=self.context[0] if self.context else None,
             model=settings.model,
             strength=settings.strength,
+            denoise=settings.denoise,
             width=scaled(settings.width, self.scale),
             side=settings.side,
             edges=scaled(settings.edges, self.scale),

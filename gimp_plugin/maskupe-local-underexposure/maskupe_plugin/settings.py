@@ -24,6 +24,7 @@ class Settings:
     """What the user asks for, as plain values."""
 
     strength: float = 1.0
+    denoise: float | str = AUTO
     width: float | str = AUTO
     side: str = "outside"
     edges: float | str = AUTO
@@ -40,6 +41,22 @@ def add_arguments(procedure: Gimp.Procedure) -> None:
         0.0,
         MAX_STRENGTH,
         1.0,
+        _BOTH,
+    )
+    procedure.add_boolean_argument(
+        "automatic-denoise",
+        _("Automatic noise re_duction"),
+        _("Reduce as much noise as is found in what is lit up"),
+        True,
+        _BOTH,
+    )
+    procedure.add_double_argument(
+        "denoise",
+        _("_Noise reduction"),
+        _("How much noise to reduce, where it is not automatic: 0 none, 1 the most"),
+        0.0,
+        1.0,
+        0.5,
         _BOTH,
     )
     procedure.add_boolean_argument(
@@ -130,8 +147,10 @@ def settings_of(config: Gimp.ProcedureConfig) -> Settings:
         RefusalError: for a text that cannot be understood.
     """
     automatic = config.get_property("automatic-width")
+    automatic_denoise = config.get_property("automatic-denoise")
     return Settings(
         strength=config.get_property("strength"),
+        denoise=AUTO if automatic_denoise else config.get_property("denoise"),
         width=AUTO if automatic else config.get_property("width"),
         side=config.get_property("side"),
         edges=_edges(config.get_property("edges") or AUTO),
