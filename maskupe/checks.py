@@ -1,9 +1,9 @@
-"""What may be asked of the pipeline: the images, outputs and strengths that it takes."""
+"""What may be asked of the pipeline: the images, outputs, strengths and so on that it takes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -30,11 +30,27 @@ def check_image(image: npt.NDArray[Any]) -> None:
         )
 
 
-def check_options(strength: float, outputs: Sequence[str]) -> None:
-    """Raises InputError for a strength out of range or an output that does not exist."""
+def check_options(
+    strength: float, outputs: Sequence[str], denoise: float | Literal["auto"] = "auto"
+) -> None:
+    """Check the options of the pipeline.
+
+    Raises:
+        InputError: for a strength or a noise reduction out of range, or an output that does not
+            exist.
+    """
     if not 0.0 <= strength <= MAX_STRENGTH:
         raise InputError(
             f"A strength of {strength} is out of range.", f"Use 0 to {MAX_STRENGTH:.0f}."
+        )
+    if isinstance(denoise, str):
+        if denoise != "auto":
+            raise InputError(
+                f"The noise reduction {denoise!r} is not a number.", "Use 0 to 1, or 'auto'."
+            )
+    elif not 0.0 <= denoise <= 1.0:
+        raise InputError(
+            f"A noise reduction of {denoise} is out of range.", "Use 0 to 1, or 'auto'."
         )
     for name in outputs:
         if name not in OUTPUTS:

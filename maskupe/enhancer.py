@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -152,6 +152,7 @@ class Enhancer:
         selection: npt.NDArray[Any] | None = None,
         *,
         strength: float = 1.0,
+        denoise: float | Literal["auto"] = "auto",
         transition: Transition | None = None,
         progress: Progress | None = None,
     ) -> npt.NDArray[Any]:
@@ -162,6 +163,8 @@ class Enhancer:
                 uint16 or float32 (nominal 0…1, may exceed it), display-encoded.
             selection: (H, W), bool, uint8, uint16 or float 0…1; None for the whole image.
             strength: 0 leaves the image as it is, 1 is the model's proposal, up to 2.
+            denoise: how strongly to reduce noise in what is lit up: 0 not at all, 1 as far as
+                possible, ``"auto"`` as much as is found.
             transition: width and side of the transition band; automatic outside if None.
             progress: called with 0…1 as the work goes on; what it raises ends the work.
 
@@ -172,6 +175,58 @@ class Enhancer:
             InputError: for arrays or options that cannot be used.
             EmptySelectionError: if nothing is selected.
         """
+        found, rows, columns = self._enhance_selected(
+            image, selection, ("image",), strength, denoise, transition, progress
+        )
+        return self._put(found.image, image, rows, columns)
+
+    def enhance_with_matte(
+        self,
+        image: npt.NDArray[Any],
+        selection: npt.NDArray[Any] | None = None,
+        *,
+        strength: float = 1.0,
+        denoise: float | Literal["auto"] = "auto",
+        transition: Transition | None = None,
+        progress: Progress | None = None,
+    ) -> tuple[npt.NDArray[Any], Float]:
+        """Light up the selected part of an image, and return the blend weight as well.
+
+        Args:
+            image: see :meth:`enhance`.
+            selection: see :meth:`enhance`.
+            strength: see :meth:`enhance`.
+            denoise: see :meth:`enhance`.
+            transition: see :meth:`enhance`.
+            progress: see :meth:`enhance`.
+
+        Returns:
+            The image that :meth:`enhance` returns, and the matte: float32 (H, W) in 0…1, the
+            weight with which the effect was blended in at each pixel, 0 in C.
+
+        Raises:
+            InputError: for arrays or options that cannot be used.
+            EmptySelectionError: if nothing is selected.
+        """
+        found, rows, columns = self._enhance_selected(
+            image, selection, ("image", "weight"), strength, denoise, transition, progress
+        )
+        assert found.weight is not None  # it was asked for
+        matte = np.zeros(image.shape[:2], np.float32)
+        matte[rows, columns] = found.weight
+        return self._put(found.image, image, rows, columns), matte
+
+    def _enhance_selected(
+        self,
+        image: npt.NDArray[Any],
+        selection: npt.NDArray[Any] | None,
+        outputs: Sequence[str],
+        strength: float,
+        denoise: float | Literal["auto"],
+        transition: Transition | None,
+        progress: Progress | None,
+    ) -> tuple[RegionResult, slice, slice]:
+        """What came of the region that a selection needs, and the region's rows and columns."""
         check_image(image)
         transition = transition or Transition()
         height, width = image.shape[:2]
@@ -194,17 +249,19 @@ class Enhancer:
             None if whole else shrink(image, CONTEXT_EDGE, self._threads),
             window=Window(columns.start, rows.start, width, height),
             strength=strength,
+            denoise=denoise,
             transition=transition,
+            outputs=outputs,
             progress=progress,
         )
-        if whole:
-            return found.image
-        return self._put(found.image, image, rows, columns)
+        return found, rows, columns
 
     def _put(
         self, part: npt.NDArray[Any], image: npt.NDArray[Any], rows: slice, columns: slice
     ) -> npt.NDArray[Any]:
-        """A copy of the image with a part of it replaced."""
+        """A copy of the image with a part of it replaced; the part itself if it is all of it."""
+        if part.shape == image.shape:
+            return part
         result = np.empty_like(image)
 
         def strip(first: int, last: int) -> None:
@@ -224,6 +281,7 @@ class Enhancer:
         *,
         window: Window,
         strength: float = 1.0,
+        denoise: float | Literal["auto"] = "auto",
         transition: Transition | None = None,
         outputs: Sequence[str] = ("image",),
         strip_pixels: int | None = None,
@@ -238,6 +296,7 @@ class Enhancer:
             context: (ch, cw[, c]) the whole layer scaled down, or None if the region is the layer.
             window: where the region lies in the layer.
             strength: see :meth:`enhance`.
+            denoise: see :meth:`enhance`.
             transition: see :meth:`enhance`.
             outputs: of :data:`maskupe.checks.OUTPUTS`; all but image and areas are made only
                 where asked for.
@@ -251,7 +310,8 @@ class Enhancer:
             EmptySelectionError: if nothing is selected.
         """
         check_image(region)
-        check_options(strength, outputs)
+        # The filter that `denoise` sets is not connected yet: the option is checked, no more.
+        check_options(strength, outputs, denoise)
         height, width = region.shape[:2]
         if not (0 <= window.x <= window.layer_width - width) or not (
             0 <= window.y <= window.layer_height - height

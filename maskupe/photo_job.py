@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from maskupe.areas import Transition
 from maskupe.checks import check_options
 from maskupe.errors import InputError
-from maskupe.files import check_output, read_mask, read_photo
+from maskupe.files import check_matte, check_output, encode_matte, read_mask, read_photo
 from maskupe.files.writing import JPEG_QUALITY, check_quality
+from maskupe.replacing import replacing
 
 if TYPE_CHECKING:
     from maskupe.enhancer import Enhancer
@@ -27,11 +29,14 @@ class PhotoJob:
         mask: the picture that selects, white on black; None for the whole photo.
         model: a registry name or the path of a weight file.
         strength: 0…2, 1 is the model's proposal.
-        transition: width and side of the transition band.
+        transition: width and side of the transition band, and whether it follows edges.
         quality: of a JPEG result, 1…100.
+        matte: the PNG file that the blend weight goes to, white where the light is full; None for
+            none.
+        denoise: noise reduction, 0…1 or ``"auto"``.
 
     Raises:
-        InputError: for a strength or a quality out of range.
+        InputError: for a strength, a noise reduction or a quality out of range.
     """
 
     photo: Path
@@ -41,9 +46,11 @@ class PhotoJob:
     strength: float = 1.0
     transition: Transition = field(default_factory=Transition)
     quality: int = JPEG_QUALITY
+    matte: Path | None = None
+    denoise: float | Literal["auto"] = "auto"
 
     def __post_init__(self) -> None:
-        check_options(self.strength, ())
+        check_options(self.strength, (), self.denoise)
         check_quality(self.quality)
 
 
@@ -77,12 +84,22 @@ def run_job(
     if job.mask is not None and _same_file(job.mask, job.output):
         raise InputError(f"The output {job.output} is the mask.", "Name another file.")
     output = check_output(job.output, photo, job.quality)
+    matte = None if job.matte is None else _check_matte(job, job.matte, output.path)
     mask = None if job.mask is None else read_mask(job.mask, photo.size)
     enhancer = load(job.model)
-    result = enhancer.enhance(
-        photo.pixels, mask, strength=job.strength, transition=job.transition, progress=progress
-    )
-    output.write(result)
+    options: dict[str, Any] = {
+        "strength": job.strength,
+        "denoise": job.denoise,
+        "transition": job.transition,
+        "progress": progress,
+    }
+    if matte is None:
+        output.write(enhancer.enhance(photo.pixels, mask, **options))
+    else:
+        result, weight = enhancer.enhance_with_matte(photo.pixels, mask, **options)
+        with replacing(matte) as part:  # it takes its place when the result is there
+            part.write_bytes(encode_matte(weight))
+            output.write(result)
     return Outcome(output.path, photo.size, output.notes)
 
 
@@ -102,8 +119,60 @@ def parse_width(text: str) -> float | Literal["auto"]:
         ) from None
 
 
+def parse_edges(text: str) -> float | Literal["auto", "off"]:
+    """Reads the reach for following edges as written on a command line or in a manifest.
+
+    Args:
+        text: a number of pixels, ``auto`` or ``off``.
+
+    Raises:
+        InputError: for anything else; the range is checked by :class:`maskupe.areas.Transition`.
+    """
+    word = text.strip().lower()
+    if word == "auto":
+        return "auto"
+    if word == "off":
+        return "off"
+    try:
+        return float(word)
+    except ValueError:
+        raise InputError(
+            f"The reach {text!r} for following edges is neither a number of pixels "
+            "nor 'auto' or 'off'."
+        ) from None
+
+
+def parse_denoise(text: str) -> float | Literal["auto"]:
+    """Read a noise reduction as written on a command line or in a manifest.
+
+    Args:
+        text: a number or ``auto``.
+
+    Raises:
+        InputError: for anything else; the range is checked by :class:`PhotoJob`.
+    """
+    word = text.strip().lower()
+    if word == "auto":
+        return "auto"
+    try:
+        return float(word)
+    except ValueError:
+        raise InputError(
+            f"The noise reduction {text!r} is neither a number from 0 to 1 nor 'auto'."
+        ) from None
+
+
+def _check_matte(job: PhotoJob, matte: Path, output: Path) -> Path:
+    """The file that the matte goes to, which must be none of the others."""
+    target = check_matte(matte)
+    for name, other in (("photo", job.photo), ("mask", job.mask), ("output", output)):
+        if other is not None and _same_file(target, other):
+            raise InputError(f"The matte {matte} is the {name}.", "Name another file.")
+    return target
+
+
 def _same_file(one: Path, other: Path) -> bool:
     try:
         return one.samefile(other)
-    except OSError:  # one of them is not there, or cannot be
-        return False
+    except OSError:  # one of them is not there yet, or cannot be
+        return os.path.realpath(one) == os.path.realpath(other)

@@ -16,6 +16,7 @@ TRANSITIONS = st.builds(
     Transition,
     width=st.one_of(st.just("auto"), st.floats(0, 12, allow_nan=False)),
     side=st.sampled_from(SIDES),
+    edges=st.one_of(st.sampled_from(["auto", "off"]), st.floats(0, 20, allow_nan=False)),
 )
 
 
@@ -186,6 +187,28 @@ def test_widths_that_cannot_be(width):
 def test_sides_that_cannot_be():
     with pytest.raises(InputError, match="outside, inside, centred"):
         Transition(side="above")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("edges", [-1, float("nan"), float("inf"), MAX_WIDTH * 2, "far", ""])
+def test_reaches_for_following_edges_that_cannot_be(edges):
+    with pytest.raises(InputError, match="for following edges"):
+        Transition(edges=edges)
+
+
+@pytest.mark.parametrize(
+    ("edges", "expected"),
+    [("off", 0.0), (0, 0.0), ("auto", 50.0), (7.5, 7.5), (400, 400.0)],
+)
+def test_how_far_edges_are_followed(edges, expected):
+    transition = Transition("auto", "inside", edges)
+    assert transition.edge_reach(500 * 500, 1000) == expected
+    assert transition.follows_edges == (expected > 0)
+    assert transition.reach(500 * 500, 1000) == int(np.ceil(expected)) + 1
+
+
+def test_the_automatic_reach_for_edges_has_bounds():
+    assert Transition().edge_reach(10 * 10, 1000) == 8.0
+    assert Transition().edge_reach(500 * 500, 100) == 25.0
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,8 @@ def folder(tmp_path, weights) -> Path:
                 "model": weights,
                 "strength": "" if number else "0.5",
                 "transition": "5" if number == 2 else "",
+                "denoise": ("0", "", "0.4", "auto")[number],
+                "edges": ("", "off", "9", "auto")[number],
             }
         )
     with (tmp_path / "jobs.csv").open("w", newline="", encoding="utf-8") as file:
@@ -59,7 +61,10 @@ def outputs(folder: Path) -> dict[str, bytes]:
 
 
 def test_csv_and_json_lines_mean_the_same(folder):
-    assert read_manifest(folder / "jobs.csv") == read_manifest(folder / "jobs.jsonl")
+    jobs = read_manifest(folder / "jobs.csv")
+    assert jobs == read_manifest(folder / "jobs.jsonl")
+    assert [job.transition.edges for job in jobs] == ["auto", "off", 9.0, "auto"]
+    assert [job.denoise for job in jobs] == [0.0, "auto", 0.4, "auto"]
 
 
 def test_a_batch_gives_what_single_commands_give(folder, capsys):
@@ -67,6 +72,7 @@ def test_a_batch_gives_what_single_commands_give(folder, capsys):
     for job in jobs:
         command = ["enhance", job.photo, "--mask", job.mask, "-o", job.output, "--model", job.model]
         command += ["--strength", job.strength, "--transition", job.transition.width]
+        command += ["--edges", job.transition.edges, "--denoise", job.denoise]
         assert main([str(part) for part in command]) == 0
     expected = outputs(folder)
     assert len(expected) == 4
@@ -172,6 +178,11 @@ def test_a_ray_cluster_gives_the_same_bytes(folder, monkeypatch):
         ("a.csv", "photo,output,strength\na.png,b.png,much\n", "The strength 'much'"),
         ("a.csv", "photo,output,transition\na.png,b.png,wide\n", "The transition 'wide'"),
         ("a.csv", "photo,output,side\na.png,b.png,up\n", "The transition side 'up'"),
+        ("a.csv", "photo,output,denoise\na.png,b.png,much\n", "The noise reduction 'much' is"),
+        ("a.csv", "photo,output,denoise\na.png,b.png,2\n", "A noise reduction of 2.0 is out"),
+        ("a.csv", "photo,output,edges\na.png,b.png,far\n", "line 2: The reach 'far' for"),
+        ("a.csv", "photo,output,edges\na.png,b.png,1e9\n", "line 2: The reach 1000000000.0 for"),
+        ("a.jsonl", '{"photo": "a.png", "output": "b.png", "edges": true}', "reach 'True'"),
         ("a.csv", b"photo,output\n\xff\xfe\x00,b.png\n", "cannot be read"),
         ("a.jsonl", '{"photo": "a.png", "output": "b.png"}\n{"photo":\n', "line 2: It is not JSON"),
         ("a.jsonl", "[1, 2]\n", "line 1: It is not a JSON object"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
@@ -61,14 +62,15 @@ def test_enhance_writes_what_the_library_gives(tmp_path, weights, mask, capsys, 
     )
     target = tmp_path / "out.tif"
     command = ["enhance", tmp_path / "in.tif", "--mask", mask, "-o", target, "--model", weights]
-    command += ["--strength", "0.8", "--transition", "6", "--side", "centred", "--device", "cpu"]
+    command += ["--strength", "0.8", "--transition", "6", "--side", "centred", "--edges", "off"]
+    command += ["--device", "cpu"]
     assert main([str(argument) for argument in command]) == 0
     captured = capsys.readouterr()
     assert str(target) in captured.out and captured.err == ""
     result = read_photo(target).pixels
 
     enhancer = Enhancer.load(weights, device="cpu")
-    transition = Transition(6, "centred")
+    transition = Transition(6, "centred", "off")
     expected = enhancer.enhance(pixels, ph.disc(), strength=0.8, transition=transition)
     np.testing.assert_array_equal(result, expected)
     areas = enhancer.areas(ph.disc(), transition)
@@ -76,6 +78,81 @@ def test_enhance_writes_what_the_library_gives(tmp_path, weights, mask, capsys, 
     assert not np.array_equal(result[areas.a], pixels[areas.a])
     if channels in (2, 4):
         np.testing.assert_array_equal(result[..., -1], pixels[..., -1])
+
+
+@pytest.mark.parametrize(
+    ("written", "edges"), [("auto", "auto"), (" OFF", "off"), ("12.5", 12.5), ("0", 0.0)]
+)
+def test_enhance_passes_on_how_far_to_follow_edges(
+    tmp_path, weights, photo, mask, monkeypatch, written, edges
+):
+    jobs = []
+    monkeypatch.setattr("maskupe.cli.enhance.enhance_file", lambda job, _: jobs.append(job) or 0)
+    target = tmp_path / "out.png"
+    usual = ["enhance", str(photo), "--mask", str(mask), "-o", str(target), "--model", weights]
+    assert main([*usual, "--edges", written]) == 0
+    assert main(usual) == 0
+    assert [job.transition for job in jobs] == [Transition(edges=edges), Transition()]
+    monkeypatch.undo()
+    assert main([*usual, "--edges", written]) == 0
+    enhancer = Enhancer.load(weights, device="cpu")
+    expected = enhancer.enhance(read_photo(photo).pixels, ph.disc(), transition=jobs[0].transition)
+    np.testing.assert_array_equal(read_photo(target).pixels, expected)
+
+
+@pytest.mark.parametrize(("written", "denoise"), [("Auto", "auto"), ("0", 0.0), ("0.35", 0.35)])
+def test_enhance_passes_on_the_noise_reduction(
+    tmp_path, weights, photo, mask, monkeypatch, written, denoise
+):
+    asked = []
+    enhance_region = Enhancer.enhance_region
+
+    def noted(self, *planes, **options):
+        asked.append(options["denoise"])
+        return enhance_region(self, *planes, **options)
+
+    monkeypatch.setattr(Enhancer, "enhance_region", noted)
+    command = ["enhance", str(photo), "--mask", str(mask), "-o", str(tmp_path / "out.png")]
+    command += ["--model", weights]
+    assert main([*command, "--denoise", written]) == 0
+    assert main([*command, "--denoise", written, "--save-matte", str(tmp_path / "m.png")]) == 0
+    assert main(command) == 0
+    assert asked == [denoise, denoise, "auto"]
+
+
+def test_the_matte_can_be_saved(tmp_path, weights, mask, capsys):
+    pixels = ph.scene(channels=4, dtype=np.uint16)
+    tifffile.imwrite(tmp_path / "in.tif", pixels, photometric="rgb", extrasamples=["unassalpha"])
+    target, saved = tmp_path / "out.tif", tmp_path / "matte.png"
+    saved.write_bytes(b"an older file")
+    command = ["enhance", tmp_path / "in.tif", "--mask", mask, "-o", target, "--model", weights]
+    command += ["--transition", "9", "--save-matte", saved, "--device", "cpu"]
+    assert main([str(argument) for argument in command]) == 0
+    assert f"Wrote the matte {saved}." in capsys.readouterr().out
+    enhancer = Enhancer.load(weights, device="cpu")
+    result, matte = enhancer.enhance_with_matte(pixels, ph.disc(), transition=Transition(9))
+    np.testing.assert_array_equal(read_photo(target).pixels, result)
+    found = read_photo(saved)
+    assert found.pixels.dtype == np.uint16 and found.pixels.shape == pixels.shape[:2]
+    np.testing.assert_array_equal(found.pixels, np.rint(matte * np.float32(65535)))
+    assert found.pixels.max() == 65535 and found.pixels.min() == 0
+
+
+def test_a_failure_leaves_neither_result_nor_matte(
+    tmp_path, weights, photo, mask, monkeypatch, capsys
+):
+    (tmp_path / "matte.png").write_bytes(b"an older file")
+    before = sorted(tmp_path.iterdir())
+
+    def full(*_args: object, **_options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("maskupe.files.writing.Output._encode", full)
+    command = ["enhance", photo, "--mask", mask, "-o", tmp_path / "out.png", "--model", weights]
+    said = sentence(capsys, *command, "--save-matte", tmp_path / "matte.png", status=1)
+    assert "out.png could not be written" in said
+    assert sorted(tmp_path.iterdir()) == before
+    assert (tmp_path / "matte.png").read_bytes() == b"an older file"
 
 
 def test_enhance_without_a_mask_takes_the_whole_photo(tmp_path, weights, photo):
@@ -140,14 +217,28 @@ def test_every_slip_is_one_sentence_and_leaves_nothing(tmp_path, weights, photo,
     assert "is a directory" in slip(photo, "--mask", mask, "-o", tmp_path)
     assert "does not say its format" in slip(photo, "-o", tmp_path / "out.bmp")
     assert "is the mask" in slip(photo, "--mask", mask, "-o", mask)
+    (tmp_path / "link.png").symlink_to(target)
+    before = sorted(tmp_path.iterdir())
+    assert "out.png is the output" in slip(photo, *usual, "--save-matte", target)
+    assert "link.png is the output" in slip(photo, *usual, "--save-matte", tmp_path / "link.png")
+    assert "photo.png is the photo" in slip(photo, *usual, "--save-matte", photo)
+    assert "mask.png is the mask" in slip(photo, *usual, "--save-matte", mask)
+    assert "is not a PNG file" in slip(photo, *usual, "--save-matte", tmp_path / "matte.jpg")
+    assert "no directory" in slip(photo, *usual, "--save-matte", tmp_path / "no" / "matte.png")
     endless = tmp_path / f"{'x' * 300}.png"
     assert "cannot be read" in slip(endless, *usual)
     assert "cannot be read" in slip(photo, "--mask", endless, "-o", target)
     assert "cannot be written" in slip(photo, "-o", endless)
     assert "strength" in slip(photo, *usual, "--strength", "9")
+    assert "noise reduction 'much'" in slip(photo, *usual, "--denoise", "much")
+    assert "noise reduction of 1.5 is out" in slip(photo, *usual, "--denoise", "1.5")
+    assert "noise reduction of nan is out" in slip(photo, *usual, "--denoise", "nan")
     assert "transition 'wide'" in slip(photo, *usual, "--transition", "wide")
     assert "out of range" in slip(photo, *usual, "--transition", "-3")
     assert "side 'above'" in slip(photo, *usual, "--side", "above")
+    assert "reach 'far' for following edges" in slip(photo, *usual, "--edges", "far")
+    assert "reach -1.0 for following edges" in slip(photo, *usual, "--edges", "-1")
+    assert "reach nan for following edges" in slip(photo, *usual, "--edges", "nan")
     assert "device 'abacus'" in slip(photo, *usual, "--device", "abacus")
     assert "quality 101" in slip(photo, *usual, "--quality", "101")
     missing = tmp_path / "none.safetensors"
@@ -216,8 +307,8 @@ def test_help_names_the_commands(capsys):
     assert all(command in shown for command in ("enhance", "models", "batch", "demo"))
     assert main(["enhance", "--help"]) == 0
     shown = capsys.readouterr().out
-    for option in ("--mask", "--strength", "--transition", "--side", "--device", "--model"):
-        assert option in shown
+    options = ("mask", "strength", "denoise", "transition", "side", "edges", "device", "model")
+    assert all(f"--{option}" in shown for option in options)
 
 
 @pytest.mark.parametrize("arguments", [["--version"], ["--version", "--debug"]])

@@ -69,6 +69,44 @@ def test_c_and_alpha_keep_their_bits(
         assert np.array_equal(result, image)
 
 
+@pytest.mark.parametrize("whole", [False, True])
+def test_the_matte_is_the_weight_with_which_the_effect_was_blended_in(
+    enhancer: Enhancer, whole: bool
+) -> None:
+    image = photo(160, 200, dtype=np.float32)
+    mask = None if whole else disc(160, 200)
+    options = {"strength": 0.8, "transition": Transition(20.0, "centred")}
+    result, matte = enhancer.enhance_with_matte(image, mask, **options)
+    assert np.array_equal(result, enhancer.enhance(image, mask, **options))
+    region = enhancer.enhance_region(
+        image, mask, None, window=Window(0, 0, 200, 160), outputs=("image", "enhanced"), **options
+    )
+    assert matte.dtype == np.float32 and matte.shape == (160, 200)
+    assert matte.min() >= 0 and matte.max() == 1
+    assert (matte == 0).any() != whole
+    assert np.array_equal(result[matte == 0], image[matte == 0])
+    blended = image + matte[..., None] * (region.enhanced - image)
+    np.testing.assert_allclose(result, blended, atol=1e-5)
+
+
+@pytest.mark.parametrize("denoise", [-0.1, 1.1, float("nan"), float("inf"), "much", ""])
+def test_noise_reductions_that_cannot_be(enhancer: Enhancer, denoise: object) -> None:
+    image, mask = photo(60, 70), disc(60, 70)
+    for enhance in (enhancer.enhance, enhancer.enhance_with_matte):
+        with pytest.raises(InputError, match="noise reduction"):
+            enhance(image, mask, denoise=denoise)
+    with pytest.raises(InputError, match="noise reduction"):
+        window = Window(0, 0, 70, 60)
+        enhancer.enhance_region(image, mask, None, window=window, denoise=denoise)
+
+
+@pytest.mark.parametrize("denoise", [0, 0.5, 1.0, "auto"])
+def test_noise_reductions_that_can_be(enhancer: Enhancer, denoise: object) -> None:
+    image, mask = photo(60, 70), disc(60, 70)
+    result = enhancer.enhance(image, mask, denoise=denoise)
+    assert np.array_equal(result, enhancer.enhance_with_matte(image, mask, denoise=denoise)[0])
+
+
 def test_it_does_something_in_a_and_more_with_more_strength(enhancer: Enhancer) -> None:
     image, mask = photo(200, 240), disc(200, 240)
     means = [

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from maskupe import areas
 from maskupe.areas import Transition
+from maskupe.errors import InputError
+from maskupe.photo_job import parse_edges
 from maskupe.region import region_of
 from maskupe_gimp import bundle
 
@@ -22,6 +24,7 @@ from maskupe_plugin.region import Box
 sizes = st.integers(1, 60)
 widths = st.one_of(st.just("auto"), st.floats(0, 80))
 sides = st.sampled_from(areas.SIDES)
+reaches = st.one_of(st.sampled_from(["auto", "off"]), st.floats(0, 80))
 
 
 @given(st.integers(1, 10**9), st.integers(1, 10**5))
@@ -29,23 +32,33 @@ def test_auto_width_is_the_daemons(pixels: int, short: int) -> None:
     assert region.auto_width(pixels, short) == areas.auto_width(pixels, short)
 
 
-@given(widths, sides, sizes, sizes, st.integers(1, 10**5))
-def test_reach_is_the_daemons(width: Any, side: Any, w: int, h: int, short: int) -> None:
-    expected = Transition(width, side).reach(w * h, short)
-    assert region.reach(width, side, Box(3, 4, w, h), short) == expected
+@given(reaches, st.integers(1, 10**9), st.integers(1, 10**5))
+def test_how_far_edges_are_followed_is_the_daemons(edges: Any, pixels: int, short: int) -> None:
+    expected = Transition(edges=edges).edge_reach(pixels, short)
+    assert region.edge_reach(edges, pixels, short) == expected
 
 
-@given(widths, sides, st.data())
-def test_the_region_is_the_command_lines(width: Any, side: Any, data: st.DataObject) -> None:
+@given(widths, sides, reaches, sizes, sizes, st.integers(1, 10**5))
+def test_reach_is_the_daemons(
+    width: Any, side: Any, edges: Any, w: int, h: int, short: int
+) -> None:
+    expected = Transition(width, side, edges).reach(w * h, short)
+    assert region.reach(width, side, edges, Box(3, 4, w, h), short) == expected
+
+
+@given(widths, sides, reaches, st.data())
+def test_the_region_is_the_command_lines(
+    width: Any, side: Any, edges: Any, data: st.DataObject
+) -> None:
     height, columns = data.draw(sizes), data.draw(sizes)
     x, y = data.draw(st.integers(0, columns - 1)), data.draw(st.integers(0, height - 1))
     w, h = data.draw(st.integers(1, columns - x)), data.draw(st.integers(1, height - y))
     selection = np.zeros((height, columns), np.uint8)
     selection[y : y + h, x : x + w] = 255
     bounds = Box(x, y, w, h)
-    margin = region.reach(width, side, bounds, min(height, columns))
+    margin = region.reach(width, side, edges, bounds, min(height, columns))
     box = region.padded(bounds, margin, columns, height)
-    expected = region_of(selection, Transition(width, side))
+    expected = region_of(selection, Transition(width, side, edges))
     assert (slice(box.y, box.bottom), slice(box.x, box.right)) == expected
 
 
@@ -69,4 +82,23 @@ def test_boxes(x: int, y: int, w: int, h: int) -> None:
 
 @pytest.mark.parametrize("side", areas.SIDES)
 def test_a_selection_is_seen_from_beyond_its_edge(side: str) -> None:
-    assert region.reach(0.0, side, Box(0, 0, 10, 10), 100) == 1
+    assert region.reach(0.0, side, "off", Box(0, 0, 10, 10), 100) == 1
+
+
+@given(st.one_of(reaches, st.text()))
+def test_an_argument_for_edges_means_what_the_command_line_takes(edges: Any) -> None:
+    text = str(edges)
+    try:
+        expected = Transition(edges=parse_edges(text) if text.strip() else "auto").edges
+    except InputError:
+        with pytest.raises(ValueError):
+            region.read_edges(text, areas.MAX_WIDTH)
+        return
+    assert region.read_edges(text, areas.MAX_WIDTH) == expected
+    with pytest.raises(ValueError):
+        region.read_edges("6", 5.0)
+
+
+def test_lengths_are_scaled_and_words_are_not() -> None:
+    assert region.scaled(40.0, 0.25) == 10.0
+    assert [region.scaled(word, 0.25) for word in ("auto", "off")] == ["auto", "off"]

@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from maskupe.areas import Areas, Transition, make_areas
+from maskupe.areas import Transition
 from maskupe.context import CONTEXT_EDGE, shrink
 from maskupe.errors import InputError, MaskUPEError
 from maskupe.files import Photo, check_output, read_mask, read_photo
@@ -72,12 +72,10 @@ def _run(options: argparse.Namespace) -> int:
     suffix = options.photo.suffix if options.photo else ".png"
     output = check_output(options.out / f"result{suffix}", subject.photo)
     before = subject.photo.pixels
-    transition = Transition()
-    areas = make_areas(subject.mask, transition)
     with _daemon() as client:
         print("Started a daemon of its own.")
         start = time.monotonic()
-        answer, after = _enhance(client, before, subject.mask, transition, options.model)
+        answer, after, areas = _enhance(client, before, subject.mask, options.model)
         seconds = time.monotonic() - start
         height, width = answer["planes"][0][1].shape[:2]
         layer = f"{before.shape[1]} × {before.shape[0]}"
@@ -138,10 +136,14 @@ def _enhance(
     client: Client,
     pixels: npt.NDArray[Any],
     mask: npt.NDArray[Any],
-    transition: Transition,
     model: str,
-) -> tuple[dict[str, Any], npt.NDArray[Any]]:
-    """Sends the region around the mask, as the plug-in does, and puts the answer back."""
+) -> tuple[dict[str, Any], npt.NDArray[Any], npt.NDArray[np.uint8]]:
+    """Sends the region around the mask, as the plug-in does, and puts the answer back.
+
+    Returns:
+        The answer's header, the whole image, and its areas (H, W): 2 in A, 1 in B, 0 in C.
+    """
+    transition = Transition()
     rows, columns = region_of(mask, transition)
     layer = pixels.reshape(*pixels.shape[:2], -1)
     region = np.ascontiguousarray(layer[rows, columns])
@@ -159,28 +161,32 @@ def _enhance(
         model=model,
         width=transition.width,
         side=transition.side,
+        edges=transition.edges,
+        outputs=("image", "areas"),
     )
     planes = [plane for plane in (region, selection, context) if plane is not None]
     answer, received = client.enhance(request, [plane.tobytes() for plane in planes])
     result = layer.copy()
     image = np.frombuffer(received["image"], layer.dtype).reshape(region.shape)
     result[rows, columns] = image
-    return answer, result.reshape(pixels.shape)
+    areas = np.zeros(layer.shape[:2], np.uint8)
+    areas[rows, columns] = np.frombuffer(received["areas"], np.uint8).reshape(image.shape[:2])
+    return answer, result.reshape(pixels.shape), areas
 
 
 def _spec(plane: npt.NDArray[Any]) -> PlaneSpec:
     return PlaneSpec(plane.shape, _DTYPES[str(plane.dtype)])
 
 
-def _report(subject: Subject, areas: Areas, after: npt.NDArray[Any]) -> None:
-    before = subject.photo.pixels
-    changed = np.count_nonzero(np.atleast_3d(before != after).any(axis=2) & areas.c)
+def _report(subject: Subject, areas: npt.NDArray[np.uint8], after: npt.NDArray[Any]) -> None:
+    before, inside = subject.photo.pixels, areas == 2
+    changed = np.count_nonzero(np.atleast_3d(before != after).any(axis=2) & (areas == 0))
     scale = scale_of(before.dtype)
-    light = [np.atleast_3d(image)[areas.a].mean() / scale for image in (before, after)]
+    light = [np.atleast_3d(image)[inside].mean() / scale for image in (before, after)]
     print(f"Mean brightness of the selected part: {light[0]:.3f} before, {light[1]:.3f} after.")
     if subject.original is not None:
         truth = _unit(subject.original)
-        quality = [psnr(_unit(image), truth, areas.a) for image in (before, after)]
+        quality = [psnr(_unit(image), truth, inside) for image in (before, after)]
         print(f"PSNR against good light: {quality[0]:.1f} dB before, {quality[1]:.1f} dB after.")
     print(f"Pixels changed outside the selection and its transition: {changed}.")
 

@@ -98,7 +98,8 @@ def enhance(
     options: dict[str, Any] = {
         "window": Window(*fields["origin"][::-1], *fields["layer"][::-1]),
         "strength": fields["strength"],
-        "transition": Transition(fields["width"], fields["side"]),
+        "denoise": fields["denoise"],
+        "transition": Transition(fields["width"], fields["side"], fields["edges"]),
         "outputs": fields["outputs"],
         "progress": progress,
     }

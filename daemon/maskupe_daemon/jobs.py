@@ -11,7 +11,17 @@ from typing import Any, NamedTuple
 
 from maskupe_daemon.messages import plane_specs
 
-_IDENTITY_FIELDS = ("model", "strength", "width", "side", "layer", "origin", "outputs")
+_IDENTITY_FIELDS = (
+    "model",
+    "strength",
+    "denoise",
+    "width",
+    "side",
+    "edges",
+    "layer",
+    "origin",
+    "outputs",
+)
 
 
 class Route(NamedTuple):

@@ -122,21 +122,21 @@ class Choice:
 
 
 class WordOr:
-    """One certain word, or what another kind allows."""
+    """One of certain words, or what another kind allows."""
 
-    def __init__(self, word: str, other: Kind) -> None:
-        self.word = word
+    def __init__(self, other: Kind, *allowed: str) -> None:
         self.other = other
+        self.allowed = allowed
 
     @property
     def words(self) -> str:
         """What is allowed, for a person."""
-        return f"`{self.word}` or {self.other.words}"
+        return ", ".join(f"`{word}`" for word in self.allowed) + f" or {self.other.words}"
 
     def check(self, value: Any, where: str) -> Any:
         """The word, or the other kind's value."""
         if isinstance(value, str):
-            if value != self.word:
+            if value not in self.allowed:
                 raise _fail(where, self.words)
             return value
         return self.other.check(value, where)

@@ -32,7 +32,7 @@ OUTPUTS = ("image", "weight", "illumination", "areas", "enhanced")
 LONGEST_SENTENCE = 2000
 #: Largest strength: 1 is the network's proposal, more exaggerates it.
 MAX_STRENGTH = 2.0
-#: Widest transition in pixels.
+#: Widest transition, and farthest that edges are followed, in pixels.
 MAX_WIDTH = 100_000.0
 
 _REQUIRED: Any = object()
@@ -79,8 +79,10 @@ _TABLE = (
         (
             Field("model", _NAME, "default"),
             Field("strength", Number(0, MAX_STRENGTH), 1.0),
-            Field("width", WordOr("auto", Number(0, MAX_WIDTH)), "auto"),
+            Field("denoise", WordOr(Number(0, 1), "auto"), "auto"),
+            Field("width", WordOr(Number(0, MAX_WIDTH), "auto"), "auto"),
             Field("side", _SIDES, "outside"),
+            Field("edges", WordOr(Number(0, MAX_WIDTH), "auto", "off"), "auto"),
             Field("layer", Shape((1, MAX_SIDE), (1, MAX_SIDE))),
             Field("origin", Shape((0, MAX_SIDE), (0, MAX_SIDE)), (0, 0)),
             Field("image", Plane(Shape((1, MAX_SIDE), (1, MAX_SIDE), (1, 4)), "u8", "u16", "f32")),

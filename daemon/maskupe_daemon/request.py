@@ -36,8 +36,12 @@ class EnhanceRequest:
             is the whole layer.
         model: a model's name.
         strength: 0…2, 1 is the model's proposal.
+        denoise: noise reduction, 0…1, or ``"auto"``.
         width: of the transition in pixels, or ``"auto"``.
         side: ``"outside"``, ``"inside"`` or ``"centred"``.
+        edges: how far from the selection's edge the effect follows the subject's edges, in pixels;
+            ``"auto"``, or ``"off"`` for a transition by distance alone. The region must reach as
+            far: ``maskupe.areas.Transition.reach``.
         outputs: what to answer with: ``"image"``, ``"weight"``, ``"illumination"``, ``"areas"``,
             ``"enhanced"``.
         replaces: id of an older job of the same client that is not wanted any more.
@@ -51,8 +55,10 @@ class EnhanceRequest:
     context: PlaneSpec | None = None
     model: str = "default"
     strength: float = 1.0
+    denoise: float | str = "auto"
     width: float | str = "auto"
     side: str = "outside"
+    edges: float | str = "auto"
     outputs: Sequence[str] = ("image",)
     replaces: str | None = None
     id: str = field(default_factory=new_id)
@@ -64,8 +70,10 @@ class EnhanceRequest:
             "id": self.id,
             "model": self.model,
             "strength": self.strength,
+            "denoise": self.denoise,
             "width": self.width,
             "side": self.side,
+            "edges": self.edges,
             "layer": list(self.layer),
             "origin": list(self.origin),
             "image": self.image.as_map(),

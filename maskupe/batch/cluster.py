@@ -114,6 +114,7 @@ def _absolute(job: PhotoJob) -> PhotoJob:
         photo=job.photo.absolute(),
         output=job.output.absolute(),
         mask=job.mask and job.mask.absolute(),
+        matte=job.matte and job.matte.absolute(),
         model=str(file.absolute()) if file else job.model,
     )
 

@@ -16,10 +16,10 @@ from maskupe import registry
 from maskupe.areas import Transition
 from maskupe.errors import InputError
 from maskupe.files.writing import JPEG_QUALITY, format_of
-from maskupe.photo_job import PhotoJob, parse_width
+from maskupe.photo_job import PhotoJob, parse_denoise, parse_edges, parse_width
 
 REQUIRED = ("photo", "output")
-OPTIONAL = ("mask", "model", "strength", "transition", "side", "quality")
+OPTIONAL = ("mask", "model", "strength", "denoise", "transition", "side", "edges", "quality")
 
 
 def read_manifest(path: Path | str) -> list[PhotoJob]:
@@ -127,8 +127,11 @@ def _job(values: dict[str, Any], folder: Path) -> PhotoJob:
         mask=path("mask") if "mask" in values else None,
         model=_model(str(values.get("model", "default")), folder),
         strength=_number(values, "strength", 1.0),
+        denoise=parse_denoise(str(values.get("denoise", "auto"))),
         transition=Transition(
-            parse_width(str(values.get("transition", "auto"))), values.get("side", "outside")
+            parse_width(str(values.get("transition", "auto"))),
+            values.get("side", "outside"),
+            parse_edges(str(values.get("edges", "auto"))),
         ),
         quality=_whole_number(values, "quality", JPEG_QUALITY),
     )

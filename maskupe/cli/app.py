@@ -36,12 +36,31 @@ def enhance(
     strength: Annotated[
         float, typer.Option(metavar="0-2", help="0 changes nothing, 1 is the model's proposal.")
     ] = 1.0,
+    denoise: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|0-1", help="Noise reduction in what is lit up: 0 none, 1 the most."
+        ),
+    ] = "auto",
     transition: Annotated[
         str, typer.Option(metavar="auto|PX", help="Width of the transition in pixels.")
     ] = "auto",
     side: Annotated[
         str, typer.Option(metavar="outside|inside|centred", help="Side of the mask's edge.")
     ] = "outside",
+    edges: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|off|PX",
+            help="How far from the mask's edge to follow the subject's edges, in pixels.",
+        ),
+    ] = "auto",
+    save_matte: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write the blend weight, a PNG that is white where fully lit."
+        ),
+    ] = None,
     device: Device = "auto",
     quality: Quality = 95,
 ) -> int:
@@ -51,10 +70,15 @@ def enhance(
     """
     from maskupe.areas import Transition
     from maskupe.cli.enhance import enhance_file
-    from maskupe.photo_job import PhotoJob, parse_width
+    from maskupe.photo_job import PhotoJob, parse_denoise, parse_edges, parse_width
 
-    band = Transition(parse_width(transition), side)  # type: ignore[arg-type]  # it checks the side
-    job = PhotoJob(photo, output, mask, model, strength, band, quality)
+    band = Transition(
+        parse_width(transition),
+        side,  # type: ignore[arg-type]  # it checks the side
+        parse_edges(edges),
+    )
+    noise = parse_denoise(denoise)
+    job = PhotoJob(photo, output, mask, model, strength, band, quality, save_matte, noise)
     return enhance_file(job, device)
 
 
@@ -77,8 +101,8 @@ def batch(
         Path,
         typer.Argument(
             metavar="MANIFEST",
-            help="CSV or JSONL: photo, output, and optionally mask, model, strength, "
-            "transition, side, quality. Paths are relative to the manifest.",
+            help="CSV or JSONL: photo, output, and optionally mask, model, strength, denoise, "
+            "transition, side, edges, quality. Paths are relative to the manifest.",
         ),
     ],
     workers: Annotated[

@@ -30,4 +30,6 @@ def enhance_file(job: PhotoJob, device: str) -> int:
     height, width = outcome.size
     seconds = time.monotonic() - start
     sys.stdout.write(f"Wrote {outcome.output} ({width} × {height} pixels, {seconds:.1f} s).\n")
+    if job.matte is not None:
+        sys.stdout.write(f"Wrote the matte {job.matte}.\n")
     return 0

@@ -3,7 +3,8 @@
 :func:`read_photo` gives the pixels as they are displayed together with all that a picture editor
 would keep (ICC profile, EXIF, XMP, resolution, alpha); :func:`check_output` says before the work
 whether the result can be written there; :meth:`Output.write` writes it in one step, so that
-there is either the whole file or the one that was there before. No colour is converted: pixels
+there is either the whole file or the one that was there before; :func:`check_matte` and
+:func:`encode_matte` are for the blend weight as a picture. No colour is converted: pixels
 stay in their own encoding and the profile passes through.
 """
 
@@ -11,9 +12,18 @@ import logging
 
 from maskupe.files.photo import Metadata, Photo
 from maskupe.files.reading import read_mask, read_photo
-from maskupe.files.writing import Output, check_output
+from maskupe.files.writing import Output, check_matte, check_output, encode_matte
 
-__all__ = ["Metadata", "Output", "Photo", "check_output", "read_mask", "read_photo"]
+__all__ = [
+    "Metadata",
+    "Output",
+    "Photo",
+    "check_matte",
+    "check_output",
+    "encode_matte",
+    "read_mask",
+    "read_photo",
+]
 
 # Damaged files are told in one sentence; the decoders' own remarks go to whoever configures
 # logging, not to stderr.

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from maskupe.errors import InputError
 from maskupe.files import jpeg, png, tiff
-from maskupe.files.photo import Format, Photo
+from maskupe.files.photo import Format, Metadata, Photo
 from maskupe.replacing import replacing
 
 _FORMATS: dict[str, Format] = {
@@ -82,16 +82,40 @@ def check_output(path: Path | str, photo: Photo, quality: int = JPEG_QUALITY) ->
     """
     path = Path(path)
     check_quality(quality)
-    try:
-        target = _target(path)
-    except OSError as error:
-        raise InputError(
-            f"The output {path} cannot be written: {error.strerror or error}."
-        ) from error
+    target = _writable(path, "output")
     kind = format_of(path)
     if kind == "JPEG":
         _check_fits_jpeg(path, photo)
     return Output(target, kind, photo, quality, _notes(kind, photo))
+
+
+def check_matte(path: Path | str) -> Path:
+    """Check that a matte can be written to a file, before the work.
+
+    Args:
+        path: ends in .png; an existing file will be replaced.
+
+    Returns:
+        The file that will be written: where links lead to.
+
+    Raises:
+        InputError: if it cannot be written; the sentence says why.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".png":
+        raise InputError(
+            f"The matte {path.name or path} is not a PNG file.", "Let its name end in .png."
+        )
+    return _writable(path, "matte")
+
+
+def encode_matte(matte: npt.NDArray[np.float32]) -> bytes:
+    """Encode a matte as a gray PNG file of 16 bits, white where the effect is full.
+
+    Args:
+        matte: (H, W), float32 in 0…1.
+    """
+    return png.encode(_as_integers(matte), Metadata(), extras=False)
 
 
 def format_of(path: Path) -> Format:
@@ -115,13 +139,22 @@ def check_quality(quality: int) -> None:
         raise InputError(f"The JPEG quality {quality} is not between 1 and 100.")
 
 
-def _target(path: Path) -> Path:
+def _writable(path: Path, what: str) -> Path:
     """The file that will be written: where links lead to, if it can be written there."""
+    try:
+        return _target(path, what)
+    except OSError as error:
+        raise InputError(
+            f"The {what} {path} cannot be written: {error.strerror or error}."
+        ) from error
+
+
+def _target(path: Path, what: str) -> Path:
     if path.is_dir():
-        raise InputError(f"The output {path} is a directory.", "Name a file in it.")
+        raise InputError(f"The {what} {path} is a directory.", "Name a file in it.")
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_file():
-        raise InputError(f"The output {path} is not a regular file.")
+        raise InputError(f"The {what} {path} is not a regular file.")
     if not target.parent.is_dir():
         raise InputError(f"There is no directory {target.parent}.", "Make it first.")
     if not os.access(target.parent, os.W_OK | os.X_OK):
@@ -129,7 +162,7 @@ def _target(path: Path) -> Path:
     # The file would be replaced, for which the directory's permission is enough; but whoever
     # made it read-only wants to keep it.
     if target.exists() and not os.access(target, os.W_OK):
-        raise InputError(f"The output {path} is there and read-only.", "Name another file.")
+        raise InputError(f"The {what} {path} is there and read-only.", "Name another file.")
     return target
 
 

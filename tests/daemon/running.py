@@ -157,7 +157,7 @@ def request_for(image, selection=None, **options):
 
 def expected(image, selection, request):
     """What the stand-in must answer."""
-    transition = Transition(request.width, request.side)
+    transition = Transition(request.width, request.side, request.edges)
     return enhanced(image, selection, request.strength, transition, request.layer)[0]
 
 

@@ -80,6 +80,7 @@ class StandIn:
         *,
         window,
         strength,
+        denoise,
         transition,
         outputs,
         strip_pixels,

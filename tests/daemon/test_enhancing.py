@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from maskupe import Enhancer, Transition
 from maskupe.context import NETWORK_SIZE
 from maskupe.maps import Window
 from maskupe.rendering import torch_backend
@@ -85,6 +86,27 @@ def test_smaller_strips_first_then_the_processor(models, monkeypatch, most_pixel
     )
     np.testing.assert_array_equal(finished.planes[0], wanted.image)
     assert not np.array_equal(finished.planes[0], image)
+
+
+@pytest.mark.parametrize(("edges", "denoise"), [("auto", 0.0), ("off", "auto"), (12.5, 0.4)])
+def test_the_library_gets_the_options_of_the_request(models, monkeypatch, edges, denoise):
+    give_a_gpu(monkeypatch, 1 << 20)
+    asked = []
+    enhance_region = Enhancer.enhance_region
+
+    def noted(self, *planes, **options):
+        asked.append(options)
+        return enhance_region(self, *planes, **options)
+
+    monkeypatch.setattr(Enhancer, "enhance_region", noted)
+    image, selection = region(np.random.default_rng(0))
+    options = {"strength": 0.5, "width": 3.0, "side": "inside", "edges": edges}
+    options["denoise"] = denoise
+    request, planes = request_for(image, selection, model="deepupe-mconcat", **options)
+    fields = parse(pack(request.header()), "client")
+    enhance(models, fields, planes, lambda _: None, Timing())
+    assert (asked[0]["strength"], asked[0]["denoise"]) == (0.5, denoise)
+    assert asked[0]["transition"] == Transition(3.0, "inside", edges)
 
 
 def test_other_faults_are_not_tried_again(models, monkeypatch):

@@ -2,11 +2,14 @@
 
 from itertools import chain
 
+import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maskupe_daemon.jobs import FairQueue, Job, Route
-from maskupe_daemon.wire import PlaneSpec
+from maskupe_daemon.messages import parse
+from maskupe_daemon.wire import PlaneSpec, pack
+from tests.daemon.running import request_for
 
 
 def job(client, number=0, side=10):
@@ -18,6 +21,30 @@ def job(client, number=0, side=10):
         "context": None,
     }
     return Job(Route(0, bytes([client])), "test", fields, [])
+
+
+def test_a_job_with_any_other_option_is_another_job():
+    fields = parse(pack(request_for(np.zeros((4, 5, 3), np.uint8))[0].header()), "client")
+    others = {
+        "model": "lantern",
+        "strength": 0.5,
+        "denoise": 0.5,
+        "width": 3.0,
+        "side": "inside",
+        "edges": "off",
+        "origin": (1, 0),
+        "layer": (9, 9),
+        "outputs": ("weight",),
+        "selection": PlaneSpec((4, 5), "u8"),
+        "context": PlaneSpec((2, 2, 3), "u8"),
+        "image": PlaneSpec((4, 5, 1), "u8"),
+    }
+    # What tells two jobs apart, or does not belong to the work.
+    assert set(others) | {"type", "id", "replaces"} == set(fields)
+    jobs = [Job(Route(0, b""), "test", fields, [])]
+    jobs += [Job(Route(0, b""), "test", {**fields, name: others[name]}, []) for name in others]
+    assert len({job.fingerprint() for job in jobs}) == len(jobs)
+    assert Job(Route(1, b"x"), "test", dict(fields), []).fingerprint() == jobs[0].fingerprint()
 
 
 def test_clients_take_turns():

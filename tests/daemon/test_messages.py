@@ -1,6 +1,7 @@
 """The header parser: what it takes, what it refuses, and that nothing else ever happens."""
 
 import copy
+from dataclasses import replace
 
 import msgpack
 import pytest
@@ -13,14 +14,15 @@ from maskupe_daemon.client import EnhanceRequest
 from maskupe_daemon.messages import ERROR_CODES, MESSAGES, check_sizes, parse
 from maskupe_daemon.wire import MAX_HEADER, PlaneSpec, WireError, pack
 
-ENHANCE = EnhanceRequest(
+REQUEST = EnhanceRequest(
     image=PlaneSpec((4, 5, 3), "u8"),
     layer=(40, 50),
     origin=(3, 7),
     selection=PlaneSpec((4, 5), "f32"),
     context=PlaneSpec((8, 9, 3), "u8"),
     id="a-request",
-).header()
+)
+ENHANCE = REQUEST.header()
 
 
 def refused(header, sender="client"):
@@ -43,6 +45,18 @@ def test_a_request_comes_through_as_it_was_meant():
     assert fields["image"].nbytes == 60
 
 
+@pytest.mark.parametrize("edges", ["auto", "off", 0, 12.5, messages.MAX_WIDTH])
+def test_how_far_edges_are_followed_comes_through(edges):
+    request = replace(REQUEST, edges=edges)
+    assert parse(pack(request.header()), "client")["edges"] == edges
+
+
+@pytest.mark.parametrize("denoise", ["auto", 0, 0.4, 1])
+def test_a_noise_reduction_comes_through(denoise):
+    request = replace(REQUEST, denoise=denoise)
+    assert parse(pack(request.header()), "client")["denoise"] == denoise
+
+
 def test_defaults_are_filled_in():
     fields = parse(
         pack(
@@ -58,6 +72,8 @@ def test_defaults_are_filled_in():
     assert (fields["model"], fields["strength"], fields["side"]) == ("default", 1.0, "outside")
     assert (fields["selection"], fields["context"], fields["replaces"]) == (None, None, None)
     assert fields["origin"] == (0, 0)
+    # What a client means that does not know these fields.
+    assert (fields["denoise"], fields["edges"]) == ("auto", "auto")
 
 
 def test_unknown_fields_are_ignored():
@@ -80,6 +96,20 @@ def test_unknown_fields_are_ignored():
         changed(width=None),
         changed(side="left"),
         changed(side=["outside"]),
+        changed(denoise=-0.1),
+        changed(denoise=1.01),
+        changed(denoise="off"),
+        changed(denoise=float("nan")),
+        changed(denoise=False),
+        changed(denoise=None),
+        changed(edges=-1),
+        changed(edges="far"),
+        changed(edges="OFF"),
+        changed(edges=1e6),
+        changed(edges=float("nan")),
+        changed(edges=True),
+        changed(edges=None),
+        changed(edges=["auto"]),
         changed(model="../../etc/passwd"),
         changed(model="a/b.safetensors"),
         changed(model=""),

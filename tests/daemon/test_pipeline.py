@@ -51,13 +51,13 @@ def real(weights):
 
 
 @pytest.mark.parametrize("dtype", ["u8", "u16", "f32"])
-@pytest.mark.parametrize("channels", [1, 4])
-def test_the_daemon_gives_what_the_library_gives(real, weights, dtype, channels):
+@pytest.mark.parametrize(("channels", "edges"), [(1, "off"), (4, 20.0)])
+def test_the_daemon_gives_what_the_library_gives(real, weights, dtype, channels, edges):
     rng = np.random.default_rng(channels)
     image, _ = region(rng, (150, 220, channels), dtype)
     selection = np.zeros((150, 220), np.uint8)
     selection[40:80, 60:110] = 255
-    transition = Transition(9, "centred")
+    transition = Transition(9, "centred", edges)
     enhancer = Enhancer.load(weights / f"{NETWORK}.safetensors")
     wanted = enhancer.enhance(image, selection, strength=0.8, transition=transition)
     rows, columns = region_of(selection, transition)
@@ -73,6 +73,7 @@ def test_the_daemon_gives_what_the_library_gives(real, weights, dtype, channels)
         strength=0.8,
         width=9,
         side="centred",
+        edges=edges,
     )
     with real.connect() as client:
         header, answer = client.enhance(request, [part, chosen, context])

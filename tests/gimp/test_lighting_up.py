@@ -69,6 +69,10 @@ CASES = [
     Case("gray", gray=True),
     Case("gray-alpha-float", precision="FLOAT_LINEAR", dtype=np.float32, gray=True, alpha=True),
     Case("inside", settings=(("automatic_width", False), ("width", 25.0), ("side", "inside"))),
+    Case("by-distance-alone", settings=(("edges", "off"),)),
+    Case("edges-near-by", settings=(("edges", "12.5"), ("side", "inside"))),
+    Case("denoised", settings=(("automatic_denoise", False), ("denoise", 0.8))),
+    Case("not-denoised", settings=(("automatic_denoise", False), ("denoise", 0.0))),
     Case("strong-centred", settings=(("strength", 1.5), ("side", "centred"))),
     Case(
         "reaching-out-of-the-layer",
@@ -109,7 +113,9 @@ class Outcome:
         settings = dict(self.case.settings)
         automatic = settings.get("automatic_width", True)
         width = "auto" if automatic else settings["width"]
-        return Transition(width=width, side=settings.get("side", "outside"))
+        edges = settings.get("edges", "auto")
+        edges = edges if edges in ("auto", "off") else float(edges)
+        return Transition(width, settings.get("side", "outside"), edges)
 
 
 @pytest.fixture(params=CASES, ids=lambda case: case.name)
@@ -169,6 +175,7 @@ def test_a_selection_comes_back_lit_up(outcome: Outcome, enhancer: Enhancer) -> 
         seen,
         outcome.selection,
         strength=settings.get("strength", 1.0),
+        denoise="auto" if settings.get("automatic_denoise", True) else settings["denoise"],
         transition=outcome.transition,
     )
     level = {"uint8": 1, "uint16": 257, "float32": 1 / 255}[seen.dtype.name]

@@ -56,6 +56,15 @@ def test_refused_in_words(name: str, gimp: Session) -> None:
     assert remedy in message
 
 
+@pytest.mark.parametrize("edges", ["far", "-1", "1e9", "nan"])
+def test_a_reach_for_edges_that_cannot_be_is_named(edges: str, gimp: Session) -> None:
+    code = NEW + "result = enhance(image, [layer], edges=edges); image.delete()"
+    succeeded, message = gimp.run(code, edges=edges)
+    assert not succeeded
+    assert f"cannot be “{edges}”" in message
+    assert "“auto”, “off” or a number of pixels from 0 to 5000" in message
+
+
 def test_an_unknown_model_is_named(gimp: Session) -> None:
     code = NEW + "result = enhance(image, [layer], model='no-such-model'); image.delete()"
     succeeded, message = gimp.run(code)

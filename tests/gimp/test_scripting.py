@@ -89,7 +89,7 @@ def test_script_fu(installed_gimp: Gimp, work: Path, daemon: Daemon) -> None:
        (layer (vector-ref (car (gimp-image-get-layers image)) 0)))
   (gimp-image-select-ellipse image CHANNEL-OP-REPLACE 150 120 200 240)
   (plug-in-maskupe-local-underexposure #:run-mode RUN-NONINTERACTIVE #:image image
-    #:drawables (vector layer) #:strength 1.0 #:side "outside")
+    #:drawables (vector layer) #:strength 1.0 #:side "outside" #:edges "off")
   (gimp-file-save RUN-NONINTERACTIVE image "{work}/out.png"))
 """
     status, said = batch(installed_gimp, work, "plug-in-script-fu-eval", scheme)

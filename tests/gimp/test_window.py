@@ -124,6 +124,9 @@ class Story:
         self.press("alt+p")
         self.seen["preview off changed it by"] = self.changed(lit, self.look(window, "off"))
         self.press("alt+p")
+        self.follow_edges()
+        self.look(window, "edges-off")
+        self.follow_edges()
 
         self.press("alt+o")
         self.seen["dialog closed"] = self.desktop.gone(TITLE)
@@ -157,6 +160,16 @@ class Story:
         self.desktop.run("xdotool", "type", number)
         self.press("Tab")
         time.sleep(1.0)
+
+    def follow_edges(self) -> None:
+        """Ticks "Follow edges", or clears it, and counts the previews made since."""
+        with self.daemon.client() as client:
+            before = client.status()["served"]
+            self.press("alt+f")
+            time.sleep(1.5)
+            self.seen.setdefault("previews by ticking", []).append(
+                client.status()["served"] - before
+            )
 
     def again(self) -> str:
         """The dialog once more, with its preview."""
@@ -254,6 +267,10 @@ def test_the_preview_follows_the_slider(seen: dict[str, Any]) -> None:
 def test_split_view_transition_and_preview_toggles(seen: dict[str, Any]) -> None:
     assert seen["split view changed it by"] > 3000
     assert seen["preview off changed it by"] > 5000
+
+
+def test_following_edges_renews_the_preview(seen: dict[str, Any]) -> None:
+    assert seen["previews by ticking"] == [1, 1]
 
 
 def test_ok_is_one_undo_step(seen: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ gi.require_version("GimpUi", "3.0")
 from gi.repository import Gimp, GimpUi, Gtk  # noqa: E402
 
 from maskupe_daemon.client import Progress  # noqa: E402
+from maskupe_plugin.edges_button import EdgesButton  # noqa: E402
 from maskupe_plugin.job import Job, plan  # noqa: E402
 from maskupe_plugin.model_row import ModelRow  # noqa: E402
 from maskupe_plugin.preview import Preview  # noqa: E402
@@ -62,26 +63,35 @@ class Dialog:
         box.set_size_request(380, -1)
         self._measure = Gtk.Label(xalign=0.0, margin_start=24)
         self._measure.get_style_context().add_class("dim-label")
-        strength = dialog.get_scale_entry("strength", 1.0)
-        width = dialog.get_scale_entry("width", 1.0)
+        strength, denoise, width = (
+            dialog.get_scale_entry(name, 1.0) for name in ("strength", "denoise", "width")
+        )
         # The type is named because GIMP 3.2 makes radio buttons of short lists.
         side, output = (dialog.get_widget(n, Gtk.ComboBox) for n in ("side", "output"))
         model = ModelRow(self._config)
-        for slider in (strength, width):
+        checks = Gtk.Box(spacing=18)
+        checks.pack_start(dialog.get_widget("automatic-width", Gtk.CheckButton), False, False, 0)
+        checks.pack_start(EdgesButton(self._config).button, False, False, 0)
+        checks.show_all()
+        for slider in (strength, denoise, width):
             slider.get_range().set_size_request(130, -1)
         labels = Gtk.SizeGroup(mode=Gtk.SizeGroupMode.HORIZONTAL)
-        for label in (*(row.get_label() for row in (strength, width, side, output)), model.label):
-            labels.add_widget(label)
+        for row in (strength, denoise, width, side, output):
+            labels.add_widget(row.get_label())
+        labels.add_widget(model.label)
         rows = [
             strength,
-            dialog.get_widget("automatic-width", Gtk.CheckButton),
+            dialog.get_widget("automatic-denoise", Gtk.CheckButton),
+            denoise,
+            checks,
             self._measure,
             width,
             side,
             output,
             model.box,
         ]
-        dialog.set_sensitive("width", True, self._config, "automatic-width", True)
+        for name in ("denoise", "width"):
+            dialog.set_sensitive(name, True, self._config, f"automatic-{name}", True)
         for row in rows:
             box.pack_start(row, False, False, 0)
         return box

@@ -75,7 +75,7 @@ def plan(image: Gimp.Image, drawables: list[Gimp.Drawable], settings: Settings) 
     if bounds is None:
         box = Box(0, 0, width, height)
     else:
-        margin = reach(settings.width, settings.side, bounds, min(width, height))
+        margin = reach(settings.width, settings.side, settings.edges, bounds, min(width, height))
         box = padded(bounds, margin, width, height)
     return Job(image, drawable, settings, box, bounds is not None, encoding_of(drawable))
 
@@ -118,8 +118,10 @@ def send(
         context=context,
         model=job.settings.model,
         strength=job.settings.strength,
+        denoise=job.settings.denoise,
         width=job.settings.width,
         side=job.settings.side,
+        edges=job.settings.edges,
         outputs=outputs,
     )
     header, found = client.enhance(request, planes, report, takers=takers)

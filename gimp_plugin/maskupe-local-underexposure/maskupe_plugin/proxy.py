@@ -11,7 +11,7 @@ from maskupe_daemon.client import EnhanceRequest, PlaneSpec
 from maskupe_plugin import pixels
 from maskupe_plugin.context import read_context, ready_to_scale
 from maskupe_plugin.job import Job
-from maskupe_plugin.region import AUTO, Box
+from maskupe_plugin.region import Box, scaled
 from maskupe_plugin.settings import Settings
 
 #: The preview's size in pixels at most; the picture keeps its shape within.
@@ -45,7 +45,6 @@ class Proxy:
     def request(self, settings: Settings) -> EnhanceRequest:
         """What the daemon is asked for."""
         size = (self.box.height, self.box.width)
-        width = settings.width
         return EnhanceRequest(
             image=PlaneSpec((*size, _CHANNELS), "u16"),
             layer=self.layer,
@@ -54,8 +53,10 @@ class Proxy:
             context=self.context[0] if self.context else None,
             model=settings.model,
             strength=settings.strength,
-            width=width if width == AUTO else float(width) * self.scale,
+            denoise=settings.denoise,
+            width=scaled(settings.width, self.scale),
             side=settings.side,
+            edges=scaled(settings.edges, self.scale),
             outputs=("image", "areas"),
         )
 

@@ -1,7 +1,7 @@
 """Which rectangle of the layer has to travel: the selection's bounds and the band around them.
 
 Plain arithmetic, without GIMP: GIMP's Python has no numpy, so this repeats the daemon's rule for
-the width of the band (``maskupe.areas``); a test compares the two.
+the width of the band and for following edges (``maskupe.areas``); a test compares the two.
 """
 
 from __future__ import annotations
@@ -10,10 +10,14 @@ import math
 from typing import NamedTuple
 
 AUTO = "auto"
+OFF = "off"
 
 _AUTO_SHARE = 0.2
 _AUTO_MIN = 4.0
 _AUTO_MAX_SHARE = 0.25
+_EDGES_SHARE = 0.1
+_EDGES_MIN = 8.0
+_EDGES_MAX_SHARE = 0.25
 
 
 class Box(NamedTuple):
@@ -55,20 +59,58 @@ def auto_width(selected_pixels: int, short_side: int) -> float:
     return min(max(_AUTO_MIN, _AUTO_SHARE * radius), _AUTO_MAX_SHARE * short_side)
 
 
-def reach(width: float | str, side: str, bounds: Box, short_side: int) -> int:
+def edge_reach(edges: float | str, bounding_pixels: int, short_side: int) -> float:
+    """How far from the selection's edge edges are followed: ``Transition.edge_reach``."""
+    if edges == OFF:
+        return 0.0
+    if edges == AUTO:
+        wanted = max(_EDGES_MIN, _EDGES_SHARE * math.sqrt(bounding_pixels))
+        return min(wanted, _EDGES_MAX_SHARE * short_side)
+    return float(edges)
+
+
+def read_edges(text: str, most: float) -> float | str:
+    """How far edges are followed, from an argument: a number of pixels, ``"auto"`` or ``"off"``.
+
+    Args:
+        text: the argument; nothing at all means ``"auto"``.
+        most: the largest number of pixels.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    word = text.strip().lower() or AUTO
+    if word in (AUTO, OFF):
+        return word
+    pixels = float(word)
+    if not 0 <= pixels <= most:  # NaN is not, either
+        raise ValueError(text)
+    return pixels
+
+
+def scaled(length: float | str, scale: float) -> float | str:
+    """A length in the pixels of a scaled picture; the words for one stay as they are."""
+    return length if isinstance(length, str) else length * scale
+
+
+def reach(width: float | str, side: str, edges: float | str, bounds: Box, short_side: int) -> int:
     """How far beyond the selection's bounds the region must reach, in whole pixels.
 
     Args:
         width: the transition's width in pixels, or ``"auto"``.
         side: ``"outside"``, ``"inside"`` or ``"centred"``.
+        edges: how far edges are followed in pixels, ``"auto"`` or ``"off"``.
         bounds: the selection's bounds within the layer.
         short_side: the layer's short side in pixels.
     """
+    pixels = bounds.width * bounds.height
     if side == "inside":
-        return 1  # the distance to the edge needs to see what lies beyond it
-    if width == AUTO:
-        return math.ceil(auto_width(bounds.width * bounds.height, short_side)) + 1
-    return math.ceil(float(width)) + 1
+        band = 0.0  # the distance to the edge needs to see what lies beyond it
+    elif width == AUTO:
+        band = auto_width(pixels, short_side)
+    else:
+        band = float(width)
+    return math.ceil(max(band, edge_reach(edges, pixels, short_side))) + 1
 
 
 def padded(bounds: Box, margin: int, layer_width: int, layer_height: int) -> Box:

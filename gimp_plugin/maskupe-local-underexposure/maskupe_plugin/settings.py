@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 from gi.repository import Gimp, GObject
 
+from maskupe_plugin.checks import RefusalError
 from maskupe_plugin.outputs import ILLUMINATION, MASKED_LAYER, NEW_LAYER, THIS_LAYER
-from maskupe_plugin.region import AUTO
+from maskupe_plugin.region import AUTO, read_edges
 from maskupe_plugin.words import _
 
 #: Strength 1 is the model's proposal, 0 changes nothing.
 MAX_STRENGTH = 2.0
-#: Widest transition that the dialog offers, in pixels.
+#: Widest transition, and farthest that edges are followed, in pixels.
 MAX_WIDTH = 5000.0
 
 _BOTH = GObject.ParamFlags.READWRITE
@@ -23,8 +24,10 @@ class Settings:
     """What the user asks for, as plain values."""
 
     strength: float = 1.0
+    denoise: float | str = AUTO
     width: float | str = AUTO
     side: str = "outside"
+    edges: float | str = AUTO
     model: str = "default"
     output: str = THIS_LAYER
 
@@ -38,6 +41,22 @@ def add_arguments(procedure: Gimp.Procedure) -> None:
         0.0,
         MAX_STRENGTH,
         1.0,
+        _BOTH,
+    )
+    procedure.add_boolean_argument(
+        "automatic-denoise",
+        _("Automatic noise re_duction"),
+        _("Reduce as much noise as is found in what is lit up"),
+        True,
+        _BOTH,
+    )
+    procedure.add_double_argument(
+        "denoise",
+        _("_Noise reduction"),
+        _("How much noise to reduce, where it is not automatic: 0 none, 1 the most"),
+        0.0,
+        1.0,
+        0.5,
         _BOTH,
     )
     procedure.add_boolean_argument(
@@ -65,6 +84,16 @@ def add_arguments(procedure: Gimp.Procedure) -> None:
         _("On which side of the selection's edge the light fades out"),
         _sides(),
         "outside",
+        _BOTH,
+    )
+    procedure.add_string_argument(
+        "edges",
+        _("_Follow edges"),
+        _(
+            "How far from the selection's outline the light follows the subject's edges: "
+            "“auto”, “off” or a number of pixels"
+        ),
+        AUTO,
         _BOTH,
     )
     procedure.add_string_argument(
@@ -112,12 +141,31 @@ def _outputs() -> Gimp.Choice:
 
 
 def settings_of(config: Gimp.ProcedureConfig) -> Settings:
-    """The values of one run."""
+    """The values of one run.
+
+    Raises:
+        RefusalError: for a text that cannot be understood.
+    """
     automatic = config.get_property("automatic-width")
+    automatic_denoise = config.get_property("automatic-denoise")
     return Settings(
         strength=config.get_property("strength"),
+        denoise=AUTO if automatic_denoise else config.get_property("denoise"),
         width=AUTO if automatic else config.get_property("width"),
         side=config.get_property("side"),
+        edges=_edges(config.get_property("edges") or AUTO),
         model=config.get_property("model") or "default",
         output=config.get_property("output"),
     )
+
+
+def _edges(text: str) -> float | str:
+    try:
+        return read_edges(text, MAX_WIDTH)
+    except ValueError:
+        raise RefusalError(
+            _("How far to follow edges cannot be “{value}”.").format(value=text),
+            _("Use “auto”, “off” or a number of pixels from 0 to {most}.").format(
+                most=round(MAX_WIDTH)
+            ),
+        ) from None
