@@ -82,7 +82,8 @@ class TrainingRecipe:
         freeze_norms: share of the steps after which batch norms keep their statistics, so that
             the rest is trained on what will be served; 1 never freezes them.
         validate_every: steps between validations, each of which also writes a checkpoint.
-        precision: one of :data:`PRECISIONS`; ``auto`` is mixed where there is CUDA, else 32 bits.
+        precision: one of :data:`PRECISIONS`; ``auto`` is bfloat16 where the card has it, float16
+            on other CUDA cards, else 32 bits.
     """
 
     steps: int

@@ -11,7 +11,6 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from maskupe_training.validation import Validation
@@ -44,13 +43,13 @@ class Telemetry:
         self._bar.start()
         self._start, self._began, self._last_line = start, time.monotonic(), 0.0
 
-    def step(self, step: int, terms: Mapping[str, Tensor], rate: float, batch: int) -> None:
-        """After every optimizer step; ``step`` counts finished ones."""
+    def step(self, step: int, terms: Mapping[str, float], rate: float, batch: int) -> None:
+        """After every step that was looked at; ``step`` counts finished ones."""
         seconds = time.monotonic() - self._began
         speed = batch * (step - self._start) / max(seconds, 1e-9)
         if step % _CURVE_STEPS == 0:
             for name, value in terms.items():
-                self._board.add_scalar(f"train/{name}", float(value), step)
+                self._board.add_scalar(f"train/{name}", value, step)
             self._board.add_scalar("train/rate", rate, step)
             self._board.add_scalar("train/images_per_second", speed, step)
         if self._console.is_terminal:
@@ -63,7 +62,7 @@ class Telemetry:
                 f"step {step}/{self._steps}  {figures}  {left / 60:.1f} min left", soft_wrap=True
             )
 
-    def check(self, step: int, result: Validation, terms: Mapping[str, Tensor], best: bool) -> None:
+    def check(self, step: int, result: Validation, terms: Mapping[str, float], best: bool) -> None:
         """After every validation."""
         values: dict[str, Any] = {
             "step": step,
@@ -71,7 +70,7 @@ class Telemetry:
             "val_input_psnr_a": round(result.input_psnr_a, 4),
             "val_change_c": round(result.change_c, 4),
             "best": best,
-            "loss": round(float(terms["total"]), 6) if terms else None,
+            "loss": round(terms["total"], 6) if terms else None,
             "seconds": round(time.monotonic() - self._began, 1),
         }
         with self._log.open("a", encoding="utf-8") as stream:
@@ -92,8 +91,8 @@ class Telemetry:
         self._board.close()
 
 
-def _figures(terms: Mapping[str, Tensor], speed: float) -> str:
-    loss, psnr = float(terms["total"]), float(terms["psnr_a"])
+def _figures(terms: Mapping[str, float], speed: float) -> str:
+    loss, psnr = terms["total"], terms["psnr_a"]
     return f"loss {loss:.4f}  PSNR in A {psnr:.1f} dB  {speed:.1f} images/s"
 
 

@@ -5,8 +5,13 @@
     torchrun --standalone --nproc-per-node 4 -m maskupe_training fit RECIPE --data … --out …
 
 Samples are a pure function of the seed and their number (:mod:`maskupe_training.data.samples`), the
-learning rate one of the step. So a checkpoint needs only weights, optimizer, running average and
-step, and a resumed training ends with the same bits as one that was never interrupted.
+learning rate one of the step. So a checkpoint needs only weights, optimizer, running average,
+gradient scaler and step, and a resumed training ends with the same bits as one that was never
+interrupted.
+
+A step is a batch. Of a mixed-precision training the gradient scaler skips a few: where gradients
+overflow, weights, optimizer and running average stay, and the next batch is tried at a smaller
+scale.
 """
 
 from __future__ import annotations
@@ -36,9 +41,15 @@ from maskupe_training.launching import start_fabric
 from maskupe_training.masks.sampler import MaskSampler
 from maskupe_training.objective import Objective
 from maskupe_training.recipe import OptimizerRecipe, Recipe, from_tables
+from maskupe_training.synchronised import synchronise_norms
 from maskupe_training.telemetry import Telemetry
 from maskupe_training.validation import Validator
 
+# A card computes ahead of the processor. To look at the loss waits for it, so it is looked at every
+# so many steps; on a processor, where that costs nothing, at every step.
+_LOOK_EVERY = 20
+# The scaler starts too high by design and is right after a few steps.
+_SKIPS_IN_A_ROW = 40
 #: Random crops are taken from pictures of this many times the training size.
 _CACHE_FACTOR = 1.25
 
@@ -83,14 +94,19 @@ def fit(recipe: Recipe, run: Run) -> Path:
     samples = _samples(recipe, run.data_root)
     how = recipe.training
     deadline = time.monotonic() + 60 * run.max_minutes if run.max_minutes else math.inf
+    look_every = 1 if fabric.device.type == "cpu" else _LOOK_EVERY
     try:
         if training.step == 0:
             training.check({})
         for batch in _batches(fabric, samples, recipe, training.step):
-            terms = training.advance(batch)
+            training.advance(batch)
+            check = training.step % how.validate_every == 0 or training.step == how.steps
+            if not check and training.step % look_every:
+                continue
+            terms = training.look()
             # Every process must stop at the same step: the first one's clock decides.
             stop = fabric.broadcast(time.monotonic() > deadline)
-            if stop or training.step % how.validate_every == 0 or training.step == how.steps:
+            if stop or check:
                 training.check(terms)
             if stop:
                 break
@@ -109,6 +125,8 @@ class _Training:
     def __init__(self, recipe: Recipe, run: Run, last: Path, fabric: Fabric) -> None:
         torch.manual_seed(recipe.seed)
         objective = Objective(build(resolve(recipe.model)), recipe.loss, recipe.training.stride)
+        if fabric.world_size > 1:
+            synchronise_norms(objective)
         how = recipe.optimizer
         optimizer = torch.optim.Adam(
             objective.parameters(), how.rate, weight_decay=how.weight_decay
@@ -116,6 +134,10 @@ class _Training:
         self.step = 0
         self._best = -math.inf
         self._average: dict[str, Tensor] = {}
+        self._figures: dict[str, Tensor] = {}
+        self._skipped = 0
+        # The scaler decides on the card whether it takes a step. This is called if it does.
+        optimizer.register_step_post_hook(lambda *_: self._follow())
         if run.resume:
             state = checkpoint.read(last)
             _check_same(recipe, state["recipe"], last)
@@ -123,6 +145,8 @@ class _Training:
             optimizer.load_state_dict(state["optimizer"])
             self.step, self._best = state["step"], state["best"]
             self._average = {n: value.to(fabric.device) for n, value in state["average"].items()}
+            if state.get("scaler"):
+                fabric.strategy.precision.load_state_dict(state["scaler"])
         self._recipe, self._fabric, self._last = recipe, fabric, last
         self._network = objective.network
         self._objective, self._optimizer = fabric.setup(objective, optimizer)
@@ -136,39 +160,68 @@ class _Training:
                 (run.out / "recipe.json").write_text(text, "utf-8")
                 self._telemetry = Telemetry(run.out, recipe.training.steps, self.step)
 
-    def advance(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Takes one step; returns the loss and its terms, averaged over the processes.
+    def advance(self, batch: dict[str, Tensor]) -> None:
+        """Takes one step, without waiting for its end on a device that computes by itself.
 
         Raises:
-            InputError: if the loss is not finite.
+            InputError: if the gradients overflow at any scale.
         """
         recipe, fabric, how = self._recipe, self._fabric, self._recipe.optimizer
-        rate = learning_rate(how, self.step, recipe.training.steps)
+        self._rate = learning_rate(how, self.step, recipe.training.steps)
         for group in self._optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = self._rate
         self._objective.train()
         if self.step >= recipe.training.freeze_norms * recipe.training.steps:
             freeze_norms(self._network)
         own = self._objective(batch["image"], batch["areas"], batch["target"])
         fabric.backward(own["total"])
         if how.clip:
-            fabric.clip_gradients(self._objective, self._optimizer, max_norm=how.clip)
+            # What is not finite is the scaler's business; without one, the loss will tell.
+            fabric.clip_gradients(
+                self._objective, self._optimizer, max_norm=how.clip, error_if_nonfinite=False
+            )
+        self.step += 1
+        self._skipped += 1
         self._optimizer.step()
         self._optimizer.zero_grad()
-        self.step += 1
-        update_average(self._average, self._network, warmed(recipe.training.ema, self.step))
-        terms = {n: cast(Tensor, fabric.all_reduce(value.detach())) for n, value in own.items()}
-        if not math.isfinite(float(terms["total"])):
+        self._figures = {name: value.detach() for name, value in own.items()}
+        if self._skipped >= _SKIPS_IN_A_ROW:
             raise InputError(
-                f"The loss is not finite at step {self.step}.",
-                "Lower optimizer.rate or set optimizer.clip, then continue with --resume.",
+                f"The gradients were not finite in the last {self._skipped} steps.",
+                "Set training.precision to 32-true, then continue with --resume.",
             )
+
+    def _follow(self) -> None:
+        """What goes with a step that moved the weights."""
+        self._skipped = 0
+        update_average(self._average, self._network, warmed(self._recipe.training.ema, self.step))
+
+    def look(self) -> dict[str, float]:
+        """The last step's loss and its terms, averaged over the processes, which all must ask.
+
+        Raises:
+            InputError: if the loss is not finite.
+        """
+        means = cast(Tensor, self._fabric.all_reduce(torch.stack(list(self._figures.values()))))
+        terms = dict(zip(self._figures, means.tolist(), strict=True))
+        if not math.isfinite(terms["total"]):
+            raise self._not_finite("loss")
         if self._telemetry:
-            self._telemetry.step(self.step, terms, rate, recipe.training.batch)
+            self._telemetry.step(self.step, terms, self._rate, self._recipe.training.batch)
         return terms
 
-    def check(self, terms: dict[str, Tensor]) -> None:
-        """Validates and writes the checkpoints (first process only)."""
+    def _not_finite(self, what: str) -> InputError:
+        return InputError(
+            f"The {what} is not finite at step {self.step}.",
+            "Lower optimizer.rate or set optimizer.clip, then continue with --resume.",
+        )
+
+    def check(self, terms: dict[str, float]) -> None:
+        """Validates and writes the checkpoints (first process only).
+
+        Raises:
+            InputError: if the network's answers are not finite; the last checkpoint is kept.
+        """
         if self._validator is None or self._telemetry is None:
             return
         network = self._network
@@ -176,6 +229,8 @@ class _Training:
         network.load_state_dict(own | self._average)
         result = self._validator(network, self._fabric.device)
         network.load_state_dict(own)
+        if not math.isfinite(result.psnr_a):
+            raise self._not_finite("network's output")
         better = result.psnr_a > self._best
         self._best = max(self._best, result.psnr_a)
         with checkpoint.writing(self._last.with_name("log.jsonl")):
@@ -184,6 +239,7 @@ class _Training:
             "network": own,
             "average": self._average,
             "optimizer": self._optimizer.state_dict(),
+            "scaler": self._fabric.strategy.precision.state_dict(),
             "step": self.step,
             "best": self._best,
             "recipe": json.dumps(self._recipe.to_dict()),
