@@ -77,6 +77,11 @@ def automatic_precision(kind: str) -> str:
     return "bf16-mixed" if native else "16-mixed"
 
 
+def local_processes(fabric: Fabric) -> int:
+    """How many of the training's processes run on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", str(fabric.world_size)))
+
+
 class Mixed(MixedPrecision):
     """Mixed precision in which only the network's layers compute in 16 bits.
 

@@ -18,31 +18,32 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
-from maskupe.errors import InputError, MaskUPEError
+from maskupe.errors import InputError
 from maskupe.networks.build import Network, build
 from maskupe.registry import resolve
 from maskupe_training import checkpoint
-from maskupe_training.data.images import ImageCache
+from maskupe_training.data.batches import Packed, automatic_workers, batches, compose
+from maskupe_training.data.images import ImageCache, memory_for
 from maskupe_training.data.open import open_source
 from maskupe_training.data.samples import SampleSet
-from maskupe_training.launching import start_fabric
+from maskupe_training.launching import local_processes, start_fabric
 from maskupe_training.masks.sampler import MaskSampler
 from maskupe_training.objective import Objective
 from maskupe_training.recipe import OptimizerRecipe, Recipe, from_tables
 from maskupe_training.synchronised import synchronise_norms
-from maskupe_training.telemetry import Telemetry
+from maskupe_training.telemetry import Pace, Telemetry
 from maskupe_training.validation import Validator
 
 # A card computes ahead of the processor. To look at the loss waits for it, so it is looked at every
@@ -91,14 +92,26 @@ def fit(recipe: Recipe, run: Run) -> Path:
         raise InputError(f"{run.out} holds a training.", "Use --resume, or another --out.")
     fabric = start_fabric(recipe.training, run.accelerator, run.devices)
     training = _Training(recipe, run, last, fabric)
-    samples = _samples(recipe, run.data_root)
     how = recipe.training
+    processes = local_processes(fabric)
+    workers = how.workers
+    if isinstance(workers, str):
+        workers = automatic_workers(fabric.device, processes)
+    # Who decodes pictures: the loader processes, or else the training ones.
+    readers = processes * max(1, workers)
+    decoded = run.out / "decoded" if readers > 1 else None
+    samples = _samples(recipe, run.data_root, readers, decoded)
     deadline = time.monotonic() + 60 * run.max_minutes if run.max_minutes else math.inf
     look_every = 1 if fabric.device.type == "cpu" else _LOOK_EVERY
-    try:
+    with ExitStack() as stack:
+        if decoded is not None and fabric.is_global_zero:
+            stack.callback(shutil.rmtree, decoded, ignore_errors=True)
+        stack.callback(training.close)
         if training.step == 0:
             training.check({})
-        for batch in _batches(fabric, samples, recipe, training.step):
+        numbers = _numbers(fabric, recipe, training.step)
+        fed = stack.enter_context(closing(batches(samples, numbers, workers, fabric.device)))
+        for batch in training.pace.watched(fed):
             training.advance(batch)
             check = training.step % how.validate_every == 0 or training.step == how.steps
             if not check and training.step % look_every:
@@ -107,11 +120,11 @@ def fit(recipe: Recipe, run: Run) -> Path:
             # Every process must stop at the same step: the first one's clock decides.
             stop = fabric.broadcast(time.monotonic() > deadline)
             if stop or check:
-                training.check(terms)
+                with training.pace.paused():
+                    training.check(terms)
             if stop:
                 break
-    finally:
-        training.close()
+        training.finish()
     return last
 
 
@@ -120,6 +133,7 @@ class _Training:
 
     Attributes:
         step: how many steps were taken.
+        pace: how fast they are.
     """
 
     def __init__(self, recipe: Recipe, run: Run, last: Path, fabric: Fabric) -> None:
@@ -136,6 +150,7 @@ class _Training:
         self._average: dict[str, Tensor] = {}
         self._figures: dict[str, Tensor] = {}
         self._skipped = 0
+        self.pace = Pace(recipe.training.batch)
         # The scaler decides on the card whether it takes a step. This is called if it does.
         optimizer.register_step_post_hook(lambda *_: self._follow())
         if run.resume:
@@ -160,7 +175,7 @@ class _Training:
                 (run.out / "recipe.json").write_text(text, "utf-8")
                 self._telemetry = Telemetry(run.out, recipe.training.steps, self.step)
 
-    def advance(self, batch: dict[str, Tensor]) -> None:
+    def advance(self, batch: Packed) -> None:
         """Takes one step, without waiting for its end on a device that computes by itself.
 
         Raises:
@@ -173,7 +188,7 @@ class _Training:
         self._objective.train()
         if self.step >= recipe.training.freeze_norms * recipe.training.steps:
             freeze_norms(self._network)
-        own = self._objective(batch["image"], batch["areas"], batch["target"])
+        own = self._objective(*compose(batch))
         fabric.backward(own["total"])
         if how.clip:
             # What is not finite is the scaler's business; without one, the loss will tell.
@@ -207,7 +222,7 @@ class _Training:
         if not math.isfinite(terms["total"]):
             raise self._not_finite("loss")
         if self._telemetry:
-            self._telemetry.step(self.step, terms, self._rate, self._recipe.training.batch)
+            self._telemetry.step(self.step, terms, self._rate, self.pace)
         return terms
 
     def _not_finite(self, what: str) -> InputError:
@@ -249,6 +264,11 @@ class _Training:
         checkpoint.save(self._last, state)
         if better:
             checkpoint.save(self._last.with_name("best.pt"), state)
+
+    def finish(self) -> None:
+        """Says how fast it was."""
+        if self._telemetry:
+            self._telemetry.finish(self.pace)
 
     def close(self) -> None:
         """Ends the logs."""
@@ -302,37 +322,24 @@ def commit() -> str:
         return ""
 
 
-def _samples(recipe: Recipe, data_root: Path) -> SampleSet:
-    cache = ImageCache(round(_CACHE_FACTOR * recipe.augmentation.size))
+def _samples(
+    recipe: Recipe, data_root: Path, readers: int = 1, decoded: Path | None = None
+) -> SampleSet:
+    long_edge = round(_CACHE_FACTOR * recipe.augmentation.size)
+    cache = ImageCache(long_edge, memory_for(readers), decoded)
     sources = [(open_source(each, data_root, cache), each.share) for each in recipe.sources]
     masks = MaskSampler(recipe.masks, data_root)
     length = recipe.training.steps * recipe.training.batch
     return SampleSet(sources, masks, recipe.augmentation, recipe.seed, length)
 
 
-def _batches(
-    fabric: Fabric, samples: SampleSet, recipe: Recipe, start: int
-) -> Iterator[dict[str, Tensor]]:
-    """This process's part of every batch from step ``start`` on, on its device."""
+def _numbers(fabric: Fabric, recipe: Recipe, start: int) -> list[range]:
+    """The samples of this process's part of every batch from step ``start`` on."""
     batch = recipe.training.batch
     share = batch // fabric.world_size
     first = fabric.global_rank * share
     steps = range(start, recipe.training.steps)
-    mine = [range(step * batch + first, step * batch + first + share) for step in steps]
-    loader: Any = DataLoader(
-        cast(Any, samples),
-        batch_sampler=cast(Any, mine),
-        num_workers=recipe.training.workers,
-        persistent_workers=recipe.training.workers > 0,
-    )
-    try:
-        yield from cast(Any, fabric.setup_dataloaders(loader, use_distributed_sampler=False))
-    except MaskUPEError as error:
-        if not recipe.training.workers:
-            raise
-        # A worker process hands over its traceback as the message; the sentence is its last line.
-        *_, last = str(error).strip().splitlines()
-        raise type(error)(last.partition(f"{type(error).__name__}: ")[2] or last) from None
+    return [range(step * batch + first, step * batch + first + share) for step in steps]
 
 
 def _check_same(recipe: Recipe, stored: str, path: Path) -> None:
