@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from maskupe.areas import Areas
 from maskupe_training.data.images import F32, U8
 from maskupe_training.data.sources import Source
 from maskupe_training.data.truth import truth_of
-from maskupe_training.data.views import Augmentation, draw_view
+from maskupe_training.data.views import Augmentation, View, draw_view
 from maskupe_training.masks.sampler import MaskSampler
 
 
@@ -69,14 +70,27 @@ class SampleSet:
         exposure = source.draw(rng)
         view = draw_view(rng, exposure.image, self._augmentation)
         image = view.of(exposure.image)
-        drawn = self._masks.draw(rng, image)
-        areas = drawn.areas
+        if exposure.alpha is not None:
+            areas = areas_of_matte(view.of(exposure.alpha))
+            if not areas.a.any():  # the view shows next to nothing of the subject
+                view = View(slice(None), slice(None), self._augmentation.size)
+                image = view.of(exposure.image)
+                areas = areas_of_matte(view.of(exposure.alpha))
+        else:
+            areas = self._masks.draw(rng, image).areas
         return Sample(
             _own(image),
             _own(view.of(truth_of(exposure, areas.a, view))),
             np.stack([areas.a, areas.b]).view(np.uint8),
             areas.weight,
         )
+
+
+def areas_of_matte(alpha: U8) -> Areas:
+    """Return the areas that a subject's matte, uint8 (H, W), comes to."""
+    weight = alpha.astype(np.float32) / np.float32(255.0)
+    a = alpha >= 250
+    return Areas(a, (alpha > 4) & ~a, weight, 0.0)
 
 
 def _own(picture: U8) -> U8:
