@@ -336,13 +336,18 @@ class Enhancer:
                 matte = self._matte(region, selection, context, window, transition)
                 tell(done := _STAGES[1])
             if matte is not None and selection is not None:
-                areas = apply_matte(matte, areas, region, selection, window, self._threads)
+                areas = apply_matte(
+                    matte, areas, region, selection, window, strength, self._threads
+                )
             seen = network_input(region, areas, context, window, threads=self._threads)
             tell(done := _STAGES[2])
         maps = self._predicted(*seen)
         effect = self._effect(maps, *seen, matte, window)
         tell(_STAGES[3])
-        fade = self._fade(areas, effect, strength)
+        if matte is not None:
+            fade = Fade(plain().ramp, effect.bound)
+        else:
+            fade = plain() if areas.uniform else even(effect.log_gain * strength)
 
         def lit(where: Coverage, fade: Fade) -> npt.NDArray[Any]:
             return render(
@@ -367,13 +372,6 @@ class Enhancer:
             illumination(region, image) if "illumination" in outputs else None,
             enhanced,
         )
-
-    @staticmethod
-    def _fade(areas: Coverage, effect: EffectStats, strength: float) -> Fade:
-        """From coverage to weight."""
-        if areas.uniform:
-            return plain()
-        return even(effect.log_gain * strength, effect.bound)
 
     def _matte(
         self,

@@ -12,11 +12,13 @@ The weight of a pixel, with all maps bilinear between cells:
     (exact · selection + (1 - exact) · clip(a · guide + b, 0, 1)) · (follow + open · fade)
 
 where ``guide`` is the square root of the pixel's display-encoded colour and ``fade`` the weight by
-distance. ``follow`` is 0 beyond the reach, so nothing changes there but by the fade.
+distance, even in stops. On an edge the weight is the subject's share in the pixel, by which light
+mixes, and is not bent. ``follow`` is 0 beyond the reach, so nothing changes there but by the fade.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -30,8 +32,10 @@ from maskupe.areastrip import FULL
 from maskupe.averages import colours_of
 from maskupe.context import area_average
 from maskupe.coverage import Coverage
-from maskupe.layout import colour_channels, scale_of
+from maskupe.fade import Fade, even
+from maskupe.layout import LUMA, colour_channels, scale_of
 from maskupe.maps import Window
+from maskupe.metrics import GAIN_DELTA
 from maskupe.native import DEPTHS, load
 from maskupe.native.structure import NativeMatte
 from maskupe.rendering.positions import Positions, axis_positions
@@ -50,13 +54,14 @@ FRAME_MARGIN = 0.12
 #: How much farther inside the line than outside the subject may end: loops are drawn too wide.
 INNER_REACH = 3.0
 #: Radius in cells and regularisation of the guided filter.
-GUIDED_RADIUS = 3
+GUIDED_RADIUS = 2
 GUIDED_EPS = 2e-4
 
 # What the network says of a pixel is stretched: its "certain" is not quite 0 or 1.
-_CERTAIN = 0.04
+_CERTAIN = 0.08
 _OPEN = (0.05, 0.9)
 _EXACT = (0.5, 0.85)
+_MIDDLE_GRAY = 0.45
 # Share of the selection that must remain for a matte to be believed.
 _LEAST_KEPT = 0.02
 # Pixels of a strip.
@@ -85,6 +90,7 @@ class Matte:
         planes: float32 (7, n, n): a for r, g and b, then b, exact, follow and open.
         image: float32 (n, n, 3), the frame's picture, display-encoded 0…1.
         weight: float32 (n, n), the resulting weight of each cell, without the fade.
+        log_gain: about how much light the subject lacks, as a logarithm, to bend the fade by.
         state: uint8 (n, n), what is true of all pixels between each cell and the next ones.
         key: tells it from others.
     """
@@ -93,6 +99,7 @@ class Matte:
     planes: Float
     image: Float
     weight: Float
+    log_gain: float
     state: npt.NDArray[np.uint8] = field(repr=False)
     key: bytes = field(repr=False)
 
@@ -328,7 +335,15 @@ def make_matte(seen: Surroundings, predict: Predict, layer: Window) -> Matte | N
     weight = (exact * seen.selection + (1.0 - exact) * matte) * (follow + opened * seen.selection)
     planes = np.ascontiguousarray(planes, np.float32)
     weight = np.asarray(weight, np.float32)
-    return Matte(seen.frame, planes, seen.image, weight, _states(planes), seen.key())
+    log_gain = _missing_light(seen.image, weight)
+    return Matte(seen.frame, planes, seen.image, weight, log_gain, _states(planes), seen.key())
+
+
+def _missing_light(image: Float, weight: Float) -> float:
+    """About how much light the subject lacks: from its mean to middle gray, as a logarithm."""
+    inside = np.clip(weight * 2.0 - 1.0, 0.0, 1.0)
+    mean = float((inside * (image @ LUMA)).sum() / max(float(inside.sum()), 1e-6))
+    return max(0.0, math.log((_MIDDLE_GRAY + GAIN_DELTA) / (mean + GAIN_DELTA)))
 
 
 def _stretched(values: Float, ends: tuple[float, float]) -> Float:
@@ -378,10 +393,11 @@ def apply_matte(
     region: npt.NDArray[Any],
     selection: npt.NDArray[Any],
     window: Window,
+    strength: float = 1.0,
     threads: int | None = None,
     compiled: bool = True,
 ) -> Coverage:
-    """Return the coverage of a selection whose edges follow the subject.
+    """Return the coverage of a selection whose edges follow the subject; it is the weight itself.
 
     Args:
         matte: of the selection.
@@ -389,6 +405,7 @@ def apply_matte(
         region: (h, w[, c]), the pixels.
         selection: (h, w), the selection in the region.
         window: where the region lies in the layer.
+        strength: of the effect, by which the fade is bent.
         threads: how many to use; all that the process may use if None.
         compiled: whether to use the compiled code where it is there.
     """
@@ -399,15 +416,17 @@ def apply_matte(
     rows = axis_positions(window.y - matte.frame.y, height, matte.frame.height, cells)
     columns = axis_positions(window.x - matte.frame.x, width, matte.frame.width, cells)
     needs_selection = bool(matte.planes[4].any())
+    fade = even(matte.log_gain * strength)
     strip = None
     if compiled:
-        strip = _compiled_strip(matte, plane, pixels, selection, needs_selection, rows, columns)
+        own = selection if needs_selection else None
+        strip = _compiled_strip(matte, plane, pixels, own, fade, rows, columns)
     if strip is None:
 
         def strip(first: int, last: int) -> None:
             part = slice(first, last)
             own = selection_as_float(selection[part]) if needs_selection else None
-            _apply_rows(matte, plane[part], pixels[part], own, rows, columns, first)
+            _apply_rows(matte, plane[part], pixels[part], own, fade, rows, columns, first)
 
     threads = machine_threads() if threads is None else threads
     run_strips(strip, height, rows_of(_STRIP_PIXELS, width), threads, None)
@@ -419,6 +438,7 @@ def _apply_rows(
     plane: npt.NDArray[np.uint16],
     pixels: npt.NDArray[Any],
     selection: Float | None,
+    fade: Fade,
     rows: Positions,
     columns: Positions,
     first: int,
@@ -428,6 +448,8 @@ def _apply_rows(
     part = slice(first, first + count)
     low, high, down = rows.low[part], rows.high[part], rows.fraction[part][:, None]
     state = matte.state[low][:, columns.low]
+    kept = state == _KEEP
+    plane[kept] = to_coverage(fade.weights(plane[kept]))
     plane[state == _NOTHING] = 0
     plane[state == _ALL] = FULL
     mixed = state == _MIXED
@@ -442,8 +464,7 @@ def _apply_rows(
     own = np.clip((maps[:3].transpose(1, 2, 0) * guide).sum(-1) + maps[3], 0.0, 1.0)
     if selection is not None:
         own += maps[4] * (selection - own)
-    fade = plane.astype(np.float32) * np.float32(1.0 / FULL)
-    weight = own * (maps[5] + maps[6] * fade)
+    weight = own * (maps[5] + maps[6] * fade.weights(plane))
     plane[mixed] = to_coverage(weight)[mixed]
 
 
@@ -459,25 +480,30 @@ def _compiled_strip(
     matte: Matte,
     plane: npt.NDArray[np.uint16],
     pixels: npt.NDArray[Any],
-    selection: npt.NDArray[Any],
-    needs_selection: bool,
+    selection: npt.NDArray[Any] | None,
+    fade: Fade,
     rows: Positions,
     columns: Positions,
 ) -> Callable[[int, int], None] | None:
     """The same by the compiled code; None where it cannot be used."""
     library = load()
-    if selection.dtype == np.bool_:
-        selection = selection.view(np.uint8)
-        white = 1.0
-    else:
-        white = scale_of(selection.dtype)
-    usable = selection.dtype in DEPTHS or not needs_selection
-    if library is None or not usable or not _contiguous_rows(pixels, selection):
+    if library is None or not _contiguous_rows(pixels):
         return None
+    scale = 1.0
+    if selection is not None:
+        if selection.dtype == np.bool_:
+            selection = selection.view(np.uint8)
+        elif selection.dtype in DEPTHS:
+            scale = 1.0 / scale_of(selection.dtype)
+        else:
+            return None
+        if not _contiguous_rows(selection[..., None]):
+            return None
     ends = np.searchsorted(columns.low, columns.low, side="right").astype(np.int32)
     kept = {
         "maps": matte.planes,
         "state": matte.state,
+        "fade": fade.ramp,
         "row_low": rows.low,
         "row_high": rows.high,
         "row_part": rows.fraction,
@@ -496,9 +522,9 @@ def _compiled_strip(
         image_stride=pixels.strides[0],
         coverage=plane.ctypes.data,
         coverage_stride=plane.strides[0],
-        selection_scale=1.0 / white,
+        selection_scale=scale,
     )
-    if needs_selection:
+    if selection is not None:
         native.selection = selection.ctypes.data
         native.selection_stride = selection.strides[0]
         native.selection_depth = DEPTHS[selection.dtype]
@@ -511,10 +537,10 @@ def _compiled_strip(
     return strip
 
 
-def _contiguous_rows(pixels: npt.NDArray[Any], selection: npt.NDArray[Any]) -> bool:
+def _contiguous_rows(pixels: npt.NDArray[Any]) -> bool:
+    """Whether the pixels of each row lie one after the other without gaps."""
     inner = (pixels.itemsize * pixels.shape[2], pixels.itemsize)
-    whole = all(
+    return all(
         length == 1 or stride == wanted
         for length, stride, wanted in zip(pixels.shape[1:], pixels.strides[1:], inner, strict=True)
     )
-    return whole and (selection.shape[1] == 1 or selection.strides[1] == selection.itemsize)

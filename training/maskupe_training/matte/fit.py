@@ -106,7 +106,7 @@ def losses(logits: Tensor, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         "open": mean(entropy(logits[:, 1], true_open, reduction="none"), of_all),
         "exact": mean(entropy(logits[:, 2], true_exact, reduction="none"), of_all),
     }
-    total = 4 * terms["composed"] + terms["matte"] + 0.5 * terms["open"] + 0.15 * terms["exact"]
+    total = 4 * terms["composed"] + terms["matte"] + 0.5 * terms["open"] + 0.4 * terms["exact"]
     return {"total": total} | terms
 
 
@@ -127,6 +127,7 @@ def fit_matte(
     device: str = "cpu",
     workers: int = 0,
     max_minutes: float | None = None,
+    start: Path | None = None,
 ) -> Path:
     """Trains; returns the path of the checkpoint.
 
@@ -138,12 +139,15 @@ def fit_matte(
         workers: processes that make samples.
         max_minutes: the learning rate falls to its end in this time, if that comes before the last
             step.
+        start: a checkpoint whose weights to begin with.
     """
     torch.manual_seed(recipe.seed)
     cv2.setNumThreads(0)  # its threads would not survive the forking of loader processes
     torch.set_float32_matmul_precision("high")
     out.mkdir(parents=True, exist_ok=True)
     network = Matting().to(device)
+    if start is not None:
+        network.load_state_dict(torch.load(start, device, weights_only=True)["network"])
     averaged = torch.optim.swa_utils.AveragedModel(
         network,
         multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(recipe.ema),
@@ -230,13 +234,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--minutes", type=float)
     parser.add_argument("--steps", type=int)
     parser.add_argument("--batch", type=int)
+    parser.add_argument("--start", type=Path)
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--rate", type=float)
     found = parser.parse_args(arguments)
     from dataclasses import replace
 
     recipe = RECIPES[found.recipe]
-    changes = {k: getattr(found, k) for k in ("steps", "batch") if getattr(found, k)}
+    changes = {k: getattr(found, k) for k in ("steps", "batch", "seed", "rate") if getattr(found, k)}
     fit_matte(replace(recipe, **changes), found.data, found.out, device=found.device,
-              workers=found.workers, max_minutes=found.minutes)  # fmt: skip
+              workers=found.workers, max_minutes=found.minutes, start=found.start)  # fmt: skip
 
 
 if __name__ == "__main__":
