@@ -9,13 +9,14 @@ import cv2
 import numpy as np
 
 from maskupe.areas import smoothstep
-from maskupe.matte import DISTANCE_RANGE, MATTE_SIZE, signed_distance
+from maskupe.matte import DISTANCE_RANGE, signed_distance
+from maskupe.surroundings import MATTE_SIZE
 from maskupe_training.data.images import F32, U8
 from maskupe_training.matte import scenes
 from maskupe_training.matte.lines import draw_line, free_selection
 
 _NOISE_SIDE = 640
-# A line that runs deeper than this inside the subject, as shares of the side, has no edge to follow.
+# A line that runs deeper than this inside the subject has no edge to follow: shares of the side.
 _CUT_FROM, _CUT_TO = 0.05, 0.10
 # Background this far from any subject has none.
 _FAR_FROM, _FAR_TO = 0.24, 0.34
@@ -230,7 +231,7 @@ def _half_plane(rng: np.random.Generator, alpha: F32) -> F32:
 
 
 def _open(selection: F32, alpha: F32) -> F32:
-    """Where the line has no edge to follow: (S, S), 1 beside a line deep in the subject or far off."""
+    """Where the line has no edge to follow, (S, S): 1 beside one deep in the subject or far off."""
     side = alpha.shape[0]
     selected = (selection >= 0.5).astype(np.uint8)
     line = cv2.morphologyEx(selected, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
