@@ -5,7 +5,6 @@ Standard library, numpy, OpenCV and torch only: it runs where nothing else of th
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import time
@@ -23,7 +22,7 @@ from torch.utils.data import DataLoader
 from maskupe.networks.matting import Matting
 from maskupe_training.data.images import fit_long_edge, list_images, read_rgb
 from maskupe_training.matte import scenes
-from maskupe_training.matte.samples import Material, MatteSamples
+from maskupe_training.matte.samples import Material, MatteSamples, held_out
 
 _PHOTO_EDGE = 640
 
@@ -59,11 +58,6 @@ class MatteRecipe:
     rate: float = 2e-3
     ema: float = 0.995
     seed: int = 0
-
-
-def held_out(stem: str) -> bool:
-    """Whether a picture belongs to the tenth that is never trained on, by its file name."""
-    return int.from_bytes(hashlib.sha256(stem.encode()).digest()[:4], "big") % 10 == 0
 
 
 def read_material(recipe: MatteRecipe, data: Path) -> Material:

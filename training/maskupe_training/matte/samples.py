@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -37,6 +38,11 @@ class Material:
     photos: Sequence[U8]
     masked: Sequence[tuple[U8, U8]] = field(default=())
     masked_share: float = 0.6
+
+
+def held_out(stem: str) -> bool:
+    """Whether a picture belongs to the tenth that is never trained on, by its file name."""
+    return int.from_bytes(hashlib.sha256(stem.encode()).digest()[:4], "big") % 10 == 0
 
 
 class MatteSamples:
@@ -96,16 +102,31 @@ class MatteSamples:
         return self._sample(rng, scene.image, selection.astype(np.float32), alpha, exact)
 
     def _composed(self, rng: np.random.Generator) -> scenes.Scene | None:
+        found = self.compose(rng, rng.uniform(0.45, 0.85))
+        if found is None:
+            return None
+        picture, matte = found
+        return scenes.Scene(scenes.expose(rng, picture, matte, self._noise), matte)
+
+    def compose(self, rng: np.random.Generator, share: float) -> tuple[U8, F32] | None:
+        """Return a picture uint8 (S, S, 3) with a subject and its matte float32 (S, S).
+
+        Args:
+            rng: the generator.
+            share: of the side that the subject's longer extent takes.
+
+        Returns:
+            None where the subject that was drawn cannot be placed.
+        """
         material, side = self._material, self._side
-        size = rng.uniform(0.45, 0.85) * side
+        size = share * side
         if material.masked and rng.random() < material.masked_share:
             image, alpha = material.masked[int(rng.integers(len(material.masked)))]
             placed = _place(rng, image, alpha, side, size, border=cv2.BORDER_REPLICATE)
             if placed is None:
                 return None
             colour, matte = placed
-            weight = matte.astype(np.float32) / np.float32(255.0)
-            return scenes.Scene(scenes.expose(rng, colour, weight, self._noise), weight)
+            return colour, matte.astype(np.float32) / np.float32(255.0)
         behind = scenes.background(rng, material.photos, side)
         picture = behind.astype(np.float32)
         matte = np.zeros((side, side), np.float32)
@@ -135,8 +156,7 @@ class MatteSamples:
                 mixed = light + alpha[..., None] * (subject - light)
                 picture = scenes.to_encoded(mixed).astype(np.float32)
                 matte = np.maximum(matte, alpha) if number else alpha
-        image = scenes.expose(rng, np.rint(picture).astype(np.uint8), matte, self._noise)
-        return scenes.Scene(image, matte)
+        return np.rint(picture).astype(np.uint8), matte
 
     def _segmented(self, rng: np.random.Generator) -> scenes.Scene | None:
         behind = scenes.background(rng, self._material.photos, self._side)
