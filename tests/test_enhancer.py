@@ -324,8 +324,13 @@ def test_where_the_network_finds_no_subject_areas_are_by_distance(enhancer: Enha
     image, mask = photo(160, 200), np.zeros((160, 200), bool)
     mask[70:82, 40:150] = True  # so narrow that nothing of it is deep inside
     following, network = watched(enhancer, told(0.0, 0.0, 0.0))
-    got = following.enhance(image, mask)
-    assert np.array_equal(got, following.enhance(image, mask, transition=Transition(edges="off")))
+    window = Window(0, 0, 200, 160)
+    got, off = (
+        following.enhance_region(image, mask, None, window=window, transition=transition)
+        for transition in (Transition(), Transition(edges="off"))
+    )
+    assert np.array_equal(got.areas.plane, off.areas.plane)
+    assert np.array_equal(got.image, off.image)
     assert network.asked == 1
 
 
