@@ -1,10 +1,10 @@
 """What a model does to the subject, found out on what the network saw, before any large pixel.
 
-The blending needs two things of it: the mean gain in A, by which a fade that is even in stops is bent,
-and how much light is added around each place. A pixel on the subject's outline is partly what lies
-behind, and that may be far brighter: multiplied by the subject's gain it would outshine both, as a
-bright rim. So the light that is added to a pixel on an edge is bounded by what the subject beside it
-gets.
+The blending needs two things of it: the mean gain in A, by which a fade that is even in stops is
+bent, and how much light is added around each place. A pixel on the subject's outline is partly what
+lies behind, and that may be far brighter: multiplied by the subject's gain it would outshine both,
+as a bright rim. So the light that is added to a pixel on an edge is bounded by what the subject
+beside it gets.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ def predict_effect(
     inside = shares[0] >= min(0.5, float(shares[0].max()))
     delta = np.float32(GAIN_DELTA)
     gain = np.log((enhanced[inside] + delta) / (context[inside] + delta))
-    return EffectStats(float(gain.mean()), matte and _bound(maps, matte, layer))
+    bound = None if matte is None else _bound(maps, matte, layer)
+    return EffectStats(float(gain.mean()), bound)
 
 
 def _rendered(maps: Maps, image: Float, window: Window) -> Float:

@@ -25,11 +25,13 @@ from maskupe.errors import InputError
 from maskupe.fade import Fade, even, plain
 from maskupe.illumination import illumination
 from maskupe.maps import Maps, Window
-from maskupe.matte import Matte, Predict, apply_matte, make_matte, surroundings_of
+from maskupe.matte import Matte, Predict, make_matte
+from maskupe.mattestrip import apply_matte
 from maskupe.region import region_of
 from maskupe.rendering import render
 from maskupe.rendering.pixels import weights
 from maskupe.strips import machine_threads, rows_of, run_strips, stoppable
+from maskupe.surroundings import surroundings_of
 
 if TYPE_CHECKING:
     from maskupe.inference import Predictor

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from maskupe.areas import Areas
-from maskupe.fade import Fade, make_fade, plain
+from maskupe.fade import Bound, Fade, plain
 from maskupe.maps import (
     AffineGrid,
     CurveMaps,
@@ -77,13 +77,18 @@ def random_areas(rng: np.random.Generator, height: int, width: int) -> Areas:
 
 
 def random_fade(rng: np.random.Generator) -> Fade:
-    """A ramp that rises and a restriction by tone, smooth as :mod:`maskupe.highlights` makes it.
+    """A ramp that rises, and mostly a bound on the light that is added on edges.
 
-    In half of the cases it holds in A as well.
+    The bound's rectangle lies anywhere about the layers of :func:`window_around`.
     """
     ramp = plain().ramp ** np.float32(rng.uniform(0.5, 2))
-    steps = np.interp(np.arange(256), np.linspace(0, 255, 9), rng.random(9))
-    return make_fade(ramp, steps.astype(np.float32), float(max(0.0, rng.uniform(-1, 1))))
+    if rng.random() < 0.2:
+        return Fade(ramp)
+    rows, columns = (int(value) for value in rng.integers(1, 20, 2))
+    left, top = (int(value) for value in rng.integers(0, 60, 2))
+    width, height = (int(value) for value in rng.integers(1, 400, 2))
+    plane = uniform(rng, 0.0, 0.6, rows, columns)
+    return Fade(ramp, Bound(plane, left, top, width, height))
 
 
 def everything(height: int, width: int) -> Areas:

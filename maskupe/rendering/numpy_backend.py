@@ -79,8 +79,8 @@ def _tone_strips(job: Job, maps: ToneCurves) -> Callable[[int, int], None]:
         if coverage.min() == FULL:
             value = np.asarray(cv2.multiply(value, residual, value, 255.0))
             # Rounds and saturates; that it takes absolute values is below half a level.
-            whole = cv2.convertScaleAbs(value, beta=-255.0 * TONE_OFFSET).reshape(image.shape)
-            np.maximum(whole, image, out=out)
+            lit = cv2.convertScaleAbs(value, beta=-255.0 * TONE_OFFSET).reshape(image.shape)
+            np.maximum(lit, image, out=out)
             return
         value *= residual
         value -= np.float32(TONE_OFFSET)

@@ -25,7 +25,7 @@ from tests.daemon.running import (
     running_daemon,
     spec,
 )
-from tests.untrained import NETWORK, write_weights
+from tests.untrained import NETWORK, copy_matting, write_weights
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +33,7 @@ def weights(tmp_path_factory):
     """A folder with good weights for two names, and one file of each kind of damage."""
     folder = tmp_path_factory.mktemp("weights")
     good = write_weights(folder, NETWORK)
+    copy_matting(folder)
     (folder / "deepupe.safetensors").write_bytes(good.read_bytes()[:-1000])
     damaged = bytearray(good.read_bytes())
     damaged[5] ^= 0xFF

@@ -21,13 +21,14 @@ from maskupe.errors import InputError
 from maskupe.networks.build import build, load
 from maskupe.registry import resolve
 from maskupe_training import checkpoint
+from maskupe_training.checkpoint import commit
 from maskupe_training.cli import main
 from maskupe_training.data.manifest import file_digest, manifest_digest
 from maskupe_training.export import export
 from maskupe_training.recipe import OptimizerRecipe
 from maskupe_training.recipe_files import load as load_recipe
 from maskupe_training.telemetry import Pace
-from maskupe_training.trainer import Run, commit, fit, learning_rate, update_average
+from maskupe_training.trainer import Run, fit, learning_rate, update_average
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.tensorboard import SummaryWriter
 
+from maskupe_training import checkpoint
 from maskupe_training.validation import Validation
 
 T = TypeVar("T")
@@ -81,7 +82,7 @@ class Telemetry:
     def __init__(self, folder: Path, steps: int, start: int) -> None:
         self._log = folder / "log.jsonl"
         self._steps = steps
-        _forget_after(self._log, start)
+        checkpoint.forget_after(self._log, start)
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=start)
         self._console = Console(file=sys.stderr)
         self._bar = Progress(
@@ -156,17 +157,3 @@ def _figures(terms: Mapping[str, float], pace: Pace) -> str:
 
 def _pace(pace: Pace) -> str:
     return f"{pace.speed():,.1f} images/s, {pace.waiting():.0%} of the time waiting for data"
-
-
-def _forget_after(log: Path, step: int) -> None:
-    """Drops the lines that a killed run wrote beyond the checkpoint it resumes from."""
-    if not log.is_file():
-        return
-    kept = []
-    for line in log.read_text("utf-8").splitlines():
-        try:
-            if json.loads(line)["step"] <= step:
-                kept.append(line + "\n")
-        except (ValueError, KeyError):
-            continue  # the last line may have been cut off by the kill
-    log.write_text("".join(kept) if step else "", "utf-8")

@@ -19,7 +19,6 @@ from __future__ import annotations
 import json
 import math
 import shutil
-import subprocess
 import time
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -259,7 +258,7 @@ class _Training:
             "best": self._best,
             "recipe": json.dumps(self._recipe.to_dict()),
             "val": {"psnr_a": result.psnr_a, "input_psnr_a": result.input_psnr_a},
-            "commit": commit(),
+            "commit": checkpoint.commit(),
         }
         checkpoint.save(self._last, state)
         if better:
@@ -311,15 +310,6 @@ def freeze_norms(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.eval()
-
-
-def commit() -> str:
-    """The source's commit, or an empty text outside of a git checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return ""
 
 
 def _samples(
