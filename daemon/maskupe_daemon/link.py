@@ -6,7 +6,7 @@ import hmac
 import secrets
 import time
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from .connection import Connection, read_connection
 from .failures import (
@@ -18,36 +18,12 @@ from .failures import (
     RefusedError,
 )
 from .messages import check_sizes, parse
-from .stream import Buffer, Wait
 from .wire import PROTOCOL, WireError, new_id, pack
-from .zmtp import Bands, Channel, Taking
+from .zmtp import Channel
 
 #: Seconds without a sign of life after which a busy daemon counts as stuck. It sends one every
 #: half second while a job waits or runs, so this is generous.
 SILENCE = 10.0
-
-
-class AnyChannel(Protocol):
-    """What carries messages: :class:`.zmtp.Channel`, or libzmq's own for other machines."""
-
-    @property
-    def broken(self) -> bool:
-        """Whether nothing more can be sent or received."""
-
-    def close(self) -> None:
-        """Closes the connection; harmless when repeated."""
-
-    def send(self, parts: list[Buffer | Bands], wait: Wait | None = None) -> None:
-        """Sends one message; see :meth:`.zmtp.Channel.send`."""
-
-    def receive(
-        self,
-        wait: Wait | None = None,
-        timeout: float | None = None,
-        largest: int = 1 << 40,
-        taking: Taking | None = None,
-    ) -> list[Any] | None:
-        """The next message; see :meth:`.zmtp.Channel.receive`."""
 
 
 class Link:
@@ -63,7 +39,7 @@ class Link:
         self._directory = directory
         self._name = name
         self._timeout = timeout
-        self._channel: AnyChannel | None = None
+        self._channel: Channel | None = None
         #: What the daemon said in ``welcome``: server, version, device, models, limits.
         self.welcome: dict[str, Any] = {}
 
@@ -133,7 +109,7 @@ class Link:
             )
         return answer
 
-    def _open_channel(self) -> AnyChannel:
+    def _open_channel(self) -> Channel:
         if self._channel is None or self._channel.broken:
             self._reconnect()
         assert self._channel is not None

@@ -178,7 +178,6 @@ ERROR_CODES: Mapping[str, str] = {
     "too-large": "a limit announced in `welcome` is exceeded",
     "busy": "the queue is full; `position` jobs are ahead, try again after `retry_after` seconds",
     "id-in-use": "another job with this id and other fields is waiting or running",
-    "not-allowed": "this client may not do that",
     "replaced": "a newer job named this one in `replaces`",
     "cancelled": "the job was cancelled",
     "shutting-down": "the daemon is stopping and takes no more work",

@@ -17,7 +17,7 @@ def job(client, number=0, side=10):
         "selection": None,
         "context": None,
     }
-    return Job(Route(0, bytes([client])), "test", fields, [])
+    return Job(Route(bytes([client])), "test", fields, [])
 
 
 def test_clients_take_turns():
@@ -78,7 +78,7 @@ def test_like_a_list_of_lists(steps):
         elif step == "m" and model.get(client):
             moved = known[model[client][0]]
             other = (client + 1) % 6
-            queue.move(moved, Route(0, bytes([other])))
+            queue.move(moved, Route(bytes([other])))
             model[client].pop(0)
             model = {name: line for name, line in model.items() if line}
             model.setdefault(other, []).append(moved.id)

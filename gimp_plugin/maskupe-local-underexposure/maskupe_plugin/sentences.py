@@ -22,7 +22,6 @@ _BY_CODE = {
         _START,
     ),
     "refused": (_("The MaskUPE daemon did not let GIMP in."), _RESTART),
-    "not-allowed": (_("The MaskUPE daemon did not let GIMP in."), _RESTART),
     "version": (_("The MaskUPE daemon and the plug-in are of different versions."), _UPDATE),
     "unsupported": (_("The MaskUPE daemon and the plug-in are of different versions."), _UPDATE),
     "busy": (_("The daemon has too many jobs waiting."), _("Try again in a moment.")),
