@@ -69,6 +69,26 @@ def _parser() -> argparse.ArgumentParser:
     stop = commands.add_parser("stop", parents=[common], help="stop the daemon")
     stop.set_defaults(action=_stop)
 
+    forward = commands.add_parser(
+        "forward", parents=[common], help="work on another machine, through ssh"
+    )
+    forward.add_argument("host", metavar="HOST", help="as you would name it to ssh")
+    forward.add_argument(
+        "--command",
+        default="maskupe-daemon",
+        metavar="C",
+        help="what to run there, if maskupe-daemon is not on its PATH",
+    )
+    forward.set_defaults(action=_forward)
+
+    locate = commands.add_parser(
+        "locate",
+        parents=[common],
+        help="start the daemon if need be and print how to reach it, secrets included; "
+        "forward runs this on the other machine",
+    )
+    locate.set_defaults(action=_locate)
+
     service = commands.add_parser("service", parents=[common], help="start it with the session")
     service.add_argument("what", choices=["install", "uninstall"])
     service.add_argument("--print", action="store_true", help="only show what would be written")
@@ -78,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
 
 #: Seconds that a daemon may take to stop: it gives a running job five.
 _STOPPING = 10.0
-_COMMANDS = ("run", "status", "stop", "service")
+_COMMANDS = ("run", "status", "stop", "forward", "locate", "service")
 
 
 def _seconds(text: str) -> float:
@@ -107,11 +127,13 @@ def _status(options: argparse.Namespace) -> int:
     from maskupe_daemon.client import Client
 
     with Client.connect(name="maskupe-daemon status") as client:
-        report = client.status()
+        report = {**client.status(), "forwarded_to": client.host or None}
     if options.json:
         print(json.dumps(report, indent=1))
         return 0
     for name, value in report.items():
+        if value in (None, ""):
+            continue
         shown = ", ".join(map(str, value)) if isinstance(value, list) else value
         if name.endswith("_bytes"):
             name, shown = name.replace("_bytes", "_memory"), f"{value / 1e6:.0f} MB"
@@ -124,6 +146,8 @@ def _stop(_options: argparse.Namespace) -> int:
     from maskupe_daemon.connection import read_connection
     from maskupe_daemon.failures import NotRunningError
 
+    if _end_link():
+        return 0
     try:
         client = Client.connect(name="maskupe-daemon stop")
     except NotRunningError as error:
@@ -141,6 +165,43 @@ def _stop(_options: argparse.Namespace) -> int:
         time.sleep(0.02)
     print("maskupe-daemon: The daemon has not stopped yet.", file=sys.stderr)
     return 1
+
+
+def _end_link() -> bool:
+    """End the link to another machine's daemon, if it is one that clients are sent to."""
+    from maskupe_daemon.connection import read_connection, state_directory
+    from maskupe_daemon.failures import NotRunningError
+    from maskupe_daemon.presence import await_end, withdraw
+
+    try:
+        host = read_connection().host
+    except NotRunningError:
+        return False
+    if not host:
+        return False
+    # Without its connection file a link ends by itself: no process is signalled, whose number
+    # might have passed to another program.
+    withdraw(state_directory())
+    if not await_end(state_directory(), _STOPPING):
+        raise ClientError(
+            f"The link to {host} has not ended yet.", "End 'maskupe-daemon forward' with Ctrl-C."
+        )
+    print(f"The link to {host} has ended; the daemon there goes on.")
+    return True
+
+
+def _forward(options: argparse.Namespace) -> int:
+    from maskupe_daemon.forward import forward
+
+    forward(options.host, options.command, verbose=options.debug)
+    return 0
+
+
+def _locate(_options: argparse.Namespace) -> int:
+    from maskupe_daemon.forward import print_location
+
+    print_location()
+    return 0
 
 
 def _service(options: argparse.Namespace) -> int:

@@ -12,6 +12,7 @@ from .connection import Connection, read_connection
 from .failures import (
     AnswerError,
     ConnectionLostError,
+    LinkDownError,
     NotAnsweringError,
     NotRunningError,
     ProtocolMismatchError,
@@ -42,6 +43,8 @@ class Link:
         self._channel: Channel | None = None
         #: What the daemon said in ``welcome``: server, version, device, models, limits.
         self.welcome: dict[str, Any] = {}
+        #: Where the daemon is, as ssh calls it; "" for this machine.
+        self.host = ""
 
     def close(self) -> None:
         """Closes the connection. Jobs of this client end."""
@@ -122,6 +125,8 @@ class Link:
                 self._connect_once()
                 return
             except ConnectionLostError:
+                if self.host:  # ssh is there, but what it leads to is not
+                    raise LinkDownError(self.host) from None
                 # A daemon that ends may still let clients in; a moment later it is gone.
                 if time.monotonic() > deadline:
                     raise RefusedError(
@@ -133,11 +138,14 @@ class Link:
     def _connect_once(self) -> None:
         self.close()
         connection = read_connection(self._directory)
+        self.host = connection.host
         try:
             self._channel = Channel.connect(
                 connection.endpoint, connection.token, self._timeout, SILENCE
             )
         except (FileNotFoundError, ConnectionRefusedError):
+            if connection.host:
+                raise LinkDownError(connection.host) from None
             raise NotRunningError("it ended without tidying up") from None
         except TimeoutError:
             raise NotAnsweringError(self._timeout) from None
@@ -153,6 +161,8 @@ class Link:
         welcome = self._ask_once({"type": "hello", "client": self._name, "nonce": nonce}, "welcome")
         if not hmac.compare_digest(welcome["proof"], connection.proof(nonce)):
             self.close()
+            if connection.host:  # the daemon there was started anew, which the link has yet to see
+                raise LinkDownError(connection.host)
             raise RefusedError(
                 "Another program listens in the place of the MaskUPE daemon.",
                 "Restart the daemon.",

@@ -53,6 +53,16 @@ def only_one(directory: Path) -> Iterator[None]:
         lock.release()
 
 
+def await_end(directory: Path, timeout: float) -> bool:
+    """Wait until nobody holds the lock; return whether that came to pass in ``timeout`` seconds."""
+    lock = filelock.FileLock(directory / "daemon.lock", mode=0o600)
+    try:
+        with lock.acquire(timeout=timeout, poll_interval=0.02):
+            return True
+    except filelock.Timeout:
+        return False
+
+
 def announce(connection: Connection, directory: Path) -> None:
     """Writes the connection file, for its owner only, in place of an older one.
 
