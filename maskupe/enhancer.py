@@ -26,7 +26,7 @@ from maskupe.highlights import Effect, foresee
 from maskupe.illumination import illumination
 from maskupe.maps import Maps, Window
 from maskupe.region import region_of
-from maskupe.rendering import render
+from maskupe.rendering import default_backend, render
 from maskupe.rendering.pixels import weights
 from maskupe.strips import machine_threads, rows_of, run_strips, stoppable
 from maskupe.subject import find_subject
@@ -57,6 +57,7 @@ class RegionResult:
             in Divide mode with these values turns the input into the result.
         enhanced: the region with the full effect at every pixel, where asked for, like ``image``:
             blended into the region by ``weight`` it is ``image``.
+        renderer: the backend that rendered it, as :func:`maskupe.rendering.render` names them.
     """
 
     image: npt.NDArray[Any]
@@ -64,6 +65,7 @@ class RegionResult:
     weight: Float | None
     illumination: Float | None
     enhanced: npt.NDArray[Any] | None = None
+    renderer: str = ""
 
     @property
     def width(self) -> float:
@@ -246,6 +248,7 @@ class Enhancer:
         maps, effect = self._maps(*seen)
         tell(_STAGES[2])
         fade = self._fade(areas, effect, strength)
+        backend = backend or default_backend()
 
         def lit(where: Coverage, fade: Fade) -> npt.NDArray[Any]:
             return render(
@@ -269,6 +272,7 @@ class Enhancer:
             weights(areas, region, fade) if "weight" in outputs else None,
             illumination(region, image) if "illumination" in outputs else None,
             enhanced,
+            backend,
         )
 
     @staticmethod

@@ -22,6 +22,7 @@ from maskupe_daemon import memory
 from maskupe_daemon.connection import Connection
 from maskupe_daemon.desk import Desk, Limits
 from maskupe_daemon.doorkeeper import Doorkeeper
+from maskupe_daemon.hardware import host_name
 from maskupe_daemon.jobs import Route
 from maskupe_daemon.messages import check_sizes, parse
 from maskupe_daemon.models import Models
@@ -227,6 +228,8 @@ class Server:
             "proof": self._connection.proof(fields["nonce"]),
             "version": self._connection.version,
             "device": self._models.device,
+            **self._models.place,
+            "host": host_name(),
             "models": self._models.names(),
             "limits": limits,
         }
@@ -239,7 +242,12 @@ class Server:
             "version": self._connection.version,
             "protocol": PROTOCOL,
             "endpoints": [self._listener.endpoint],
+            "host": host_name(),
             "device": self._models.device,
+            "network": "",
+            "renderer": "",
+            "hardware": "",
+            **self._models.place,
             "models": self._models.names(),
             "loaded": self._models.loaded(),
             "running": 1 if desk.running else 0,
