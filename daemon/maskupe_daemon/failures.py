@@ -32,6 +32,8 @@ class NotRunningError(ClientError):
 class LinkDownError(NotRunningError):
     """The link to the daemon on another machine is down."""
 
+    code = "link-down"
+
     def __init__(self, host: str) -> None:
         ClientError.__init__(
             self,

@@ -93,7 +93,7 @@ def run(
     readers = [_reader(process.stdout, output.append), _reader(process.stderr, errors.append)]
     deadline = time.monotonic() + timeout
     try:
-        while any(reader.is_alive() for reader in readers) or process.poll() is None:
+        while process.poll() is None:
             if time.monotonic() > deadline:
                 raise UnreachableError(
                     f"{host} has not answered for {timeout:.0f} s.", f"Try 'ssh {host}'."

@@ -233,6 +233,26 @@ def test_a_daemon_that_does_not_come_up_there(far, link):
     assert "studio says: It is too hot. Wait." in refused(link(command=str(script)))
 
 
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("me@studio: Permission denied (publickey).", "accepts none of your keys"),
+        ("Host key verification failed.", "does not know studio"),
+        ("ssh: Could not resolve hostname studio: Name or service not known", "not known"),
+        ("Could not request local forwarding.", "cannot forward a socket"),
+        ("", "no reason given"),
+    ],
+)
+def test_what_ssh_says_is_a_sentence(far, link, said, words):
+    if not isinstance(far, Pretence):
+        pytest.skip("the real one says it below")
+    far.fail(said)
+    try:
+        assert words in refused(link())
+    finally:
+        far.restore_link()
+
+
 # ------------------------------------------------------------------ what only a real ssh says
 
 
