@@ -28,7 +28,7 @@ from maskupe.maps import Maps, Window
 from maskupe.matte import Matte, Predict, make_matte
 from maskupe.mattestrip import apply_matte
 from maskupe.region import region_of
-from maskupe.rendering import render
+from maskupe.rendering import default_backend, render
 from maskupe.rendering.pixels import weights
 from maskupe.strips import machine_threads, rows_of, run_strips, stoppable
 from maskupe.surroundings import surroundings_of
@@ -60,6 +60,7 @@ class RegionResult:
             in Divide mode with these values turns the input into the result.
         enhanced: the region with the full effect at every pixel, where asked for, like ``image``:
             blended into the region by ``weight`` it is ``image``.
+        renderer: the backend that rendered it, as :func:`maskupe.rendering.render` names them.
     """
 
     image: npt.NDArray[Any]
@@ -67,6 +68,7 @@ class RegionResult:
     weight: Float | None
     illumination: Float | None
     enhanced: npt.NDArray[Any] | None = None
+    renderer: str = ""
 
     @property
     def width(self) -> float:
@@ -350,6 +352,7 @@ class Enhancer:
             fade = Fade(plain().ramp, effect.bound)
         else:
             fade = plain() if areas.uniform else even(effect.log_gain * strength)
+        backend = backend or default_backend()
 
         def lit(where: Coverage, fade: Fade) -> npt.NDArray[Any]:
             return render(
@@ -373,6 +376,7 @@ class Enhancer:
             weights(areas, fade, window, region, enhanced) if "weight" in outputs else None,
             illumination(region, image) if "illumination" in outputs else None,
             enhanced,
+            backend,
         )
 
     def _matte(
