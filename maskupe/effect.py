@@ -29,6 +29,8 @@ Float = npt.NDArray[np.float32]
 BOUND_SIZE = 64
 #: The bound is the mean of what the subject gets around a place, and this many deviations.
 BOUND_DEVIATIONS = 2.0
+# The weight of a cell from which it counts as subject.
+_WHOLE = 0.85
 # Neighbourhoods in cells of the bound; where the subject is farther away the next one counts.
 _RADII = (1.5, 4.0, 10.0, 24.0)
 
@@ -88,8 +90,9 @@ def _bound(maps: Maps, matte: Matte, layer: Window) -> Bound:
         max(round(layer.layer_height * down), y + size),
     )
     added = np.maximum((_rendered(maps, matte.image, window) - matte.image) @ LUMA, 0.0)
-    # What is nearly all subject tells what the subject gets.
-    weight = np.square(np.clip(matte.weight * 2.0 - 1.0, 0.0, 1.0)) + np.float32(1e-6)
+    # Only what is all subject tells what the subject gets; cells on its outline are brighter.
+    weight = np.square(np.clip((matte.weight - _WHOLE) / np.float32(0.98 - _WHOLE), 0.0, 1.0))
+    weight += np.float32(1e-6) + np.float32(1e-3) * np.square(matte.weight)
     small = (BOUND_SIZE, BOUND_SIZE)
     parts = [weight, weight * added, weight * added * added]
     parts = [cv2.resize(part, small, interpolation=cv2.INTER_AREA) for part in parts]

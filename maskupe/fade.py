@@ -16,7 +16,7 @@ from maskupe.ramp import bend, even_ramp, position
 Float = npt.NDArray[np.float32]
 
 #: The bound on added light is complete where the weight has fallen by this much below one.
-ONSET = 0.15
+ONSET = 0.05
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ GUIDED_RADIUS = 2
 GUIDED_EPS = 2e-4
 
 # What the network says of a pixel is stretched: its "certain" is not quite 0 or 1.
-_CERTAIN = 0.08
+_CERTAIN = (0.08, 0.96)
 _OPEN = (0.05, 0.9)
 _EXACT = (0.5, 0.85)
 # Cells (or pixels, where those are larger) from which a weight may come beyond the reach; and
@@ -178,7 +178,7 @@ def make_matte(seen: Surroundings, predict: Predict, layer: Window) -> Matte | N
     follow = smoothstep((1.0 + touched / end) * _STEEP)
     inner = np.float32(reach * INNER_REACH)
     within = smoothstep((np.minimum(full, distance) - inner) / (np.float32(0.3) * inner))
-    matte = _stretched(said, (_CERTAIN, 1.0 - _CERTAIN))
+    matte = _stretched(said, _CERTAIN)
     matte = np.maximum(matte, within)
     if float((matte * (seen.selection >= 0.5)).sum()) < _LEAST_KEPT * float(seen.selection.sum()):
         return None
