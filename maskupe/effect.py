@@ -28,7 +28,7 @@ Float = npt.NDArray[np.float32]
 #: Cells of the bound along each side.
 BOUND_SIZE = 64
 #: The bound is the mean of what the subject gets around a place, and this many deviations.
-BOUND_DEVIATIONS = 1.0
+BOUND_DEVIATIONS = 2.0
 # Neighbourhoods in cells of the bound; where the subject is farther away the next one counts.
 _RADII = (1.5, 4.0, 10.0, 24.0)
 

@@ -80,11 +80,11 @@ def plain() -> Fade:
     return Fade(np.arange(FULL + 1, dtype=np.float32) * np.float32(1.0 / FULL))
 
 
-def even(log_gain: float, bound: Bound | None = None) -> Fade:
+def even(log_gain: float) -> Fade:
     """The fade that is even in stops, where the subject's mean gain has that logarithm."""
     table = np.ascontiguousarray(bend(_even_ramp(), log_gain), np.float32)
     table[0], table[FULL] = 0.0, 1.0
-    return Fade(table, bound)
+    return Fade(table)
 
 
 @functools.cache

@@ -12,11 +12,13 @@ The weight of a pixel, with all maps bilinear between cells:
     (exact · selection + (1 - exact) · clip(a · guide + b, 0, 1)) · (follow + open · fade)
 
 where ``guide`` is the square root of the pixel's display-encoded colour and ``fade`` the weight by
-distance. ``follow`` is 0 beyond the reach, so nothing changes there but by the fade.
+distance, even in stops. On an edge the weight is the subject's share in the pixel, by which light
+mixes, and is not bent. ``follow`` is 0 beyond the reach, so nothing changes there but by the fade.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -25,7 +27,9 @@ import numpy as np
 import numpy.typing as npt
 
 from maskupe.areas import smoothstep
+from maskupe.layout import LUMA
 from maskupe.maps import Window
+from maskupe.metrics import GAIN_DELTA
 from maskupe.surroundings import MATTE_SIZE, Frame, Surroundings
 
 Float = npt.NDArray[np.float32]
@@ -37,17 +41,18 @@ DISTANCE_RANGE = 48.0
 #: How much farther inside the line than outside the subject may end: loops are drawn too wide.
 INNER_REACH = 3.0
 #: Radius in cells and regularisation of the guided filter.
-GUIDED_RADIUS = 3
+GUIDED_RADIUS = 2
 GUIDED_EPS = 2e-4
 
 # What the network says of a pixel is stretched: its "certain" is not quite 0 or 1.
-_CERTAIN = 0.04
+_CERTAIN = 0.08
 _OPEN = (0.05, 0.9)
 _EXACT = (0.5, 0.85)
 # Cells (or pixels, where those are larger) from which a weight may come beyond the reach; and
 # how the weight falls there: it is complete up to 1 - 1 / steep of the reach.
 _SPILL = 2.2
 _STEEP = np.float32(2.5)
+_MIDDLE_GRAY = 0.45
 # Share of the selection that must remain for a matte to be believed.
 _LEAST_KEPT = 0.02
 #: What a cell and its next neighbours say of the pixels between them.
@@ -63,6 +68,7 @@ class Matte:
         planes: float32 (7, n, n): a for r, g and b, then b, exact, follow and open.
         image: float32 (n, n, 3), the frame's picture, display-encoded 0…1.
         weight: float32 (n, n), the resulting weight of each cell, without the fade.
+        log_gain: about how much light the subject lacks, as a logarithm, to bend the fade by.
         state: uint8 (n, n), what is true of all pixels between each cell and the next ones.
         key: tells it from others.
     """
@@ -71,6 +77,7 @@ class Matte:
     planes: Float
     image: Float
     weight: Float
+    log_gain: float
     state: npt.NDArray[np.uint8] = field(repr=False)
     key: bytes = field(repr=False)
 
@@ -183,7 +190,15 @@ def make_matte(seen: Surroundings, predict: Predict, layer: Window) -> Matte | N
     weight = (exact * seen.selection + (1.0 - exact) * matte) * (follow + opened * seen.selection)
     planes = np.ascontiguousarray(planes, np.float32)
     weight = np.asarray(weight, np.float32)
-    return Matte(seen.frame, planes, seen.image, weight, _states(planes), seen.key())
+    log_gain = _missing_light(seen.image, weight)
+    return Matte(seen.frame, planes, seen.image, weight, log_gain, _states(planes), seen.key())
+
+
+def _missing_light(image: Float, weight: Float) -> float:
+    """About how much light the subject lacks: from its mean to middle gray, as a logarithm."""
+    inside = np.clip(weight * 2.0 - 1.0, 0.0, 1.0)
+    mean = float((inside * (image @ LUMA)).sum() / max(float(inside.sum()), 1e-6))
+    return max(0.0, math.log((_MIDDLE_GRAY + GAIN_DELTA) / (mean + GAIN_DELTA)))
 
 
 def _distance(selection: Float, frame: Frame) -> Float:

@@ -11,9 +11,10 @@ import numpy.typing as npt
 from maskupe.areas import selection_as_float
 from maskupe.areastrip import FULL
 from maskupe.coverage import Coverage
+from maskupe.fade import Fade, even
 from maskupe.layout import colour_channels, scale_of
 from maskupe.maps import Window
-from maskupe.matte import ALL, MIXED, NOTHING, Matte, guide_of
+from maskupe.matte import ALL, KEEP, MIXED, NOTHING, Matte, guide_of
 from maskupe.native import DEPTHS, load
 from maskupe.native.structure import NativeMatte
 from maskupe.rendering.positions import Positions, axis_positions
@@ -33,10 +34,11 @@ def apply_matte(
     region: npt.NDArray[Any],
     selection: npt.NDArray[Any],
     window: Window,
+    strength: float = 1.0,
     threads: int | None = None,
     compiled: bool = True,
 ) -> Coverage:
-    """Return the coverage of a selection whose edges follow the subject.
+    """Return the coverage of a selection whose edges follow the subject; it is the weight itself.
 
     Args:
         matte: of the selection.
@@ -44,6 +46,7 @@ def apply_matte(
         region: (h, w[, c]), the pixels.
         selection: (h, w), the selection in the region.
         window: where the region lies in the layer.
+        strength: of the effect, by which the fade is bent.
         threads: how many to use; all that the process may use if None.
         compiled: whether to use the compiled code where it is there.
     """
@@ -54,15 +57,17 @@ def apply_matte(
     rows = axis_positions(window.y - matte.frame.y, height, matte.frame.height, cells)
     columns = axis_positions(window.x - matte.frame.x, width, matte.frame.width, cells)
     needs_selection = bool(matte.planes[4].any())
+    fade = even(matte.log_gain * strength)
     strip = None
     if compiled:
-        strip = _compiled_strip(matte, plane, pixels, selection, needs_selection, rows, columns)
+        exact = selection if needs_selection else None
+        strip = _compiled_strip(matte, plane, pixels, exact, fade, rows, columns)
     if strip is None:
 
         def strip(first: int, last: int) -> None:
             part = slice(first, last)
             own = selection_as_float(selection[part]) if needs_selection else None
-            _apply_rows(matte, plane[part], pixels[part], own, rows, columns, first)
+            _apply_rows(matte, plane[part], pixels[part], own, fade, rows, columns, first)
 
     threads = machine_threads() if threads is None else threads
     run_strips(strip, height, rows_of(_STRIP_PIXELS, width), threads, None)
@@ -74,6 +79,7 @@ def _apply_rows(
     plane: npt.NDArray[np.uint16],
     pixels: npt.NDArray[Any],
     selection: Float | None,
+    fade: Fade,
     rows: Positions,
     columns: Positions,
     first: int,
@@ -83,6 +89,8 @@ def _apply_rows(
     part = slice(first, first + count)
     low, high, down = rows.low[part], rows.high[part], rows.fraction[part][:, None]
     state = matte.state[low][:, columns.low]
+    kept = state == KEEP
+    plane[kept] = to_coverage(fade.weights(plane[kept]))
     plane[state == NOTHING] = 0
     plane[state == ALL] = FULL
     mixed = state == MIXED
@@ -97,8 +105,7 @@ def _apply_rows(
     own = np.clip((maps[:3].transpose(1, 2, 0) * guide).sum(-1) + maps[3], 0.0, 1.0)
     if selection is not None:
         own += maps[4] * (selection - own)
-    fade = plane.astype(np.float32) * np.float32(1.0 / FULL)
-    weight = own * (maps[5] + maps[6] * fade)
+    weight = own * (maps[5] + maps[6] * fade.weights(plane))
     plane[mixed] = to_coverage(weight)[mixed]
 
 
@@ -114,25 +121,30 @@ def _compiled_strip(
     matte: Matte,
     plane: npt.NDArray[np.uint16],
     pixels: npt.NDArray[Any],
-    selection: npt.NDArray[Any],
-    needs_selection: bool,
+    selection: npt.NDArray[Any] | None,
+    fade: Fade,
     rows: Positions,
     columns: Positions,
 ) -> Callable[[int, int], None] | None:
     """The same by the compiled code; None where it cannot be used."""
     library = load()
-    if selection.dtype == np.bool_:
-        selection = selection.view(np.uint8)
-        white = 1.0
-    else:
-        white = scale_of(selection.dtype)
-    usable = selection.dtype in DEPTHS or not needs_selection
-    if library is None or not usable or not _contiguous_rows(pixels, selection):
+    if library is None or not _contiguous_rows(pixels):
         return None
+    scale = 1.0
+    if selection is not None:
+        if selection.dtype == np.bool_:
+            selection = selection.view(np.uint8)
+        elif selection.dtype in DEPTHS:
+            scale = 1.0 / scale_of(selection.dtype)
+        else:
+            return None
+        if not _contiguous_rows(selection[..., None]):
+            return None
     ends = np.searchsorted(columns.low, columns.low, side="right").astype(np.int32)
     kept: dict[str, npt.NDArray[Any]] = {
         "maps": matte.planes,
         "state": matte.state,
+        "fade": fade.ramp,
         "row_low": rows.low,
         "row_high": rows.high,
         "row_part": rows.fraction,
@@ -151,9 +163,9 @@ def _compiled_strip(
         image_stride=pixels.strides[0],
         coverage=plane.ctypes.data,
         coverage_stride=plane.strides[0],
-        selection_scale=1.0 / white,
+        selection_scale=scale,
     )
-    if needs_selection:
+    if selection is not None:
         native.selection = selection.ctypes.data
         native.selection_stride = selection.strides[0]
         native.selection_depth = DEPTHS[selection.dtype]
@@ -166,10 +178,10 @@ def _compiled_strip(
     return strip
 
 
-def _contiguous_rows(pixels: npt.NDArray[Any], selection: npt.NDArray[Any]) -> bool:
+def _contiguous_rows(pixels: npt.NDArray[Any]) -> bool:
+    """Whether the pixels of each row lie one after the other without gaps."""
     inner = (pixels.itemsize * pixels.shape[2], pixels.itemsize)
-    whole = all(
+    return all(
         length == 1 or stride == wanted
         for length, stride, wanted in zip(pixels.shape[1:], pixels.strides[1:], inner, strict=True)
     )
-    return whole and (selection.shape[1] == 1 or selection.strides[1] == selection.itemsize)

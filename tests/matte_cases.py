@@ -48,7 +48,7 @@ def follow(
     assert matte is not None
     short = min(window.layer_width, window.layer_height)
     areas = cover(selection, transition, short_side=short)
-    return apply_matte(matte, areas, image, selection, window, threads, **options).plane
+    return apply_matte(matte, areas, image, selection, window, threads=threads, **options).plane
 
 
 def random_planes(rng: np.random.Generator, cells: int, exact: bool = True) -> np.ndarray:

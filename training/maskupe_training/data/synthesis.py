@@ -178,7 +178,8 @@ def sensor_noise(
     # Poisson shot noise by its normal approximation, plus Gaussian read noise.
     shot = light * metered / np.float32(full_well)
     deviation = np.sqrt(shot + np.float32((read * metered) ** 2))
-    return rng.standard_normal(light.shape, np.float32) * deviation
+    noise: F32 = rng.standard_normal(light.shape, np.float32) * deviation
+    return noise
 
 
 def undeveloped(photo: U8, flatness: float, colour: float) -> U8:

@@ -92,7 +92,7 @@ def losses(logits: Tensor, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         "open": mean(entropy(logits[:, 1], true_open, reduction="none"), of_all),
         "exact": mean(entropy(logits[:, 2], true_exact, reduction="none"), of_all),
     }
-    total = 4 * terms["composed"] + terms["matte"] + 0.5 * terms["open"] + 0.15 * terms["exact"]
+    total = 4 * terms["composed"] + terms["matte"] + 0.5 * terms["open"] + 0.4 * terms["exact"]
     return {"total": total} | terms
 
 
