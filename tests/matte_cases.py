@@ -79,4 +79,5 @@ def random_matte(rng: np.random.Generator, frame: Frame, cells: int, exact: bool
     planes = random_planes(rng, cells, exact)
     image = rng.random((cells, cells, 3)).astype(np.float32)
     weight = rng.random((cells, cells)).astype(np.float32)
-    return Matte(frame, planes, image, weight, 0.7, _states(planes), rng.bytes(8))
+    log_gain = float(rng.uniform(0.0, 2.0))
+    return Matte(frame, planes, image, weight, log_gain, _states(planes), rng.bytes(8))

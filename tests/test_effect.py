@@ -65,7 +65,7 @@ def luma(image: np.ndarray) -> np.ndarray:
     kind=st.sampled_from(["lasso", "exact"]),
 )  # fmt: skip
 def test_no_edge_outshines_both_of_its_sides(gain, seed, blur, noise, kind):
-    """With what the true matte says in the network's place, and 4 levels for noise."""
+    """With what the true matte says in the network's place: by 5 % at most, and some noise."""
     image, alpha, selection = scene(seed, blur, noise)
     if kind == "exact":
         selection = np.rint(alpha * 255).astype(np.uint8)
@@ -78,7 +78,7 @@ def test_no_edge_outshines_both_of_its_sides(gain, seed, blur, noise, kind):
     result = enhancer.enhance(image, selection)
     lit = np.percentile(luma(result)[alpha > 0.999], 99.9)
     limit = max(np.percentile(luma(image)[alpha < 0.001], 99.9), lit)
-    assert luma(result).max() <= limit + (4 if noise == 0 else 9)
+    assert luma(result).max() <= 1.05 * limit + 3 * noise
     assert lit > 110 * gain
 
 

@@ -56,9 +56,10 @@ def agree(one: np.ndarray, other: np.ndarray) -> bool:
     cells=st.sampled_from([1, 2, 5, 17, 256]),
     exact=st.booleans(),
     sparse=st.booleans(),
+    strength=st.sampled_from([0.0, 0.6, 1.0, 2.0]),
 )
 def test_the_compiled_code_agrees_with_the_reference(
-    seed, height, width, channels, dtype, kind, cells, exact, sparse
+    seed, height, width, channels, dtype, kind, cells, exact, sparse, strength
 ):
     rng = np.random.default_rng(seed)
     # A frame that lies anywhere about a region that lies anywhere in a layer.
@@ -78,7 +79,9 @@ def test_the_compiled_code_agrees_with_the_reference(
     plane = rng.integers(0, FULL + 1, (height, width)).astype(np.uint16)
     plane[rng.random(plane.shape) < 0.3] = 0
     got, expected = (
-        apply_matte(matte, Coverage(plane.copy(), 3.0), image, selection, window, 2, compiled)
+        apply_matte(
+            matte, Coverage(plane.copy(), 3.0), image, selection, window, strength, 2, compiled
+        )
         for compiled in (True, False)
     )
     assert got.width == expected.width == 3.0
@@ -92,7 +95,7 @@ def test_the_builds_for_older_processors_agree_with_the_reference(dtype, monkeyp
     image = random_image(rng, 80, 333, 3, dtype)
     selection = random_selection(rng, "u8", 80, 333)
     plane = rng.integers(0, FULL + 1, (80, 333)).astype(np.uint16)
-    options = (image, selection, window, 1)
+    options = (image, selection, window, 0.7, 1)
     expected = apply_matte(matte, Coverage(plane.copy(), 0.0), *options, False).plane
     for path in (path for path in library.candidates() if path.is_file()):
         opened = library.open_library(path)

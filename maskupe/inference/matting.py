@@ -10,10 +10,10 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from maskupe import weightfile
+from maskupe import registry, weightfile
 from maskupe.errors import MaskUPEError, WeightsError
 from maskupe.inference.loading import choose_device
-from maskupe.registry import MATTES, WEIGHTS_FOLDER
+from maskupe.registry import MATTES
 
 Float = npt.NDArray[np.float32]
 
@@ -100,7 +100,9 @@ def load_matting(
 
 @functools.lru_cache(maxsize=4)
 def _loaded(name: str, device: str, threads: int | None) -> MattingPredictor:
-    path = Path(name) if name.endswith(".safetensors") else WEIGHTS_FOLDER / MATTES.get(name, "")
+    path = registry.WEIGHTS_FOLDER / MATTES.get(name, "")
+    if name.endswith(".safetensors"):
+        path = Path(name)
     if name in MATTES and not path.is_file():
         raise WeightsError(
             f"The weights of the matting network {name!r} are not included.",

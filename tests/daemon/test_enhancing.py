@@ -15,7 +15,7 @@ from maskupe_daemon.messages import parse
 from maskupe_daemon.models import Maskupe, Models
 from maskupe_daemon.wire import pack
 from tests.daemon.running import region, request_for
-from tests.untrained import write_weights
+from tests.untrained import copy_matting, write_weights
 
 torch = pytest.importorskip("torch")
 
@@ -26,6 +26,7 @@ SHAPE = (300, 500, 3)  # more than one usual strip of the renderer
 def models(tmp_path, monkeypatch):
     """Real weights; the renderer is the torch one on a graphics card."""
     write_weights(tmp_path, "deepupe-mconcat")
+    copy_matting(tmp_path)
     monkeypatch.setattr("maskupe.registry.WEIGHTS_FOLDER", tmp_path)
     monkeypatch.setenv(BACKEND_VARIABLE, "torch:cuda")
     return Models(Maskupe(), "cpu")

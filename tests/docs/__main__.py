@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.docs.markdown import DOCUMENTS, read, short
 from tests.docs.protocol import regenerate_messages
-from tests.docs.tables import keep_evaluation, regenerate
+from tests.docs.tables import keep_edges, keep_evaluation, regenerate
 
 
 def main() -> None:
@@ -19,7 +19,15 @@ def main() -> None:
         metavar="FILE",
         help="quote this evaluation.json from now on; `maskupe-train evaluate --out` writes it",
     )
+    parser.add_argument(
+        "--edges",
+        type=Path,
+        metavar="FILE",
+        help="quote this measurement from now on; `maskupe-train evaluate-edges --out` writes it",
+    )
     options = parser.parse_args()
+    if options.edges:
+        keep_edges(options.edges)
     if options.evaluation:
         keep_evaluation(options.evaluation)
     for path in DOCUMENTS:

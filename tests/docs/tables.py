@@ -18,6 +18,9 @@ from tests.docs.markdown import ROOT
 #: and PSNR by kind of selection.
 EVALUATION = ROOT / "docs" / "evaluation.json"
 
+#: The measurement of edges that they quote: what was asked for, outlines and circles by row.
+EDGES = ROOT / "docs" / "edges.json"
+
 _PLACE = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end -->)", re.S)
 
 
@@ -36,6 +39,13 @@ def keep_evaluation(path: Path) -> None:
     content = json.loads(path.read_text("utf-8"))
     kept = {key: content[key] for key in ("request", "summary", "kinds")}
     EVALUATION.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", "utf-8")
+
+
+def keep_edges(path: Path) -> None:
+    """Takes over what the documents quote of the JSON that `evaluate-edges` wrote."""
+    content = json.loads(path.read_text("utf-8"))
+    kept = {key: content[key] for key in ("request", "n", "summary", "circles")}
+    EDGES.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", "utf-8")
 
 
 def models() -> str:
@@ -124,6 +134,58 @@ def quality() -> str:
     return table(head, rows, "lrrrrr")
 
 
+def mattes() -> str:
+    """The recipes of the matting network, in their own words."""
+    from maskupe_training.matte.recipe import load
+    from maskupe_training.recipe_files import SHIPPED_MATTES
+
+    recipes = [load(name) for name in SHIPPED_MATTES]
+    rows = [
+        (
+            f"`{recipe.name}`",
+            recipe.about,
+            f"{recipe.training.steps:,} × {recipe.training.batch}",
+            recipe.licence,
+        )
+        for recipe in recipes
+    ]
+    return table(("recipe", "", "steps × batch", "weights are for"), rows, "llrl")
+
+
+def edges() -> str:
+    """The kept measurement of outlines."""
+    from maskupe_training.evaluation.edges import markdown_tables
+
+    return markdown_tables(json.loads(EDGES.read_text("utf-8")))[0]
+
+
+def circles() -> str:
+    """The kept measurement of circles where there is no edge."""
+    from maskupe_training.evaluation.edges import markdown_tables
+
+    return markdown_tables(json.loads(EDGES.read_text("utf-8")))[1]
+
+
+def edges_command() -> str:
+    """The command line that measured the kept outlines."""
+    from dataclasses import asdict
+
+    from maskupe_training.evaluation.edges import EdgeRequest
+
+    request, usual = json.loads(EDGES.read_text("utf-8"))["request"], asdict(EdgeRequest())
+    words = ["maskupe-train evaluate-edges"]
+    if request["model"] != usual["model"]:
+        words.append(request["model"])
+    for option in ("matting", "photos", "cases", "circles", "seed"):
+        if request[option] != usual[option]:
+            words.append(f"--{option} {request[option]}")
+    if tuple(request["folders"]) != usual["folders"]:
+        words += [f"--folder {folder}" for folder in request["folders"]]
+    if not request["held_out"]:
+        words.append("--all")
+    return f"```sh\n{' '.join([*words, '--data DATA', '--out runs/edges.json'])}\n```"
+
+
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], sides: str) -> str:
     """Markdown; ``sides`` has an l or r for each column."""
     marks = ["--:" if side == "r" else "---" for side in sides]
@@ -150,4 +212,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "evaluation": evaluation,
     "kinds": kinds,
     "quality": quality,
+    "mattes": mattes,
+    "edges": edges,
+    "circles": circles,
+    "edges-command": edges_command,
 }

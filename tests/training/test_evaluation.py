@@ -29,6 +29,7 @@ from maskupe_training.evaluation.run import Request, evaluate
 from maskupe_training.recipe_files import load
 from maskupe_training.trainer import Run, fit
 from tests.training.conftest import scene
+from tests.untrained import copy_matting
 
 
 def case(exposure: float = -3.0) -> Case:
@@ -163,6 +164,7 @@ def test_the_same_backbone_trained_globally_joins_and_is_blended(
     installed = resolve("deepupe")
     save(tmp_path / "deepupe.safetensors", installed, build(installed), {"recipe": {}})
     monkeypatch.setattr("maskupe.registry.WEIGHTS_FOLDER", tmp_path)
+    copy_matting(tmp_path)
     request = Request((str(weights),), folder="brackets", cases=2)
     summaries = evaluate(request, data_root, tmp_path / "out")
     assert list(summaries) == [*BASELINES, "tiny", "deepupe, blended"]

@@ -28,6 +28,7 @@ from maskupe_training.matte.fit import (
     losses,
     to_device,
 )
+from maskupe_training.matte.fit import main as run_alone
 from maskupe_training.matte.lines import KINDS, draw_line, free_selection, lasso
 from maskupe_training.matte.material import credit_lines, read_material, trained_on
 from maskupe_training.matte.recipe import from_tables, load
@@ -303,6 +304,25 @@ def test_what_is_trained_is_exported_and_followed(
     assert (enhancer.enhance(image, mask) != image).any()
     with pytest.raises(InputError, match="authors"):
         export_matte(run, target)
+
+
+def test_a_training_may_begin_with_the_weights_of_another(
+    data: Path, recipe_path: Path, tmp_path: Path
+) -> None:
+    first = tmp_path / "first"
+    fit_matte(load(str(recipe_path), ["training.steps=1"]), MatteRun(data, first, device="cpu"))
+    arguments = [str(recipe_path), str(data), str(tmp_path / "second"), "--device", "cpu"]
+    run_alone([*arguments, "--steps", "1", "--rate", "1e-9", "--seed", "3"])
+    run_alone([*arguments[:2], str(tmp_path / "third"), "--device", "cpu", "--steps", "1",
+               "--rate", "1e-9", "--seed", "3", "--start", str(first / "last.pt")])  # fmt: skip
+    begun, new, continued = (
+        checkpoint.read(tmp_path / name / "last.pt") for name in ("first", "second", "third")
+    )
+    name = "head.weight"
+    assert torch.allclose(continued["network"][name], begun["average"][name], atol=1e-6)
+    assert not torch.allclose(new["network"][name], begun["average"][name], atol=1e-6)
+    assert json.loads(continued["recipe"])["training"]["start"] == str(first / "last.pt")
+    assert json.loads(new["recipe"])["seed"] == 3
 
 
 def test_what_cannot_be_is_refused(data: Path, recipe_path: Path, tmp_path: Path) -> None:

@@ -121,6 +121,43 @@ def evaluate(
     measure(request, data, out, threads)
 
 
+@app.command("evaluate-edges")
+def evaluate_edges(
+    model: Annotated[
+        str, typer.Argument(help="A name of `maskupe models`, or a .safetensors file.")
+    ] = "default",
+    data: Data = Path("data"),
+    matting: Annotated[
+        str, typer.Option(help="The network that follows edges: a name, or a .safetensors file.")
+    ] = "default",
+    folder: Annotated[
+        list[str] | None,
+        typer.Option(help="With image/ and mask/, within the data folder; may be repeated."),
+    ] = None,
+    photos: Annotated[str, typer.Option(help="Photographs for circles, likewise.")] = "cc_photos",
+    cases: Annotated[int | None, typer.Option(min=1, help="How many cases at most.")] = None,
+    circles: Annotated[int, typer.Option(min=0, help="How many circles at most.")] = 24,
+    seed: Annotated[int, typer.Option(help="Decides light, noise and lines.")] = 1,
+    held_out: Annotated[
+        bool,
+        typer.Option("--held-out/--all", help="Only pictures that are never trained on."),
+    ] = True,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="The JSON to write.")] = None,
+    threads: Threads = 1,
+) -> None:
+    """Measure where the light goes along outlines.
+
+    Subjects with a matte are darkened and selected by hand-drawn lines, by the matte itself and
+    by loops that are too wide; with edges followed, and by distance alone.
+    """
+    from maskupe_training.evaluation.edges import EdgeRequest
+    from maskupe_training.evaluation.edges import evaluate_edges as measure
+
+    folders = tuple(folder) if folder else EdgeRequest.folders
+    request = EdgeRequest(model, matting, folders, photos, cases, circles, seed, held_out)
+    measure(request, data, out, threads)
+
+
 @app.command()
 def ablation(
     recipe: Annotated[str, typer.Argument(help="The backbone's recipe.")],

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from maskupe import Enhancer
+from maskupe import Enhancer, Transition
 from maskupe.areas import Areas, make_areas
 from maskupe.errors import InputError
 from maskupe.networks.build import load
@@ -57,8 +57,11 @@ def draw_strip(
     areas = make_areas(selection)
     if by == "strength":
         enhancer = Enhancer.load(model)
+        # The paper's areas, as by degree.
+        how = Transition(edges="off")
         results = [
-            np.asarray(enhancer.enhance(image, selection, strength=t), np.uint8) for t in numbers
+            np.asarray(enhancer.enhance(image, selection, strength=t, transition=how), np.uint8)
+            for t in numbers
         ]
     else:
         results = _by_degree(image, areas, model, numbers)

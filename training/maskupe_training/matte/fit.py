@@ -181,6 +181,9 @@ class _Training:
         self._optimizer = torch.optim.AdamW(
             self._network.parameters(), recipe.training.rate, weight_decay=1e-3, fused=on_card
         )
+        if recipe.training.start and not run.resume:
+            begun = checkpoint.read(Path(recipe.training.start))
+            self._network.load_state_dict(begun["network"] | begun["average"])
         self.step, self._before = 0, 0.0
         state = checkpoint.read(last) if run.resume else None
         if state is not None:
@@ -355,13 +358,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--minutes", type=float, help="the rate falls to its end in this time")
     parser.add_argument("--steps", type=int)
     parser.add_argument("--batch", type=int)
+    parser.add_argument("--rate", type=float, help="the highest learning rate")
+    parser.add_argument("--start", help="a checkpoint whose weights to begin with")
+    parser.add_argument("--seed", type=int)
     parser.add_argument("--resume", action="store_true")
     found = parser.parse_args(arguments)
     changes = [
         f"training.{key}={value}"
-        for key in ("workers", "minutes", "steps", "batch")
+        for key in ("workers", "minutes", "steps", "batch", "rate", "start")
         if (value := getattr(found, key)) is not None
     ]
+    if found.seed is not None:
+        changes.append(f"seed={found.seed}")
     run = MatteRun(found.data, found.out, found.resume, device=found.device)
     fit_matte(load(found.recipe, changes), run)
 

@@ -87,13 +87,13 @@ def lasso(
     points = contour[np.linspace(0, len(contour) - 1, count, endpoint=False).astype(int)]
     error = rng.uniform(0.002, 0.02) * size
     bias = (rng.uniform(-0.3, 1.6) * error) if outwards is None else outwards * size
-    moved = points + _normals(points) * (rng.normal(bias, error, (count, 1))).astype(np.float32)
+    moved = points + normals(points) * (rng.normal(bias, error, (count, 1))).astype(np.float32)
     if smooth:
         moved = _spline(moved.astype(np.float32))
-    return _filled(moved, shape)
+    return filled(moved, shape)
 
 
-def _normals(points: F32) -> F32:
+def normals(points: F32) -> F32:
     """Outward unit normals of a closed polygon."""
     tangent = np.roll(points, -1, 0) - np.roll(points, 1, 0)
     normal = np.stack([tangent[:, 1], -tangent[:, 0]], 1)
@@ -112,9 +112,19 @@ def _spline(points: F32) -> F32:
     return np.asarray(curve.reshape(-1, 2), np.float32)
 
 
-def _filled(points: F32, shape: tuple[int, ...]) -> U8:
+def filled(points: F32, shape: tuple[int, ...], *, smooth: bool = True) -> U8:
+    """The inside of a polygon (n, 2) of x and y: uint8 of a shape, 0 or 255.
+
+    Args:
+        points: in pixels.
+        shape: (H, W).
+        smooth: antialiased, at 64ths of a pixel.
+    """
     mask = np.zeros(shape, np.uint8)
-    cv2.fillPoly(mask, [np.rint(points * 64).astype(np.int32)], 255, cv2.LINE_AA, 6)
+    if smooth:
+        cv2.fillPoly(mask, [np.rint(points * 64).astype(np.int32)], 255, cv2.LINE_AA, 6)
+    else:
+        cv2.fillPoly(mask, [np.rint(points).astype(np.int32)], 255)
     return mask
 
 
@@ -156,13 +166,13 @@ def _shape(rng: np.random.Generator, contour: F32, shape: tuple[int, ...], kind:
     half = np.ptp(contour, axis=0) / 2 * rng.uniform(0.95, 1.15, 2).astype(np.float32)
     if kind == "hull":
         hull = cv2.convexHull(contour)[:, 0]
-        return _filled(centre + (hull - centre) * np.float32(rng.uniform(0.98, 1.08)), shape)
+        return filled(centre + (hull - centre) * np.float32(rng.uniform(0.98, 1.08)), shape)
     if kind == "box":
         corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], np.float32)
-        return _filled(centre + corners * half, shape)
+        return filled(centre + corners * half, shape)
     angle = np.linspace(0, 2 * math.pi, 72, endpoint=False, dtype=np.float32)
     round_ = np.stack([np.cos(angle), np.sin(angle)], 1) * np.float32(rng.uniform(0.95, 1.3))
-    return _filled(centre + round_ * half, shape)
+    return filled(centre + round_ * half, shape)
 
 
 def _softened(rng: np.random.Generator, mask: U8, size: int) -> F32:

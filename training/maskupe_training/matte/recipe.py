@@ -50,6 +50,7 @@ class Training:
         batch: samples per step.
         rate: highest learning rate of AdamW, which falls to 1 % along a cosine.
         ema: decay of the running average of the weights, which is exported.
+        start: a checkpoint whose weights to begin with; empty for new ones.
         save_every: steps between checkpoints.
         workers: processes that prepare samples; 0 prepares them in the training process, ``auto``
             takes all but one of the cores where a card trains.
@@ -60,6 +61,7 @@ class Training:
     batch: int = 64
     rate: float = 2e-3
     ema: float = 0.995
+    start: str = ""
     save_every: int = 250
     workers: int | str = "auto"
 

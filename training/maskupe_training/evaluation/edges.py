@@ -1,0 +1,186 @@
+"""Measures where the light goes: along outlines, with lines drawn by hand and without edges."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from maskupe import Enhancer, Transition
+from maskupe.errors import InputError
+from maskupe_training.data.images import U8
+from maskupe_training.evaluation.edge_cases import KINDS, circles, edge_cases
+from maskupe_training.evaluation.edge_metrics import UNDERLIT, outline_quality, steepest, wiped
+
+#: The columns, with what they are called and how many digits they have.
+COLUMNS: Mapping[str, tuple[str, int]] = {
+    "leak": ("leak", 3),
+    "miss": ("miss", 3),
+    "edge": ("edge", 3),
+    "far": ("far", 3),
+    "ring": ("ring dB", 1),
+    "scale": ("scale", 2),
+    "underlit": ("underlit", 0),
+    "wiped": ("wiped %", 2),
+}
+#: The columns about circles.
+CIRCLE_COLUMNS = {"steepest": ("steepest", 2), "worst": ("worst", 2), "n": ("circles", 0)}
+
+_PRINTED_WIDTH = 120
+
+
+@dataclass(frozen=True)
+class EdgeRequest:
+    """What to measure.
+
+    Attributes:
+        model: registry name or path of a weight file.
+        matting: the matting network, likewise.
+        folders: within the data root, each with ``image/`` and ``mask/``.
+        photos: a folder of photographs within the data root, for circles.
+        cases: how many at most; all if None.
+        circles: how many at most.
+        seed: decides light, noise and lines.
+        held_out: only pictures that no training of the matting network sees.
+    """
+
+    model: str = "default"
+    matting: str = "default"
+    folders: tuple[str, ...] = ("portrait_ccp", "portrait_humanseg", "portrait_matting")
+    photos: str = "cc_photos"
+    cases: int | None = None
+    circles: int = 24
+    seed: int = 1
+    held_out: bool = True
+
+
+def evaluate_edges(
+    request: EdgeRequest, data_root: Path, out: Path | None = None, threads: int = 1
+) -> dict[str, Any]:
+    """Measure, print the tables, and write the JSON.
+
+    Args:
+        request: what to measure.
+        data_root: the folder that the data sets lie in.
+        out: a file for the JSON.
+        threads: CPU threads of the full-size stage.
+
+    Returns:
+        What the JSON holds: ``request``, ``n``, ``summary`` and ``circles`` by row, ``cases``.
+
+    Raises:
+        InputError: for data that is missing or holds no case.
+        UnknownModelError, WeightsError: for a model that cannot be loaded.
+    """
+    enhancer = Enhancer.load(request.model, threads=threads, matting=request.matting)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=_PRINTED_WIDTH)
+    rows: dict[str, list[dict[str, float]]] = {}
+    names: list[str] = []
+    folders = [data_root / folder for folder in request.folders]
+    drawn = edge_cases(folders, request.seed, request.cases, request.held_out)
+    for case in track(drawn, "outlines", console=console, disable=not console.is_terminal):
+        names.append(case.name)
+        for kind in KINDS:
+            selection = case.selections[kind]
+            for edges in ("auto", "off"):
+                output = _lit(enhancer, case.image, selection, edges)
+                values = outline_quality(case.image, output, case.truth, case.alpha)
+                values["wiped"] = 100.0 * wiped(case.image, output, selection)
+                rows.setdefault(row_name(kind, edges), []).append(values)
+    if not names:
+        raise InputError("None of the pictures is fit for a case.", "Give others, or --all.")
+    steps: dict[str, list[float]] = {}
+    found = circles(data_root / request.photos, request.seed, request.circles, request.held_out)
+    for circle in found:
+        for edges in ("auto", "off"):
+            output = _lit(enhancer, circle.image, circle.selection, edges)
+            step = steepest(circle.image, output, circle.selection, circle.width)
+            steps.setdefault(row_name("circle", edges), []).append(step)
+    content = {
+        "request": asdict(request),
+        "n": len(names),
+        "summary": {row: summarise(values) for row, values in rows.items()},
+        "circles": {
+            row: {"steepest": float(np.mean(own)), "worst": max(own), "n": len(own)}
+            for row, own in steps.items()
+        },
+        "cases": {
+            row: [{"case": name} | own for name, own in zip(names, values, strict=True)]
+            for row, values in rows.items()
+        },
+    }
+    for table in _tables(content):
+        console.print(table)
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(content, indent=1), "utf-8")
+    return content
+
+
+def row_name(kind: str, edges: str) -> str:
+    """What a row is called."""
+    return kind if edges == "auto" else f"{kind}, edges off"
+
+
+def summarise(rows: list[dict[str, float]]) -> dict[str, float]:
+    """Means over cases; the median of the scale, and how many cases are underlit."""
+    scales = np.array([row["scale"] for row in rows])
+    found = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+    found["scale"] = float(np.median(scales))
+    found["underlit"] = float(np.count_nonzero(scales > UNDERLIT))
+    return found
+
+
+def markdown_tables(content: Mapping[str, Any]) -> tuple[str, str]:
+    """The tables of outlines and of circles, as Markdown."""
+    return (
+        _markdown(content["summary"], COLUMNS, f"{content['n']} cases"),
+        _markdown(content["circles"], CIRCLE_COLUMNS, "no edge near the line"),
+    )
+
+
+def _markdown(
+    rows: Mapping[str, Mapping[str, float]], columns: Mapping[str, tuple[str, int]], title: str
+) -> str:
+    head = [title, *(heading for heading, _ in columns.values())]
+    lines = [head, ["---"] + ["--:"] * len(columns)]
+    lines += [[name, *_cells(values, columns)] for name, values in rows.items()]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def _cells(values: Mapping[str, float], columns: Mapping[str, tuple[str, int]]) -> list[str]:
+    return [
+        f"{values[name]:.{digits}f}" if math.isfinite(values[name]) else "–"
+        for name, (_, digits) in columns.items()
+    ]
+
+
+def _tables(content: Mapping[str, Any]) -> list[Table]:
+    tables = []
+    for title, key, columns in (
+        (f"{content['n']} cases, seed {content['request']['seed']}", "summary", COLUMNS),
+        ("circles where the photograph has no edge", "circles", CIRCLE_COLUMNS),
+    ):
+        table = Table(title=title)
+        table.add_column("selection", no_wrap=True)
+        for heading, _ in columns.values():
+            table.add_column(heading, justify="right", no_wrap=True)
+        for name, values in content[key].items():
+            table.add_row(name, *_cells(values, columns))
+        tables.append(table)
+    return tables
+
+
+def _lit(enhancer: Enhancer, image: U8, selection: U8, edges: Any) -> U8:
+    transition = Transition(edges=edges)
+    return np.asarray(enhancer.enhance(image, selection, transition=transition), np.uint8)
