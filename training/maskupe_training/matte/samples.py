@@ -18,6 +18,8 @@ from maskupe_training.matte import scenes
 from maskupe_training.matte.lines import draw_line, free_selection
 
 _NOISE_SIDE = 640
+# Shares of scenes with a subject put into them, and with one of their own; the rest has none.
+_COMPOSED, _SEGMENTED = 0.5, 0.14
 # A line that runs deeper than this inside the subject has no edge to follow: shares of the side.
 _CUT_FROM, _CUT_TO = 0.05, 0.10
 # Background this far from any subject has none.
@@ -72,9 +74,9 @@ class MatteSamples:
 
     def _draw(self, rng: np.random.Generator) -> dict[str, U8] | None:
         kind = rng.random()
-        if kind < 0.74:
+        if kind < _COMPOSED:
             scene = self._composed(rng)
-        elif kind < 0.86:
+        elif kind < _COMPOSED + _SEGMENTED:
             scene = self._segmented(rng)
         else:
             scene = self._plain(rng)
@@ -82,7 +84,7 @@ class MatteSamples:
             return None
         exact = False
         if scene.alpha is None:
-            selection = free_selection(rng, self._side, self._side)
+            selection = self._free_selection(rng)
             alpha = None
         else:
             alpha = scene.alpha
@@ -166,9 +168,23 @@ class MatteSamples:
         return scenes.Scene(scenes.expose(rng, behind, alpha, self._noise), alpha)
 
     def _plain(self, rng: np.random.Generator) -> scenes.Scene:
-        behind = scenes.background(rng, self._material.photos, self._side)
+        behind = scenes.background(rng, self._material.photos, self._side, blurred=0.1)
         weight = np.ones((self._side, self._side), np.float32)
         return scenes.Scene(scenes.expose(rng, behind, weight, self._noise), None)
+
+    def _free_selection(self, rng: np.random.Generator) -> F32:
+        """A selection that follows nothing: of any shape, now and then that of another subject."""
+        side = self._side
+        if rng.random() < 0.25:
+            cutout = self._material.cutouts[int(rng.integers(len(self._material.cutouts)))]
+            size = rng.uniform(0.45, 0.9) * side
+            placed = _place(rng, cutout.colour, cutout.alpha, side, size)
+            if placed is not None:
+                return (placed[1] > 127).astype(np.float32)
+        selection = free_selection(rng, side, side)
+        if rng.random() < 0.2:
+            selection = np.maximum(selection, free_selection(rng, side, side))
+        return selection
 
     def _sample(
         self, rng: np.random.Generator, image: U8, selection: F32, alpha: F32 | None, exact: bool

@@ -152,8 +152,10 @@ def warp(
     )
 
 
-def background(rng: np.random.Generator, photos: Sequence[U8], side: int) -> U8:
-    """A random square part of a random photograph, a third of them out of focus."""
+def background(
+    rng: np.random.Generator, photos: Sequence[U8], side: int, blurred: float = 0.35
+) -> U8:
+    """A random square part of a random photograph; a share of them is out of focus."""
     photo = photos[int(rng.integers(len(photos)))]
     height, width = photo.shape[:2]
     size = round(min(height, width) * rng.uniform(0.3, 1.0))
@@ -163,7 +165,7 @@ def background(rng: np.random.Generator, photos: Sequence[U8], side: int) -> U8:
         part = part[:, ::-1]
     method = cv2.INTER_AREA if size > side else cv2.INTER_CUBIC
     result = cv2.resize(np.ascontiguousarray(part), (side, side), interpolation=method)
-    if rng.random() < 0.35:
+    if rng.random() < blurred:
         result = cv2.GaussianBlur(result, (0, 0), rng.uniform(1.0, 6.0))
     return np.asarray(result, np.uint8)
 
