@@ -36,9 +36,10 @@ typedef struct {
     float inside;                    /* how far `allowed` holds in A as well, 0..1 */
 } Job;
 
-/* Arithmetic that must disappear into its loop, and stages that are worth a name in a profile. */
+/* Arithmetic that must disappear into its loop, and stages that are worth a name in a profile; not
+ * every source that includes a header uses all of it. */
 #define INLINE static inline __attribute__((always_inline))
-#define STAGE static __attribute__((noinline))
+#define STAGE static __attribute__((noinline, unused))
 
 /* Pixels that one pass works on: what it keeps per tile stays in the first-level cache. */
 #define TILE 128
