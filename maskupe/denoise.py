@@ -26,16 +26,19 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from maskupe.errors import InputError
 from maskupe.layout import LUMA, colour_channels, scale_of
 from maskupe.native import DEPTHS, load
 from maskupe.strips import machine_threads, rows_of, run_strips
 
 Float = npt.NDArray[np.float32]
+#: How much noise to remove: as much as is estimated, or a multiple of that, 0…2.
+Denoise: TypeAlias = float | Literal["auto"]
 
 #: Standard deviation of the noise in an orthonormal 8×8 DCT, in codes of 255, at full, half and
 #: quarter size: of Y and of Cr and Cb, by the sum of the two frequencies of :data:`FREQUENCIES`.
@@ -99,9 +102,9 @@ class _Cleaning(ctypes.Structure):
     """``Cleaning`` of ``denoise.c``."""
 
     _fields_: ClassVar = [
-        *((name, ctypes.c_void_p) for name in ("image", "coarse", "correction")),
+        *((name, ctypes.c_void_p) for name in ("image", "coverage", "coarse", "correction")),
         *((name, ctypes.c_void_p) for name in ("power", "amount")),
-        ("stride", ctypes.c_int64),
+        *((name, ctypes.c_int64) for name in ("stride", "coverage_stride")),
         *((name, ctypes.c_int32) for name in ("width", "height", "channels", "depth")),
         *((name, ctypes.c_int32) for name in ("coarse_rows", "coarse_columns")),
         *((name, ctypes.c_float) for name in ("help", "help_from", "help_most")),
@@ -122,11 +125,27 @@ class Noise:
     chroma: float
 
 
-def amounts(curve: Float) -> Float:
+def denoise_scale(denoise: Denoise) -> float:
+    """Return what a strength of denoising means as a number: ``"auto"`` is 1.
+
+    Raises:
+        InputError: if it is neither ``"auto"`` nor 0…2.
+    """
+    if denoise == "auto":
+        return 1.0
+    if isinstance(denoise, str) or not 0.0 <= denoise <= MOST:
+        raise InputError(
+            f"Noise cannot be reduced by {denoise}.", f'Use "auto", or a number 0 to {MOST:.0f}.'
+        )
+    return float(denoise)
+
+
+def amounts(curve: Float, effect: float = 1.0) -> Float:
     """Return how much of the noise will be seen by tone.
 
     Args:
         curve: float32 (256,), the luma 0…1 that luma i / 255 gets.
+        effect: the strength with which the effect is applied, an exponent of its gain.
 
     Returns:
         float32 (256,): 0 where the gain hides noise, up to 1.
@@ -139,7 +158,8 @@ def amounts(curve: Float) -> Float:
     )
     slope = (padded[2 * reach :] - padded[: -2 * reach]) * (_TONES - 1) / span
     ratio = curve / np.maximum(luma, np.float32(reach / (_TONES - 1)))
-    share = np.clip((np.maximum(slope, ratio) - GAINS[0]) / (GAINS[1] - GAINS[0]), 0.0, 1.0)
+    gain = np.maximum(np.maximum(slope, ratio), 0.0) ** effect
+    share = np.clip((gain - GAINS[0]) / (GAINS[1] - GAINS[0]), 0.0, 1.0)
     return (share * share * (3.0 - 2.0 * share)).astype(np.float32)
 
 
@@ -229,7 +249,8 @@ def clean_source(
     coverage: npt.NDArray[np.uint16],
     curve: Float,
     *,
-    strength: float | None = None,
+    strength: float = 1.0,
+    effect: float = 1.0,
     threads: int | None = None,
     compiled: bool | None = None,
     noise: Noise | None = None,
@@ -240,7 +261,8 @@ def clean_source(
         region: (h, w[, c]) uint8, uint16 or float32, display-encoded, 1 to 4 channels.
         coverage: uint16 (h, w), 0 where nothing will change.
         curve: float32 (256,), the luma 0…1 that the effect gives luma i / 255.
-        strength: None denoises as much as is estimated; a number scales that, 0 is off.
+        strength: multiplies the noise that is estimated; 0 is off.
+        effect: the strength of the effect, see :func:`amounts`.
         threads: the most threads to use; all that the process may use if None.
         compiled: whether to use the compiled form; where it loads if None.
         noise: in place of the estimate.
@@ -249,9 +271,8 @@ def clean_source(
         What gives denoised rows, or None if there is nothing to remove. It holds about an eighth
         as many floats as the region has colour values.
     """
-    scale = 1.0 if strength is None else strength
-    amount = amounts(curve)
-    if scale == 0 or not amount.any():
+    amount = amounts(curve, effect)
+    if strength == 0 or not amount.any():
         return None
     image = region.reshape(*region.shape[:2], -1)
     library = load() if compiled or compiled is None else None
@@ -268,7 +289,7 @@ def clean_source(
     found = noise or estimate(image, cleaning.coarse, cells)
     if found.luma <= 0:
         return None
-    cleaning.tune(Noise(found.luma * scale, found.chroma * scale))
+    cleaning.tune(Noise(found.luma * strength, found.chroma * strength))
     cleaning.correct(threads)
     return cleaning
 
@@ -281,6 +302,8 @@ class _Filter:
     ) -> None:
         height, width = image.shape[:2]
         cells = -(-height // 4), -(-width // 4)
+        if coverage.strides[1] != coverage.itemsize:
+            coverage = np.ascontiguousarray(coverage)
         self.image, self.coverage, self.amount = image, coverage, amount
         self.coarse = np.empty((3, *cells), np.float32)
         self.correction = np.empty((2, *cells), np.float32)
@@ -298,13 +321,6 @@ class _Filter:
                 self.power[level, plane] = (1.0 / deviation**2).ravel()
         self.neutral = (NEUTRAL * noise.chroma) ** 2
         self.black = (BLACK * noise.luma) ** 2
-
-    def touched(self, first: int, last: int) -> bool:
-        """Whether rows may change: some of their pixels are selected and dark."""
-        if not self.coverage[first:last].any():
-            return False
-        # Coarse luma is a mean: a cell with a dark pixel in it may be bright.
-        return True
 
     def coarsen(self, threads: int) -> None:
         """Fill ``coarse``."""
@@ -335,11 +351,13 @@ class _Compiled(_Filter):
     def _job(self) -> _Cleaning:
         return _Cleaning(
             image=self.image.ctypes.data,
+            coverage=self.coverage.ctypes.data,
             coarse=self.coarse.ctypes.data,
             correction=self.correction.ctypes.data,
             power=self.power.ctypes.data,
             amount=self.amount.ctypes.data,
             stride=self.image.strides[0],
+            coverage_stride=self.coverage.strides[0],
             width=self.image.shape[1],
             height=self.image.shape[0],
             channels=self.image.shape[2],
@@ -378,8 +396,6 @@ class _Compiled(_Filter):
         run_strips(strip, self.coarse.shape[1], 64, threads, None)
 
     def __call__(self, first: int, last: int) -> Float | None:
-        if not self.touched(first, last):
-            return None
         out = np.empty((last - first, self.image.shape[1], 3), np.float32)
         job, scratch = self._job(), self._scratch()
         changed = self._library.maskupe_clean(
@@ -413,7 +429,7 @@ class _Numpy(_Filter):
             self.correction[:, first:last] = changed[:, : last - first, :width]
 
     def __call__(self, first: int, last: int) -> Float | None:
-        if not self.touched(first, last):
+        if not self.coverage[first:last].any():
             return None
         width = self.image.shape[1]
         out = np.empty((last - first, width, 3), np.float32)

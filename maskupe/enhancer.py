@@ -20,6 +20,7 @@ from maskupe.areas import Areas, Transition, make_areas
 from maskupe.checks import check_image, check_options, words
 from maskupe.context import CONTEXT_EDGE, network_input, shrink
 from maskupe.coverage import Coverage, cover, everything
+from maskupe.denoise import Denoise, clean_source, denoise_scale
 from maskupe.errors import InputError
 from maskupe.fade import Fade, even, plain
 from maskupe.highlights import Effect, foresee
@@ -124,6 +125,7 @@ class Enhancer:
         *,
         strength: float = 1.0,
         transition: Transition | None = None,
+        denoise: Denoise = "auto",
         progress: Progress | None = None,
     ) -> npt.NDArray[Any]:
         """Lights up the selected part of an image.
@@ -134,6 +136,8 @@ class Enhancer:
             selection: (H, W), bool, uint8, uint16 or float 0…1; None for the whole image.
             strength: 0 leaves the image as it is, 1 is the model's proposal, up to 2.
             transition: width and side of the transition band; automatic outside if None.
+            denoise: how much of the estimated noise to remove from dark pixels before they are
+                brightened: ``"auto"`` is 1; 0 leaves them as they are, at most 2.
             progress: called with 0…1 as the work goes on; what it raises ends the work.
 
         Returns:
@@ -166,6 +170,7 @@ class Enhancer:
             window=Window(columns.start, rows.start, width, height),
             strength=strength,
             transition=transition,
+            denoise=denoise,
             progress=progress,
         )
         if whole:
@@ -196,6 +201,7 @@ class Enhancer:
         window: Window,
         strength: float = 1.0,
         transition: Transition | None = None,
+        denoise: Denoise = "auto",
         outputs: Sequence[str] = ("image",),
         strip_pixels: int | None = None,
         backend: str | None = None,
@@ -210,6 +216,7 @@ class Enhancer:
             window: where the region lies in the layer.
             strength: see :meth:`enhance`.
             transition: see :meth:`enhance`.
+            denoise: see :meth:`enhance`.
             outputs: of :data:`maskupe.checks.OUTPUTS`; all but image and areas are made only
                 where asked for.
             strip_pixels: how many pixels to render at a time, see :func:`maskupe.rendering.render`:
@@ -223,6 +230,7 @@ class Enhancer:
         """
         check_image(region)
         check_options(strength, outputs)
+        scale = denoise_scale(denoise)
         height, width = region.shape[:2]
         if not (0 <= window.x <= window.layer_width - width) or not (
             0 <= window.y <= window.layer_height - height
@@ -246,6 +254,15 @@ class Enhancer:
         maps, effect = self._maps(*seen)
         tell(_STAGES[2])
         fade = self._fade(areas, effect, strength)
+        with stoppable(lambda: tell(_STAGES[2])):
+            clean = clean_source(
+                region,
+                areas.plane,
+                effect.curve,
+                strength=scale if strength > 0 else 0.0,
+                effect=strength,
+                threads=self._threads,
+            )
 
         def lit(where: Coverage, fade: Fade) -> npt.NDArray[Any]:
             return render(
@@ -255,6 +272,7 @@ class Enhancer:
                 window,
                 strength=strength,
                 fade=fade,
+                clean=clean,
                 threads=self._threads,
                 strip_pixels=strip_pixels,
                 backend=backend,

@@ -14,7 +14,7 @@ Here it is found out; :mod:`maskupe.fade` says how it meets the weight.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -48,11 +48,13 @@ class Effect:
         allowed: float32 (256,) in 0…1: for luma i / 255 the share of the model's change that a
             pixel of B may take.
         inside: how far that holds in A as well, 0…1.
+        curve: float32 (256,), the mean luma 0…1 that luma i / 255 gets.
     """
 
     log_gain: float
     allowed: Float
     inside: float = 0.0
+    curve: Float = field(default_factory=lambda: np.linspace(0, 1, _ENTRIES, dtype=np.float32))
 
 
 def foresee(maps: Maps, context: Float, subject: Subject) -> Effect:
@@ -75,15 +77,15 @@ def foresee(maps: Maps, context: Float, subject: Subject) -> Effect:
     quantile = HIGHLIGHT_QUANTILE + subject.apart * (INSIDE_QUANTILE - HIGHLIGHT_QUANTILE)
     after = lit @ LUMA
     highlight = float(np.quantile(after[inside], quantile))
-    allowed = _allowed(context @ LUMA, after, shares, highlight)
-    return Effect(float(gain.mean()), allowed, subject.apart)
-
-
-def _allowed(before: Float, after: Float, shares: Float, highlight: float) -> Float:
-    """The table of :class:`Effect`, from luma before and after, the areas' shares and a limit."""
     of_b, of_a, of_c = _CELL_WEIGHTS
     weights = of_b * shares[1] + of_a * shares[0] + of_c
-    model = _mean_curve(before.ravel(), after.ravel(), weights.ravel())
+    model = _mean_curve((context @ LUMA).ravel(), after.ravel(), weights.ravel())
+    allowed = _allowed(model, highlight)
+    return Effect(float(gain.mean()), allowed, subject.apart, model.astype(np.float32))
+
+
+def _allowed(model: Float, highlight: float) -> Float:
+    """The table of :class:`Effect`, from the luma that the model gives each, and a limit."""
     luma = np.linspace(0.0, 1.0, _ENTRIES, dtype=np.float32)
     # From where the model reaches the knee, a line to where luma itself is the highlight.
     reached = np.flatnonzero(model >= _KNEE * highlight)

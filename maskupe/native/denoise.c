@@ -12,11 +12,12 @@
 
 typedef struct {
     const uint8_t *image;
+    const uint8_t *coverage; /* rows of uint16: 0 where nothing changes */
     const float *coarse;     /* (3, coarse rows, coarse columns): Y, Cr, Cb means of 4 x 4 pixels */
     float *correction;       /* (2, same): what to add to Cr and Cb there */
     const float *power;      /* (3 levels, luma and chroma, 64): energy to multiples of noise */
     const float *amount;     /* by luma, 256 */
-    int64_t stride;
+    int64_t stride, coverage_stride;
     int32_t width, height, channels, depth;
     int32_t coarse_rows, coarse_columns;
     float help, help_from, help_most; /* how much structure in luma protects chroma */
@@ -417,10 +418,18 @@ INLINE float amount_at(const Cleaning *job, float luma) {
     return job->amount[k] + (place - (float)k) * (job->amount[k + 1] - job->amount[k]);
 }
 
-/* Whether any of these pixels may be changed. */
+/* Whether any of these pixels may be changed: some are selected, and some are dark. */
 STAGE int any_amount(const Cleaning *job, int y0, int x0, int rows, int columns, Scratch *s) {
     float *planes[3] = {s->row[0], s->row[1], s->row[2]};
-    for (int y = y0; y < y0 + rows; y++) {
+    const int last = job->height - y0 < rows ? job->height : y0 + rows;
+    const int wide = job->width - x0 < columns ? job->width - x0 : columns;
+    int selected = 0;
+    for (int y = y0; y < last && !selected; y++) {
+        const uint16_t *p = (const uint16_t *)(job->coverage + y * job->coverage_stride) + x0;
+        for (int x = 0; x < wide; x++) selected |= p[x];
+    }
+    if (!selected) return 0;
+    for (int y = y0; y < last; y++) {
         float least = 255.0f;
         read_row(job, y, x0, columns, planes);
         for (int x = 0; x < columns; x++) least = at_most(s->row[0][x], least);

@@ -15,6 +15,7 @@ typedef struct {
     const uint8_t *image;
     uint8_t *out;
     const uint8_t *coverage;         /* rows of uint16: 0 in C, 65535 in A */
+    const float *clean;              /* r, g, b 0..1 to enhance in place of the image, or NULL */
     int64_t image_stride, out_stride, coverage_stride;
     const int32_t *row_low, *row_high;       /* map rows around each row of the region */
     const float *row_part;                   /* how far it lies towards the second */
@@ -85,6 +86,7 @@ typedef struct {
     const float *raw;                    /* floats as stored: the pixels themselves, or: */
     _Alignas(64) float colours[COLOURS];
     _Alignas(64) float unit[COLOURS];    /* clipped to 0..1, NaN as 0 */
+    _Alignas(64) float own[COLOURS];     /* the same while `unit` holds what is enhanced instead */
     _Alignas(64) float change[COLOURS];  /* enhanced - unit */
     _Alignas(64) float weight[TILE + PAD];
     _Alignas(64) uint16_t coverage[TILE];
