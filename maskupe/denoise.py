@@ -8,15 +8,15 @@ In display-encoded codes of 255 the noise of a dark photograph is nearly the sam
 one spectrum describes it (:data:`SPECTRA`, calibrated by ``maskupe-train evaluate-shadows
 --calibrate``). The image is taken apart into Y, Cr and Cb at full, half and quarter size, the coarse
 sizes for chroma only. From coarse to fine, what was changed at the size below is added, and
-overlapping blocks of 8×8 are transformed by a DCT, shrunk and averaged:
+overlapping blocks of 8×8 are transformed by a DCT, shrunk and added under a window of squared sines:
 
     c ← c · max(0, 1 - 1 / e),    e = ½ (c / kσ)² + ½ mean over the 3×3 neighbours in frequency,
 
 where e of Cr and Cb is shared, and grows with e of Y: chroma has edges where luma has them. The mean
 of a block is kept; a coarser size takes care of it.
 
-Where the light falls below the noise there is no hue to be had: with m, the luma of the neighbourhood,
-luma is multiplied by d = m² / (m² + b²), and chroma by d · m² / (m² + n²).
+Where the light falls below the noise there is no hue: with m, the luma of the neighbourhood, chroma
+is multiplied by m² / (m² + n²), and the effect by m⁴ / (m⁴ + b⁴), so that black stays black.
 
 The compiled form and the numpy form give the same result but for rounding.
 """
@@ -28,6 +28,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -62,9 +63,14 @@ THRESHOLD = 1.5
 #: How much of the energy in luma counts as energy in chroma, from what energy on, and how much at
 #: most, in standard deviations squared.
 HELP, HELP_FROM, HELP_MOST = 0.3, 2.0, 20.0
-#: Lumas in codes at which half of the hue and half of the light are left, where the noise is as
+#: Lumas in codes at which half of the hue and half of the effect are left, where the noise is as
 #: strong as :data:`SPECTRA` say.
-NEUTRAL, BLACK = 2.5, 0.5
+NEUTRAL, BLACK = 1.8, 0.8
+#: The neighbourhood's luma is the mean of values up to so many codes, twice over a square of so many
+#: cells of 4×4 pixels, but not far above the pixel's own cell.
+NEAR_MOST, NEAR_CELLS = 24.0, 5
+#: How much of what is removed from luma stays: skin and walls without any grain look like plastic.
+GRAIN = 0.1
 #: Gains below the first show no noise, those above the second show all of it.
 GAINS = (1.5, 3.0)
 #: Denoising by this much more than what is estimated is the most that can be asked for.
@@ -92,8 +98,9 @@ class CleanRows(Protocol):
     """What a renderer takes denoised rows from."""
 
     def __call__(self, first: int, last: int) -> Float | None:
-        """Return the rows first…last (exclusive), float32 (n, w, 3) in 0…1.
+        """Return the rows first…last (exclusive), float32 (n, w, 4) in 0…1.
 
+        These are r, g, b, and the share of the effect that the pixel is to take.
         None if nothing in them is to change.
         """
 
@@ -102,13 +109,13 @@ class _Cleaning(ctypes.Structure):
     """``Cleaning`` of ``denoise.c``."""
 
     _fields_: ClassVar = [
-        *((name, ctypes.c_void_p) for name in ("image", "coverage", "coarse", "correction")),
+        *((name, ctypes.c_void_p) for name in ("image", "coverage", "coarse", "near", "correction")),
         *((name, ctypes.c_void_p) for name in ("power", "amount")),
         *((name, ctypes.c_int64) for name in ("stride", "coverage_stride")),
         *((name, ctypes.c_int32) for name in ("width", "height", "channels", "depth")),
         *((name, ctypes.c_int32) for name in ("coarse_rows", "coarse_columns")),
         *((name, ctypes.c_float) for name in ("help", "help_from", "help_most")),
-        *((name, ctypes.c_float) for name in ("neutral", "black")),
+        *((name, ctypes.c_float) for name in ("neutral", "black", "grain")),
     ]
 
 
@@ -178,14 +185,20 @@ def estimate(image: npt.NDArray[Any], coarse: Float, dark: npt.NDArray[np.bool_]
     strong = min(luma / _COARSE_REFERENCE[0], MOST_ESTIMATED)
     if image.dtype != np.uint8:
         strong = min(strong, _fine_noise(image, dark))
-    if strong < LEAST_ESTIMATED:
+    if image.dtype == np.uint8:
+        strong = max(strong, QUANTISATION)
+    elif strong < LEAST_ESTIMATED:
         return Noise(0.0, 0.0)
     coloured = min(chroma / _COARSE_REFERENCE[1], MOST_ESTIMATED)
     return Noise(strong, 0.5 * (strong + coloured))
 
 
-#: Estimates are kept below the first; below the second there is nothing to remove.
+#: Estimates are kept below the first; below the second 16 bits and floats have no noise.
 MOST_ESTIMATED, LEAST_ESTIMATED = 1.0, 0.25
+#: Eight bits alone are so noisy.
+QUANTISATION = 0.35
+#: From this noise on, eight bits are as good as more.
+DITHERED = 0.7
 # What `_flattest` finds where the noise is as SPECTRA say: at a quarter of the size, and in pixels
 # before JPEG.
 _COARSE_REFERENCE = (0.69, 0.29)
@@ -306,6 +319,7 @@ class _Filter:
             coverage = np.ascontiguousarray(coverage)
         self.image, self.coverage, self.amount = image, coverage, amount
         self.coarse = np.empty((3, *cells), np.float32)
+        self.near = np.empty(cells, np.float32)
         self.correction = np.empty((2, *cells), np.float32)
         self.power = np.empty((_LEVELS, 2, 64), np.float32)
         self.neutral = self.black = 0.0
@@ -319,8 +333,19 @@ class _Filter:
                 sums = np.add.outer(np.arange(_BLOCK), np.arange(_BLOCK))
                 deviation = np.interp(sums, FREQUENCIES, spectrum) * (THRESHOLD * max(share, 1e-3))
                 self.power[level, plane] = (1.0 / deviation**2).ravel()
-        self.neutral = (NEUTRAL * noise.chroma) ** 2
-        self.black = (BLACK * noise.luma) ** 2
+        neutral, black = NEUTRAL * noise.chroma, BLACK * noise.luma
+        if self.image.dtype == np.uint8:
+            # Noise dithers: without it, nothing of what lies below one code is left.
+            neutral = NEUTRAL
+            black = BLACK + max(0.0, 1.0 - noise.luma / DITHERED)
+        self.neutral, self.black = neutral**2, black**4
+        # What is bright nearby must not brighten the dark.
+        luma = np.minimum(self.coarse[0], np.float32(NEAR_MOST))
+        limit = np.float32(2.0) * luma + np.float32(0.25)
+        for _ in range(2):
+            luma = cv2.blur(luma, (NEAR_CELLS, NEAR_CELLS), borderType=cv2.BORDER_REPLICATE)
+        np.minimum(luma, limit, out=luma)
+        cv2.blur(luma, (3, 3), self.near, borderType=cv2.BORDER_REPLICATE)
 
     def coarsen(self, threads: int) -> None:
         """Fill ``coarse``."""
@@ -353,6 +378,7 @@ class _Compiled(_Filter):
             image=self.image.ctypes.data,
             coverage=self.coverage.ctypes.data,
             coarse=self.coarse.ctypes.data,
+            near=self.near.ctypes.data,
             correction=self.correction.ctypes.data,
             power=self.power.ctypes.data,
             amount=self.amount.ctypes.data,
@@ -369,6 +395,7 @@ class _Compiled(_Filter):
             help_most=HELP_MOST / THRESHOLD**2,
             neutral=self.neutral,
             black=self.black,
+            grain=GRAIN,
         )
 
     def _scratch(self) -> npt.NDArray[np.uint8]:
@@ -396,7 +423,7 @@ class _Compiled(_Filter):
         run_strips(strip, self.coarse.shape[1], 64, threads, None)
 
     def __call__(self, first: int, last: int) -> Float | None:
-        out = np.empty((last - first, self.image.shape[1], 3), np.float32)
+        out = np.empty((last - first, self.image.shape[1], 4), np.float32)
         job, scratch = self._job(), self._scratch()
         changed = self._library.maskupe_clean(
             ctypes.addressof(job), first, last, out.ctypes.data, scratch.ctypes.data
@@ -432,7 +459,7 @@ class _Numpy(_Filter):
         if not self.coverage[first:last].any():
             return None
         width = self.image.shape[1]
-        out = np.empty((last - first, width, 3), np.float32)
+        out = np.empty((last - first, width, 4), np.float32)
         step = max(_ALIGNED, rows_of(_STRIP_PIXELS, width) // _ALIGNED * _ALIGNED)
         for start in range(first // _ALIGNED * _ALIGNED, last, step):
             low, high = max(start, first), min(start + step, last)
@@ -459,15 +486,16 @@ class _Numpy(_Filter):
         share = np.interp(clean[0], np.arange(_TONES), self.amount).astype(np.float32)
         light = np.maximum(np.maximum(local, 0.5 * clean[0]), 0.0)
         signal = light * light + np.float32(1e-6)
-        dim = signal / (signal + np.float32(self.black))
-        hue = dim * (signal / (signal + np.float32(self.neutral)))
-        own[0] += share * (dim * clean[0] - own[0])
+        dim = signal * signal / (signal * signal + np.float32(self.black))
+        hue = signal / (signal + np.float32(self.neutral))
+        own[0] += share * np.float32(1.0 - GRAIN) * (clean[0] - own[0])
         own[1:] += share * (hue * clean[1:] - own[1:])
         colours = np.einsum("ck,khw->hwc", _BACK, own) * np.float32(1 / 255)
-        return np.clip(colours, 0.0, 1.0).astype(np.float32)
+        lift = 1.0 + share * (dim - 1.0)
+        return np.concatenate([np.clip(colours, 0.0, 1.0), lift[..., None]], axis=2)
 
     def _half(self, top: int, bottom: int, right: int) -> tuple[Float, Float]:
-        """Return the half-size corrections (2, …) and coarse luma (1, …) around rows.
+        """Return the half-size corrections (2, …) and the luma around (1, …) of rows.
 
         Their first row and column lie 4 before those of the tile.
         """
@@ -480,7 +508,7 @@ class _Numpy(_Filter):
         planes = _padded(planes, 0, planes.shape[1] % 2, 0, width % 2)
         means = planes.reshape(3, planes.shape[1] // 2, 2, -1, 2).mean(axis=(2, 4))
         half = means[:, (y - y[0])[:, None], x]
-        source = np.concatenate([self.correction, self.coarse[:1]])
+        source = np.concatenate([self.correction, self.near[None]])
         spread = _between(source, y, x, self.coarse.shape[1:], 0, at_column=0)
         planes = half.copy()
         planes[1:] += spread[:2]
@@ -502,9 +530,8 @@ class _Numpy(_Filter):
         result = np.empty_like(planes[:, _STEP:-_STEP, _STEP:-_STEP])
         factors = [_factors(energy), _factors(shared)]
         for plane in range(3):
-            factor, weight = factors[plane > 0]
-            back = (found[plane] * factor * weight[:, None]) @ _DCT
-            result[plane] = _overlapped(back.reshape(*shape, 8, 8), weight.reshape(shape))
+            back = (found[plane] * factors[plane > 0]) @ _DCT
+            result[plane] = _overlapped(back.reshape(*shape, 8, 8))
         return result
 
 
@@ -569,25 +596,23 @@ def _mixed(energy: Float) -> Float:
     return mixed
 
 
-def _factors(energy: Float) -> tuple[Float, Float]:
-    """Return what coefficients (n, 64) are multiplied by, and the weights (n,) of their blocks."""
+def _factors(energy: Float) -> Float:
+    """Return what coefficients (n, 64) are multiplied by."""
     factors = np.maximum(1.0 - 1.0 / (energy + np.float32(1e-9)), np.float32(0.0))
     factors[:, 0] = 1.0
-    return factors, 1.0 / factors.sum(axis=1)
+    return factors
 
 
-def _overlapped(blocks: Float, weights: Float) -> Float:
-    """Return the sums of overlapping blocks (m, n, 8, 8) over those of their weights (m, n)."""
+def _overlapped(blocks: Float) -> Float:
+    """Return the sums of overlapping blocks (m, n, 8, 8) under the window, which overwrite them."""
     rows, columns = blocks.shape[0] - 1, blocks.shape[1] - 1
     total = np.zeros((rows, _STEP, columns, _STEP), np.float32)
-    weight = np.zeros((rows, 1, columns, 1), np.float32)
+    blocks *= _WINDOW[:, None] * _WINDOW
     for y in (0, 1):
         for x in (0, 1):
             part = blocks[y : y + rows, x : x + columns]
             down, across = slice(4 - 4 * y, 8 - 4 * y), slice(4 - 4 * x, 8 - 4 * x)
             total += part[:, :, down, across].transpose(0, 2, 1, 3)
-            weight += weights[y : y + rows, x : x + columns][:, None, :, None]
-    total /= weight
     return total.reshape(rows * _STEP, columns * _STEP)
 
 
@@ -600,3 +625,4 @@ def _make_dct() -> Float:
 
 
 _DCT = _make_dct()
+_WINDOW = (np.sin(np.pi / _BLOCK * (np.arange(_BLOCK) + 0.5)) ** 2).astype(np.float32)

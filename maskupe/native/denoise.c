@@ -3,7 +3,7 @@
  *
  * Values are in codes of 255, as Y, Cr, Cb. Blocks of 8 x 8 at every fourth row and column, counted
  * from the region's corner, are transformed by a DCT, their coefficients shrunk and the overlapping
- * results averaged. Columns lie apart by their remainder modulo 4, so that one vector holds the same
+ * results added under a smooth window, whose shifted copies add up to one. Columns lie apart by their remainder modulo 4, so that one vector holds the same
  * column of neighbouring blocks. The blocks of any tile lie where they lie in the whole region: the
  * result does not depend on how the work is cut up. */
 #include "export.h"
@@ -14,6 +14,7 @@ typedef struct {
     const uint8_t *image;
     const uint8_t *coverage; /* rows of uint16: 0 where nothing changes */
     const float *coarse;     /* (3, coarse rows, coarse columns): Y, Cr, Cb means of 4 x 4 pixels */
+    const float *near;       /* (coarse rows, coarse columns): the luma around */
     float *correction;       /* (2, same): what to add to Cr and Cb there */
     const float *power;      /* (3 levels, luma and chroma, 64): energy to multiples of noise */
     const float *amount;     /* by luma, 256 */
@@ -21,7 +22,8 @@ typedef struct {
     int32_t width, height, channels, depth;
     int32_t coarse_rows, coarse_columns;
     float help, help_from, help_most; /* how much structure in luma protects chroma */
-    float neutral, black;             /* squares of lumas below which hue and light fade */
+    float neutral, black; /* luma below which hue fades, squared; and the effect, its fourth power */
+    float grain;                      /* how much of what is removed from luma stays */
 } Cleaning;
 
 EXPORT int maskupe_cleaning_size(void) { return (int)sizeof(Cleaning); }
@@ -43,8 +45,7 @@ typedef struct {
     _Alignas(64) float out[3][ROWS][LINE_FLOATS];
     _Alignas(64) float down[3][8][LINE_FLOATS];
     _Alignas(64) float sums[3][8][LINE_FLOATS];
-    _Alignas(64) float weights[2][ROWS / 4][PART];
-    /* Half-size means and corrections of Cr and Cb, and coarse luma. */
+    /* Half-size means, and the luma around and the corrections of Cr and Cb. */
     float half[3][TALL / 2 + 2 * HALF_HALO][WIDE / 2 + 2 * HALF_HALO];
     float change[3][TALL / 2 + 2 * HALF_HALO][WIDE / 2 + 2 * HALF_HALO];
     _Alignas(64) float row[3][WIDE + 4 * HALF_HALO];
@@ -111,23 +112,18 @@ INLINE void mix_neighbours(Vector energy[64]) {
                                  rows[8 * (v < 7 ? v + 1 : 7) + u]);
 }
 
-/* Multiplies the coefficients by max(0, 1 - 1 / energy), the mean by one, and all by the weight of
- * the block, one over the sum of these factors. Returns the weight. */
-INLINE Vector shrink_block(const Vector energy[64], Vector *coefficients, Vector *more,
-                           Vector live) {
-    Vector factors[64], total = vector_of(1.0f);
-    factors[0] = vector_of(1.0f);
+/* Multiplies the coefficients, but for the mean, by max(0, 1 - 1 / energy). */
+INLINE void shrink_block(const Vector energy[64], Vector *coefficients, Vector *more) {
     for (int k = 1; k < 64; k++) {
-        factors[k] = highest(1.0f - 1.0f / (energy[k] + 1e-9f), (Vector){0});
-        total += factors[k];
+        const Vector factor = highest(1.0f - 1.0f / (energy[k] + 1e-9f), (Vector){0});
+        coefficients[k] *= factor;
+        if (more) more[k] *= factor;
     }
-    const Vector weight = live / total;
-    for (int k = 0; k < 64; k++) {
-        coefficients[k] *= weight * factors[k];
-        if (more) more[k] *= weight * factors[k];
-    }
-    return weight;
 }
+
+/* The window: squared sines, at the eight places of a block. */
+static const float WINDOW[8] = {0.03806023f, 0.30865828f, 0.69134172f, 0.96193977f,
+                                0.96193977f, 0.69134172f, 0.30865828f, 0.03806023f};
 
 INLINE void load_block(float down[8][LINE_FLOATS], int j, Vector *coefficients) {
     for (int v = 0; v < 8; v++) {
@@ -143,19 +139,16 @@ INLINE void add_block(float sums[8][LINE_FLOATS], int j, const Vector *coefficie
         invert(coefficients + 8 * v, x);
         for (int k = 0; k < 8; k++) {
             float *to = sums[v] + (k & 3) * PART + j + (k >> 2);
-            store_vector(to, load_vector(to) + x[k]);
+            store_vector(to, load_vector(to) + WINDOW[k] * x[k]);
         }
     }
 }
 
 /* Blocks whose upper left corners lie in row 4 b. */
-STAGE void shrink_blocks(const Cleaning *job, int level, int blocks, Scratch *s, float *weights[2]) {
+STAGE void shrink_blocks(const Cleaning *job, int level, int blocks, Scratch *s) {
     const float *of_luma = job->power + 128 * level, *of_chroma = of_luma + 64;
-    Vector lane;
-    for (int l = 0; l < LANES; l++) lane[l] = (float)l;
     for (int j = 0; j < blocks; j += LANES) {
         Vector luma[64], red[64], blue[64], energy[64], shared[64];
-        const Vector live = lane < vector_of((float)(blocks - j)) ? vector_of(1.0f) : (Vector){0};
         load_block(s->down[0], j, luma);
         load_block(s->down[1], j, red);
         load_block(s->down[2], j, blue);
@@ -169,16 +162,12 @@ STAGE void shrink_blocks(const Cleaning *job, int level, int blocks, Scratch *s,
             shared[k] += job->help * lowest(highest(energy[k] - job->help_from, (Vector){0}),
                                             vector_of(job->help_most));
         if (level == 0) {
-            const Vector w = shrink_block(energy, luma, 0, live);
+            shrink_block(energy, luma, 0);
             add_block(s->sums[0], j, luma);
-            store_vector(weights[0] + j, load_vector(weights[0] + j) + w);
-            store_vector(weights[0] + j + 1, load_vector(weights[0] + j + 1) + w);
         }
-        const Vector w = shrink_block(shared, red, blue, live);
+        shrink_block(shared, red, blue);
         add_block(s->sums[1], j, red);
         add_block(s->sums[2], j, blue);
-        store_vector(weights[1] + j, load_vector(weights[1] + j) + w);
-        store_vector(weights[1] + j + 1, load_vector(weights[1] + j + 1) + w);
     }
 }
 
@@ -186,12 +175,9 @@ STAGE void shrink_blocks(const Cleaning *job, int level, int blocks, Scratch *s,
  * of 4. At levels above 0 luma is left out. */
 STAGE void shrink_tile(const Cleaning *job, int level, int rows, int columns, Scratch *s) {
     const int first = level ? 1 : 0, blocks = columns / 4 - 1;
-    float cells[2][2][PART];
     for (int c = first; c < 3; c++)
         for (int y = 0; y < rows; y++) memset(s->out[c][y], 0, sizeof s->out[c][y]);
-    memset(cells, 0, sizeof cells);
     for (int b = 0; b + 8 <= rows; b += 4) {
-        const int now = (b >> 2) & 1;
         for (int c = 0; c < 3; c++)
             for (int i = 0; i < LINE_FLOATS; i += LANES) {
                 Vector x[8], y[8];
@@ -200,9 +186,7 @@ STAGE void shrink_tile(const Cleaning *job, int level, int rows, int columns, Sc
                 for (int k = 0; k < 8; k++) store_vector(s->down[c][k] + i, y[k]);
             }
         memset(s->sums, 0, sizeof s->sums);
-        memset(cells[now], 0, sizeof cells[now]);
-        float *weights[2] = {cells[now][0], cells[now][1]};
-        shrink_blocks(job, level, blocks, s, weights);
+        shrink_blocks(job, level, blocks, s);
         for (int c = first; c < 3; c++)
             for (int i = 0; i < LINE_FLOATS; i += LANES) {
                 Vector x[8], y[8];
@@ -210,16 +194,8 @@ STAGE void shrink_tile(const Cleaning *job, int level, int rows, int columns, Sc
                 invert(y, x);
                 for (int k = 0; k < 8; k++) {
                     float *to = s->out[c][b + k] + i;
-                    store_vector(to, load_vector(to) + x[k]);
+                    store_vector(to, load_vector(to) + WINDOW[k] * x[k]);
                 }
-            }
-        if (b == 0) continue;
-        /* The upper four rows now have all their blocks. */
-        for (int c = first; c < 3; c++)
-            for (int j = 1; j < columns / 4 - 1; j++) {
-                const float scale = 1.0f / (cells[0][c > 0][j] + cells[1][c > 0][j]);
-                for (int y = b; y < b + 4; y++)
-                    for (int r = 0; r < 4; r++) s->out[c][y][r * PART + j] *= scale;
             }
     }
 }
@@ -333,7 +309,7 @@ INLINE void between_rows(const float *low, const float *high, float part, int n,
     for (int i = 0; i < n; i++) to[i] = low[i] + part * (high[i] - low[i]);
 }
 
-/* Fills the half-size corrections of Cr and Cb and coarse luma of the tile's surroundings. */
+/* Fills s->change of the tile's surroundings. */
 STAGE void correct_half(const Cleaning *job, int y0, int x0, int rows, int columns, Scratch *s) {
     const int half_width = (job->width + 1) / 2, half_height = (job->height + 1) / 2;
     const int tall = rows / 2 + 2 * HALF_HALO, wide = columns / 2 + 2 * HALF_HALO;
@@ -359,7 +335,7 @@ STAGE void correct_half(const Cleaning *job, int y0, int x0, int rows, int colum
         const int64_t above = (int64_t)clamp_index(low, job->coarse_rows) * job->coarse_columns;
         const int64_t below = (int64_t)clamp_index(low + 1, job->coarse_rows) * job->coarse_columns;
         for (int c = 0; c < 3; c++) {
-            const float *from = c ? job->correction + (c - 1) * plane : job->coarse;
+            const float *from = c ? job->correction + (c - 1) * plane : job->near;
             float *to = s->change[c][y];
             for (int x = 0; x < wide; x++) {
                 const int column = clamp_index(left + x, half_width), near = (column + 1) / 2 - 1;
@@ -439,7 +415,7 @@ STAGE int any_amount(const Cleaning *job, int y0, int x0, int rows, int columns,
     return 0;
 }
 
-/* Writes a tile's rows first..last as r, g, b in 0..1. */
+/* Writes a tile's rows first..last as r, g, b and the share of the effect, in 0..1. */
 STAGE void write_tile(const Cleaning *job, int y0, int x0, int first, int last, int columns, int clean,
                       float *out, int64_t out_floats, Scratch *s) {
     float *planes[3] = {s->other[0], s->other[1], s->other[2]};
@@ -447,34 +423,37 @@ STAGE void write_tile(const Cleaning *job, int y0, int x0, int first, int last, 
         if (clean) spread_row(job, y, y0, x0, columns + 2 * HALO, s);
         read_row(job, y, x0, columns, planes);
         float *to = out;
-        for (int x = 0; x < columns && x0 + x < job->width; x++, to += 3) {
+        for (int x = 0; x < columns && x0 + x < job->width; x++, to += 4) {
             const float luma = s->other[0][x], red = s->other[1][x], blue = s->other[2][x];
-            float l = luma, r = red, b = blue;
+            float l = luma, r = red, b = blue, lift = 1.0f;
             if (clean) {
                 const int i = ((x + HALO) & 3) * PART + (x + HALO) / 4, row = y - y0 + HALO;
                 l = s->out[0][row][i];
                 const float share = amount_at(job, l), near = s->row[0][x + HALO];
                 const float light = at_least(at_least(near, 0.5f * l), 0.0f);
                 const float signal = light * light + 1e-6f;
-                const float dim = signal / (signal + job->black);
-                const float hue = dim * (signal / (signal + job->neutral));
-                l = luma + share * (dim * l - luma);
+                const float dim = signal * signal / (signal * signal + job->black);
+                const float hue = signal / (signal + job->neutral);
+                lift = 1.0f + share * (dim - 1.0f);
+                l = luma + share * (1.0f - job->grain) * (l - luma);
                 r = red + share * (hue * s->out[1][row][i] - red);
                 b = blue + share * (hue * s->out[2][row][i] - blue);
             }
             to[0] = clamp01((l + 1.402f * r) * (1.0f / 255.0f));
             to[1] = clamp01((l - 0.714136f * r - 0.344136f * b) * (1.0f / 255.0f));
             to[2] = clamp01((l + 1.772f * b) * (1.0f / 255.0f));
+            to[3] = lift;
         }
     }
 }
 
-/* The rows first..last without noise: (last - first, width, 3) in 0..1. Returns whether any pixel
+/* The rows first..last without noise: (last - first, width, 4) in 0..1, r, g, b and how much of
+ * the effect they are to take. Returns whether any pixel
  * may have changed. */
 EXPORT int32_t maskupe_clean(const Cleaning *job, int32_t first, int32_t last, float *out,
                              float *scratch) {
     Scratch *s = (Scratch *)(((uintptr_t)scratch + LINE - 1) / LINE * LINE);
-    const int64_t out_floats = 3 * (int64_t)job->width;
+    const int64_t out_floats = 4 * (int64_t)job->width;
     int32_t any = 0;
     memset(s->in, 0, sizeof s->in);
     for (int y0 = first / 8 * 8; y0 < last; y0 += TALL) {
@@ -500,7 +479,7 @@ EXPORT int32_t maskupe_clean(const Cleaning *job, int32_t first, int32_t last, f
                 shrink_tile(job, 0, rows + 2 * HALO, wide, s);
             }
             write_tile(job, y0, x0, from, to, columns, clean, out + (from - first) * out_floats +
-                       3 * (int64_t)x0, out_floats, s);
+                       4 * (int64_t)x0, out_floats, s);
         }
     }
     return any;

@@ -15,7 +15,8 @@ typedef struct {
     const uint8_t *image;
     uint8_t *out;
     const uint8_t *coverage;         /* rows of uint16: 0 in C, 65535 in A */
-    const float *clean;              /* r, g, b 0..1 to enhance in place of the image, or NULL */
+    const float *clean;              /* or NULL: r, g, b 0..1 to enhance in place of the image,
+                                        and how much of the effect these take */
     int64_t image_stride, out_stride, coverage_stride;
     const int32_t *row_low, *row_high;       /* map rows around each row of the region */
     const float *row_part;                   /* how far it lies towards the second */
@@ -89,6 +90,7 @@ typedef struct {
     _Alignas(64) float own[COLOURS];     /* the same while `unit` holds what is enhanced instead */
     _Alignas(64) float change[COLOURS];  /* enhanced - unit */
     _Alignas(64) float weight[TILE + PAD];
+    _Alignas(64) float lift[TILE + PAD]; /* what the change of `unit` is multiplied by */
     _Alignas(64) uint16_t coverage[TILE];
     /* Finished pixels on their way to memory, behind an unfinished line of it. */
     _Alignas(64) uint8_t stored[LINE + 16 * TILE];

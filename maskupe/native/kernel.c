@@ -73,14 +73,19 @@ STAGE void spread_map(const Job *job, Band *band) {
 
 /* Puts what is to be enhanced in the place of the pixels' own colours. */
 STAGE void take_clean(const Job *job, int y, int x, int n, Row *row) {
-    const float *from = job->clean + 3 * ((int64_t)y * job->width + x);
+    const float *from = job->clean + 4 * ((int64_t)y * job->width + x);
     memcpy(row->own, row->unit, sizeof(float) * 3 * (size_t)n);
-    memcpy(row->unit, from, sizeof(float) * 3 * (size_t)n);
+    for (int i = 0; i < n; i++) {
+        for (int c = 0; c < 3; c++) row->unit[3 * i + c] = from[4 * i + c];
+        row->lift[i] = from[4 * i + 3];
+    }
 }
 
 /* Makes row->change the difference to the pixels' own colours. */
 STAGE void from_clean(int n, Row *row) {
-    for (int i = 0; i < 3 * n; i++) row->change[i] += row->unit[i] - row->own[i];
+    for (int i = 0; i < n; i++)
+        for (int c = 3 * i; c < 3 * i + 3; c++)
+            row->change[c] = row->lift[i] * row->change[c] + row->unit[c] - row->own[c];
     memcpy(row->unit, row->own, sizeof(float) * 3 * (size_t)n);
 }
 

@@ -35,8 +35,8 @@ class Job:
         fade: from coverage to blend weight.
         frame: where the region lies.
         strength: 0 and more.
-        clean: what to enhance in place of the image, rows float32 (n, w, 3) in 0…1 by first and
-            last number, None where that is the image; see :mod:`maskupe.denoise`.
+        clean: what to enhance in place of the image, rows by first and last number,
+            None where that is the image; see :mod:`maskupe.denoise`.
     """
 
     maps: Maps
