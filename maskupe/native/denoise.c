@@ -1,4 +1,4 @@
-/* Removes noise from dark pixels before they are brightened; maskupe/denoise.py has the formulas and
+/* Removes noise from dark pixels before they are brightened; maskupe/denoise has the formulas and
  * the calibration, and is the reference.
  *
  * Values are in codes of 255, as Y, Cr, Cb. Blocks of 8 x 8 at every fourth row and column, counted

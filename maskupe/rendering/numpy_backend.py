@@ -56,7 +56,9 @@ def prepare(job: Job) -> tuple[Callable[[int, int], None], int]:
         whole = job.fade.is_whole(coverage)
         weight = None if whole else job.fade.weights(coverage, opened.colour)
         clean = job.clean(first, last) if job.clean is not None else None
-        change = difference(opened.colour if clean is None else np.ascontiguousarray(clean[..., :3]), first)
+        change = difference(
+            opened.colour if clean is None else np.ascontiguousarray(clean[..., :3]), first
+        )
         if clean is not None:
             change *= clean[..., 3:]
             change += clean[..., :3]

@@ -54,7 +54,8 @@ def render(
 ) -> Pixels:
     """Renders out = I + w · (enhanced(D) - I) at full size, in the display encoding.
 
-    D is I, or what ``clean`` has in its place; then it is I + w · (lift · (enhanced(D) - D) + D - I).
+    D is I, or what ``clean`` has in its place; pixels that ``clean`` lifts less take only a share
+    of enhanced(D) - D.
 
     Where w is 0 or alpha is 0 a pixel keeps its bits, and alpha always does. Values outside 0…1
     survive: the difference that the map makes to the value clipped to 0…1 is added to them. NaN
