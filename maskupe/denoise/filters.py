@@ -77,7 +77,7 @@ class Filter:
         self.neutral, self.black = neutral**2, black**4
         # What is bright nearby must not brighten the dark.
         luma = np.minimum(self.coarse[0], np.float32(model.NEAR_MOST))
-        limit = np.float32(2.0) * luma + np.float32(0.25)
+        limit = np.float32(1.25) * luma + np.float32(0.25)
         for _ in range(2):
             luma = cv2.blur(
                 luma, (model.NEAR_CELLS, model.NEAR_CELLS), borderType=cv2.BORDER_REPLICATE
@@ -140,6 +140,7 @@ class CompiledFilter(Filter):
         return np.empty(self._library.maskupe_cleaning_scratch(), np.uint8)
 
     def coarsen(self, threads: int) -> None:
+        """Fill ``coarse``."""
         job = self._job()
 
         def strip(first: int, last: int) -> None:
@@ -151,6 +152,7 @@ class CompiledFilter(Filter):
         run_strips(strip, self.coarse.shape[1], rows, threads, None)
 
     def correct(self, threads: int) -> None:
+        """Fill ``correction``."""
         job = self._job()
 
         def strip(first: int, last: int) -> None:
@@ -161,6 +163,7 @@ class CompiledFilter(Filter):
         run_strips(strip, self.coarse.shape[1], _TILE_ROWS, threads, None)
 
     def __call__(self, first: int, last: int) -> Float | None:
+        """See :class:`maskupe.denoise.source.CleanRows`."""
         out = np.empty((last - first, self.image.shape[1], 4), np.float32)
         job, scratch = self._job(), self._scratch()
         changed = self._library.maskupe_clean(

@@ -162,7 +162,9 @@ def _flattest(planes: Float, counts: npt.NDArray[np.bool_]) -> tuple[float, floa
     return float(np.sqrt(luma)), float(np.sqrt(chroma))
 
 
-def white_noise(image: npt.NDArray[Any], coverage: npt.NDArray[np.uint16], amount: Float) -> float:
+def white_noise(
+    image: npt.NDArray[Any], coverage: npt.NDArray[np.uint16], amount: Float
+) -> tuple[float, float]:
     """Return the noise of pixels that are not of eight bits, from some bands of their rows.
 
     Texture can be told from noise there: it is smooth at full size, and has less of it in chroma.

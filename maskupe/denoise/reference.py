@@ -23,6 +23,7 @@ class ReferenceFilter(Filter):
     """The reference, and the fallback."""
 
     def coarsen(self, threads: int) -> None:
+        """Fill ``coarse``."""
         height, width = self.image.shape[:2]
         step = max(4, rows_of(_STRIP_PIXELS, width) // 4 * 4)
         for first in range(0, height, step):
@@ -33,6 +34,7 @@ class ReferenceFilter(Filter):
             self.coarse[:, at : at + shape[1]] = planes.reshape(shape).mean(axis=(2, 4))
 
     def correct(self, threads: int) -> None:
+        """Fill ``correction``."""
         height, width = self.coarse.shape[1:]
         step = max(4, rows_of(_STRIP_PIXELS, width) // 4 * 4)
         columns = np.arange(-STEP, width + -width % STEP + STEP).clip(0, width - 1)
@@ -44,6 +46,7 @@ class ReferenceFilter(Filter):
             self.correction[:, first:last] = changed[:, : last - first, :width]
 
     def __call__(self, first: int, last: int) -> Float | None:
+        """See :class:`maskupe.denoise.source.CleanRows`."""
         if not self.coverage[first:last].any():
             return None
         width = self.image.shape[1]

@@ -222,7 +222,7 @@ def noise_spectra(
 
     Returns:
         For full, half and quarter size: the standard deviations of Y, and of Cr and Cb, in an
-        orthonormal 8×8 DCT, by the sums of frequencies of :data:`maskupe.denoise.noise.FREQUENCIES`.
+        orthonormal 8×8 DCT, by the sums of the two frequencies of ``FREQUENCIES`` there.
 
     Raises:
         InputError: if the folder has no photographs.
