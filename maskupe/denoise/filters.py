@@ -72,8 +72,8 @@ class Filter:
         neutral, black = model.NEUTRAL * noise.chroma, model.BLACK * noise.luma
         if self.image.dtype == np.uint8:
             # Noise dithers: without it, nothing of what lies below one code is left.
-            neutral = model.NEUTRAL
-            black = model.BLACK + max(0.0, 1.0 - noise.luma / model.DITHERED)
+            lost = max(0.0, 1.0 - noise.luma / model.DITHERED)
+            neutral, black = model.NEUTRAL * (1.0 + lost), model.BLACK + lost
         self.neutral, self.black = neutral**2, black**4
         # What is bright nearby must not brighten the dark.
         luma = np.minimum(self.coarse[0], np.float32(model.NEAR_MOST))

@@ -165,9 +165,14 @@ def _flattest(planes: Float, counts: npt.NDArray[np.bool_]) -> tuple[float, floa
 def white_noise(
     image: npt.NDArray[Any], coverage: npt.NDArray[np.uint16], amount: Float
 ) -> tuple[float, float]:
-    """Return the noise of pixels that are not of eight bits, from some bands of their rows.
+    """Return the deviations of white noise in Y, and in Cr and Cb, in codes, from bands of rows.
 
-    Texture can be told from noise there: it is smooth at full size, and has less of it in chroma.
+    There is next to none after JPEG.
+
+    Args:
+        image: (h, w, c), the region.
+        coverage: uint16 (h, w), 0 where nothing will change.
+        amount: float32 (256,), see :func:`amounts`.
     """
     height, width = image.shape[0], image.shape[1] // _FLAT_SIDE * _FLAT_SIDE
     rows = _FLAT_SIDE + 1
