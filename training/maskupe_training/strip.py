@@ -58,7 +58,8 @@ def draw_strip(
     if by == "strength":
         enhancer = Enhancer.load(model)
         results = [
-            np.asarray(enhancer.enhance(image, selection, strength=t), np.uint8) for t in numbers
+            np.asarray(enhancer.enhance(image, selection, strength=t, denoise=0), np.uint8)
+            for t in numbers
         ]
     else:
         results = _by_degree(image, areas, model, numbers)
