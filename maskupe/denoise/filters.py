@@ -50,6 +50,7 @@ class Filter:
         cells = -(-height // 4), -(-width // 4)
         if coverage.strides[1] != coverage.itemsize:
             coverage = np.ascontiguousarray(coverage)
+        self.cells = cells
         self.image, self.coverage, self.amount = image, coverage, amount
         self.coarse = np.empty((3, *cells), np.float32)
         self.near = np.empty(cells, np.float32)
@@ -84,6 +85,10 @@ class Filter:
             )
         np.minimum(luma, limit, out=luma)
         cv2.blur(luma, (3, 3), self.near, borderType=cv2.BORDER_REPLICATE)
+
+    def forget(self) -> None:
+        """Free what only the preparation needs."""
+        self.coarse = self.coarse[:, :0].copy()
 
     def coarsen(self, threads: int) -> None:
         """Fill ``coarse``."""
@@ -126,8 +131,8 @@ class CompiledFilter(Filter):
             height=self.image.shape[0],
             channels=self.image.shape[2],
             depth=DEPTHS[self.image.dtype],
-            coarse_rows=self.coarse.shape[1],
-            coarse_columns=self.coarse.shape[2],
+            coarse_rows=self.cells[0],
+            coarse_columns=self.cells[1],
             help=model.HELP,
             help_from=model.HELP_FROM / model.THRESHOLD**2,
             help_most=model.HELP_MOST / model.THRESHOLD**2,

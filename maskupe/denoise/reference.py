@@ -100,7 +100,7 @@ class ReferenceFilter(Filter):
         means = planes.reshape(3, planes.shape[1] // 2, 2, -1, 2).mean(axis=(2, 4))
         half = means[:, (y - y[0])[:, None], x]
         source = np.concatenate([self.correction, self.near[None]])
-        spread = _between(source, y, x, self.coarse.shape[1:], 0, at_column=0)
+        spread = _between(source, y, x, self.cells, 0, at_column=0)
         planes = half.copy()
         planes[1:] += spread[:2]
         inner = slice(STEP, -STEP)

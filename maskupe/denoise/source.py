@@ -88,4 +88,5 @@ def clean_source(
         return None
     cleaning.tune(replace(found, white=found.white or white).scaled(strength))
     cleaning.correct(threads)
+    cleaning.forget()
     return cleaning

@@ -16,8 +16,8 @@ from maskupe.strips import StripFunction, rows_of
 
 #: Pixels of one strip: some milliseconds of work, so that stopping is prompt.
 STRIP_PIXELS = 1 << 18
-#: The same where noise is removed, tiles of 64 rows at a time.
-_CLEAN_PIXELS = 1 << 19
+#: Where noise is removed, strips are whole rows of tiles of so many rows.
+_TILE_ROWS = 64
 #: The kernel reads this many columns' positions beyond the last one (BLOCK of ``guide.h``).
 _COLUMN_PAD = 32
 #: Results from this size on do not stay in a cache anyway: they are written past it, which saves
@@ -78,7 +78,10 @@ def prepare(job: Job) -> tuple[StripFunction, int]:
         if target is not out:
             out[...] = target
 
-    return strip, rows_of(STRIP_PIXELS if job.clean is None else _CLEAN_PIXELS, job.width)
+    rows = rows_of(STRIP_PIXELS, job.width)
+    if job.clean is not None:
+        rows = max(1, rows // _TILE_ROWS) * _TILE_ROWS
+    return strip, rows
 
 
 def _common(job: Job, dtype: np.dtype[Any]) -> tuple[NativeJob, dict[str, npt.NDArray[Any]]]:
