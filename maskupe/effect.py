@@ -29,6 +29,9 @@ Float = npt.NDArray[np.float32]
 BOUND_SIZE = 64
 #: The bound is the mean of what the subject gets around a place, and this many deviations.
 BOUND_DEVIATIONS = 2.0
+# How much a cell of A, B and C tells of what the model does to tones.
+_CELL_WEIGHTS = (1.0, 0.3, 1e-3)
+_TONES = 256
 # The weight of a cell from which it counts as subject.
 _WHOLE = 0.85
 # Neighbourhoods in cells of the bound; where the subject is farther away the next one counts.
@@ -41,10 +44,12 @@ class EffectStats:
 
     Attributes:
         log_gain: mean over A of log((Ŷ + 4/255) / (I + 4/255)).
+        curve: float32 (256,), the mean luma 0…1 that luma i / 255 gets.
         bound: the most light that is added on edges; None where areas are by distance alone.
     """
 
     log_gain: float
+    curve: Float
     bound: Bound | None = None
 
 
@@ -107,3 +112,22 @@ def _bound(maps: Maps, matte: Matte, layer: Window) -> Bound:
         known += share
     plane += (1.0 - known) * (mean + np.float32(BOUND_DEVIATIONS) * deviation)
     return Bound(np.ascontiguousarray(plane, np.float32), *frame)
+
+
+def _mean_curve(before: Float, after: Float, weights: Float) -> Float:
+    """Mean of ``after`` where ``before`` has each of 256 values; gaps are filled linearly."""
+    index = np.minimum((before * (_TONES - 1) + 0.5).astype(np.intp), _TONES - 1)
+    total = np.bincount(index, weights, _TONES)
+    mean = np.bincount(index, weights * after, _TONES)
+    known = np.flatnonzero(total > 0)
+    curve = np.interp(np.arange(_TONES), known, mean[known] / total[known])
+    # White stays white: beyond the brightest tone met, the curve runs to the corner.
+    brightest = int(known[-1])
+    rest = np.arange(brightest, _TONES)
+    if rest.size > 1:
+        share = (rest - brightest) / (_TONES - 1 - brightest)
+        curve[rest] = curve[brightest] + share * (1.0 - curve[brightest])
+    kernel = np.array([0.25, 0.5, 0.25])
+    smooth = np.convolve(np.pad(curve, 1, mode="edge"), kernel, mode="valid")
+    result: Float = smooth.astype(np.float32)
+    return result

@@ -20,6 +20,7 @@ from maskupe.areas import Areas, Transition, make_areas
 from maskupe.checks import check_image, check_options, words
 from maskupe.context import CONTEXT_EDGE, network_input, shrink
 from maskupe.coverage import Coverage, cover, full_coverage
+from maskupe.denoise import clean_source, denoise_scale
 from maskupe.effect import EffectStats, predict_effect
 from maskupe.errors import InputError
 from maskupe.fade import Fade, even, plain
@@ -314,8 +315,8 @@ class Enhancer:
             EmptySelectionError: if nothing is selected.
         """
         check_image(region)
-        # The filter that `denoise` sets is not connected yet: the option is checked, no more.
         check_options(strength, outputs, denoise)
+        scale = denoise_scale(denoise)
         height, width = region.shape[:2]
         if not (0 <= window.x <= window.layer_width - width) or not (
             0 <= window.y <= window.layer_height - height
@@ -353,6 +354,15 @@ class Enhancer:
         else:
             fade = plain() if areas.uniform else even(effect.log_gain * strength)
         backend = backend or default_backend()
+        with stoppable(lambda: tell(_STAGES[3])):
+            clean = clean_source(
+                region,
+                areas.plane,
+                effect.curve,
+                strength=scale if strength > 0 else 0.0,
+                effect=strength,
+                threads=self._threads,
+            )
 
         def lit(where: Coverage, fade: Fade) -> npt.NDArray[Any]:
             return render(
@@ -362,6 +372,7 @@ class Enhancer:
                 window,
                 strength=strength,
                 fade=fade,
+                clean=clean,
                 threads=self._threads,
                 strip_pixels=strip_pixels,
                 backend=backend,

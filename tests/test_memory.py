@@ -65,7 +65,11 @@ pytestmark = pytest.mark.skipif(
     [("uint8", 3, "outside"), ("uint16", 4, "centred"), ("float32", 3, "inside")],
 )
 def test_a_job_takes_little_more_than_the_region_itself(tmp_path, dtype, channels, side):
-    """At most one and a half times the bytes that come in and go out, which are counted too."""
+    """At most 1.6 times the bytes that come in and go out, which are counted too.
+
+    A tenth is what denoising a picture that is dark all over keeps: planes of a sixteenth of its
+    size, and a strip of tiles for each thread.
+    """
     weights = write_weights(tmp_path)
     shape = (3000, 4000)
     arguments = [str(weights), dtype, str(channels), side, *map(str, shape)]
@@ -73,7 +77,7 @@ def test_a_job_takes_little_more_than_the_region_itself(tmp_path, dtype, channel
         [sys.executable, "-c", _PROGRAM, *arguments], capture_output=True, text=True, check=True
     )
     peak, travelled, had = map(int, done.stdout.split())
-    assert peak + had <= 1.5 * travelled + _ENGINE
+    assert peak + had <= 1.6 * travelled + _ENGINE
     # What the daemon refuses by is no less than what is needed.
     assert peak <= estimate_bytes((*shape, channels), np.dtype(dtype))
 

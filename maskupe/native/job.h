@@ -15,6 +15,8 @@ typedef struct {
     const uint8_t *image;
     uint8_t *out;
     const uint8_t *coverage;         /* rows of uint16: 0 in C, 65535 in A */
+    const float *clean;              /* or NULL: r, g, b 0..1 to enhance in place of the image,
+                                        and how much of the effect these take */
     int64_t image_stride, out_stride, coverage_stride;
     const int32_t *row_low, *row_high;       /* map rows around each row of the region */
     const float *row_part;                   /* how far it lies towards the second */
@@ -40,9 +42,10 @@ typedef struct {
     float strength;
 } Job;
 
-/* Arithmetic that must disappear into its loop, and stages that are worth a name in a profile. */
+/* Arithmetic that must disappear into its loop, and stages that are worth a name in a profile; not
+ * every source that includes a header uses all of it. */
 #define INLINE static inline __attribute__((always_inline))
-#define STAGE static __attribute__((noinline))
+#define STAGE static __attribute__((noinline, unused))
 
 /* Pixels that one pass works on: what it keeps per tile stays in the first-level cache. */
 #define TILE 128
@@ -88,8 +91,10 @@ typedef struct {
     const float *raw;                    /* floats as stored: the pixels themselves, or: */
     _Alignas(64) float colours[COLOURS];
     _Alignas(64) float unit[COLOURS];    /* clipped to 0..1, NaN as 0 */
+    _Alignas(64) float own[COLOURS];     /* the same while `unit` holds what is enhanced instead */
     _Alignas(64) float change[COLOURS];  /* enhanced - unit */
     _Alignas(64) float weight[TILE + PAD];
+    _Alignas(64) float lift[TILE + PAD]; /* what the change of `unit` is multiplied by */
     _Alignas(64) uint16_t coverage[TILE];
     /* Finished pixels on their way to memory, behind an unfinished line of it. */
     _Alignas(64) uint8_t stored[LINE + 16 * TILE];

@@ -71,6 +71,24 @@ STAGE void spread_map(const Job *job, Band *band) {
     band->spread = 1;
 }
 
+/* Puts what is to be enhanced in the place of the pixels' own colours. */
+STAGE void take_clean(const Job *job, int y, int x, int n, Row *row) {
+    const float *from = job->clean + 4 * ((int64_t)y * job->width + x);
+    memcpy(row->own, row->unit, sizeof(float) * 3 * (size_t)n);
+    for (int i = 0; i < n; i++) {
+        for (int c = 0; c < 3; c++) row->unit[3 * i + c] = from[4 * i + c];
+        row->lift[i] = from[4 * i + 3];
+    }
+}
+
+/* Makes row->change the difference to the pixels' own colours. */
+STAGE void from_clean(int n, Row *row) {
+    for (int i = 0; i < n; i++)
+        for (int c = 3 * i; c < 3 * i + 3; c++)
+            row->change[c] = row->lift[i] * row->change[c] + row->unit[c] - row->own[c];
+    memcpy(row->unit, row->own, sizeof(float) * 3 * (size_t)n);
+}
+
 /* n pixels of row y, from column x on. */
 static void render_tile(const Job *job, int y, int x, int n, Band *band, Row *row) {
     const int size = DEPTH_BYTES[job->depth] * job->channels;
@@ -86,7 +104,7 @@ static void render_tile(const Job *job, int y, int x, int n, Band *band, Row *ro
     if (!band->spread) spread_map(job, band);
     const float across = job->row_part ? job->row_part[y] : 0.0f;
     const float *spread = band->scratch + 3 * (x - band->x0);
-    if (job->kind == KIND_TONE && job->channels == 3 && state == WEIGHT_FULL) {
+    if (job->kind == KIND_TONE && job->channels == 3 && state == WEIGHT_FULL && !job->clean) {
         if (job->depth == DEPTH_U8) tone_row_uint8_t(job, pixels, n, across, spread, row, to);
         else if (job->depth == DEPTH_U16)
             tone_row_uint16_t(job, (const uint16_t *)pixels, n, across, spread, row, to);
@@ -94,9 +112,10 @@ static void render_tile(const Job *job, int y, int x, int n, Band *band, Row *ro
         return;
     }
     const int whole = job->kind == KIND_GAIN && job->channels == 3 && state == WEIGHT_FULL &&
-                      job->strength == 1.0f;
+                      job->strength == 1.0f && !job->clean;
     load_row(job, pixels, n, row);
     if (state == WEIGHT_SOME) fade_row(job, coverage, n, row);
+    if (job->clean) take_clean(job, y, x, n, row);
     switch (job->kind) {
     case KIND_TONE: tone_row(job, pixels, n, across, spread, row); break;
     case KIND_CURVE: curve_row(job, n, across, spread, row); break;
@@ -113,6 +132,7 @@ static void render_tile(const Job *job, int y, int x, int n, Band *band, Row *ro
     default: table_row(job, n, row);
     }
     band->ends_of = y;
+    if (job->clean) from_clean(n, row);
     if (state == WEIGHT_SOME && job->bound) bound_row(job, y, x, n, row);
     if (whole) finish_pixels(job, pixels, n, row, to);
     else store_row(job, pixels, n, row, state == WEIGHT_FULL ? 0 : row->weight, to);

@@ -41,6 +41,11 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {
     ),
     "maskupe_matte_size": (ctypes.c_int,),
     "maskupe_apply_matte": (None, ctypes.POINTER(NativeMatte), _INT, _INT),
+    "maskupe_cleaning_size": (ctypes.c_int,),
+    "maskupe_cleaning_scratch": (_LONG,),
+    "maskupe_clean_coarse": (None, _POINTER, _INT, _INT, _POINTER),
+    "maskupe_clean_correct": (None, _POINTER, _INT, _INT, _POINTER),
+    "maskupe_clean": (_INT, _POINTER, _INT, _INT, _POINTER, _POINTER),
     "maskupe_average": (
         *(None, _POINTER, _LONG, _INT, _INT, _INT, _INT, _POINTER, _POINTER, _POINTER),
         *(_INT, _POINTER, _POINTER, ctypes.c_float, _POINTER, _POINTER),

@@ -12,7 +12,7 @@ class NativeJob(ctypes.Structure):
     """``Job`` of ``job.h``; pointers are addresses of arrays that the caller keeps alive."""
 
     _fields_: ClassVar = [
-        *((name, _POINTER) for name in ("image", "out", "coverage")),
+        *((name, _POINTER) for name in ("image", "out", "coverage", "clean")),
         *((f"{name}_stride", _LONG) for name in ("image", "out", "coverage")),
         *((name, _POINTER) for name in ("row_low", "row_high", "row_part")),
         *((name, _POINTER) for name in ("column_low", "column_high", "column_end")),

@@ -1,6 +1,6 @@
 /* ToneCurves, the strength already in table and map. map: (3, map rows, map columns)
  * residual.
- * table: for 8 bits (3, 256), the colour and TONE_OFFSET times its gain; otherwise (3, count, 2),
+ * table: for 8 bits, unless `clean` is given, (3, 256), the colour and TONE_OFFSET times its gain; otherwise (3, count, 2),
  * the gain at each entry and the step to the next. */
 #ifndef MASKUPE_TONE_H
 #define MASKUPE_TONE_H
@@ -143,7 +143,7 @@ STAGE void tone_row(const Job *job, const void *pixels, int n, float across, con
     const float *unit = row->unit;
     float *restrict value = row->change;
     const int end = 3 * round_up(n);
-    if (job->depth == DEPTH_U8) {
+    if (job->depth == DEPTH_U8 && !job->clean) {
         tone_look_up8(job, pixels, n, value);
         for (int i = 3 * n; i < end; i++) value[i] = 0.0f;
         for (int i = 0; i < end; i++)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from maskupe.areas import Areas
 from maskupe.coverage import Coverage, quantise
+from maskupe.denoise import CleanRows
 from maskupe.errors import InputError
 from maskupe.fade import Bound, Fade, plain
 from maskupe.maps import KINDS, Maps, ToneCurves, Window, misshapen
@@ -34,6 +35,8 @@ class Job:
         fade: from coverage to blend weight.
         frame: where the region lies.
         strength: 0 and more.
+        clean: what to enhance in place of the image, rows by first and last number,
+            None where that is the image; see :mod:`maskupe.denoise`.
     """
 
     maps: Maps
@@ -43,6 +46,7 @@ class Job:
     fade: Fade
     frame: Frame
     strength: float
+    clean: CleanRows | None = None
 
     def bound_rows(self, first: int, last: int) -> npt.NDArray[np.float32] | None:
         """The bound on added light in some rows, float32 (last - first, w); None where none is."""
@@ -91,6 +95,7 @@ def make_job(
     weight: npt.NDArray[np.float32] | None,
     fade: Fade | None,
     out: Pixels | None,
+    clean: CleanRows | None = None,
 ) -> Job:
     """Checks the arguments of :func:`maskupe.rendering.render` and brings them into one form.
 
@@ -143,6 +148,7 @@ def make_job(
         fade or plain(),
         Frame(window, width),
         float(strength),
+        clean,
     )
 
 

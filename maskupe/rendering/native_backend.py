@@ -16,6 +16,8 @@ from maskupe.strips import StripFunction, rows_of
 
 #: Pixels of one strip: some milliseconds of work, so that stopping is prompt.
 STRIP_PIXELS = 1 << 18
+#: Where noise is removed, strips are whole rows of tiles of so many rows.
+_TILE_ROWS = 64
 #: The kernel reads this many columns' positions beyond the last one (BLOCK of ``guide.h``).
 _COLUMN_PAD = 32
 #: Results from this size on do not stay in a cache anyway: they are written past it, which saves
@@ -50,10 +52,17 @@ def prepare(job: Job) -> tuple[StripFunction, int]:
             "The compiled renderer is not part of this installation, or is switched off.",
             "Leave the choice of the renderer to MaskUPE, or install a wheel for this platform.",
         )
-    common, kept = _common(job)
+    # Tone curves are stored by kind of pixel, and clean rows are floats.
+    forms = {False: _common(job, job.image.dtype)}
+    if job.clean is not None:
+        forms[True] = _common(job, np.dtype(np.float32))
 
     def strip(first: int, last: int) -> None:
+        clean = job.clean(first, last) if job.clean is not None else None
+        common, kept = forms[clean is not None]
         native = NativeJob.from_buffer_copy(common)
+        if clean is not None:
+            native.clean = clean.ctypes.data
         rows = slice(first, last)
         planes = {
             "image": _whole_rows(job.image[rows]),
@@ -73,12 +82,15 @@ def prepare(job: Job) -> tuple[StripFunction, int]:
         if target is not out:
             out[...] = target
 
-    return strip, rows_of(STRIP_PIXELS, job.width)
+    rows = rows_of(STRIP_PIXELS, job.width)
+    if job.clean is not None:
+        rows = max(1, rows // _TILE_ROWS) * _TILE_ROWS
+    return strip, rows
 
 
-def _common(job: Job) -> tuple[NativeJob, dict[str, npt.NDArray[Any]]]:
+def _common(job: Job, dtype: np.dtype[Any]) -> tuple[NativeJob, dict[str, npt.NDArray[Any]]]:
     """What all strips of a job share, and the arrays that it points into, by field."""
-    arranged = arrange(job.maps, job.image.dtype)
+    arranged = arrange(job.maps, dtype)
     kept: dict[str, npt.NDArray[Any]] = {
         "map": arranged.map,
         "table": arranged.table,

@@ -44,7 +44,8 @@ Difference = Callable[[Floats, int], Floats]
 def prepare(job: Job) -> tuple[Callable[[int, int], None], int]:
     """The function that renders a strip of rows, and how many rows to give it."""
     difference = difference_of(job.maps, job.strength, job.frame)
-    if isinstance(job.maps, ToneCurves) and job.image.dtype == np.uint8 and job.image.shape[2] == 3:
+    eight_bits = job.image.dtype == np.uint8 and job.image.shape[2] == 3
+    if isinstance(job.maps, ToneCurves) and eight_bits and job.clean is None:
         return _tone_strips(job, job.maps), rows_of(STRIP_PIXELS, job.width)
 
     def strip(first: int, last: int) -> None:
@@ -55,7 +56,15 @@ def prepare(job: Job) -> tuple[Callable[[int, int], None], int]:
         opened = open_strip(image)
         weight = None if coverage.min() == FULL else job.fade.weights(coverage)
         bound = None if weight is None else job.bound_rows(first, last)
-        close_strip(opened, difference(opened.colour, first), weight, out, bound)
+        clean = job.clean(first, last) if job.clean is not None else None
+        change = difference(
+            opened.colour if clean is None else np.ascontiguousarray(clean[..., :3]), first
+        )
+        if clean is not None:
+            change *= clean[..., 3:]
+            change += clean[..., :3]
+            change -= opened.colour
+        close_strip(opened, change, weight, out, bound)
 
     return strip, rows_of(STRIP_PIXELS, job.width)
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from maskupe.areas import Areas
 from maskupe.coverage import Coverage
+from maskupe.denoise import CleanRows
 from maskupe.errors import InputError
 from maskupe.fade import Fade
 from maskupe.maps import Maps, Window
@@ -44,13 +45,17 @@ def render(
     strength: float = 1.0,
     weight: npt.NDArray[np.float32] | None = None,
     fade: Fade | None = None,
+    clean: CleanRows | None = None,
     out: Pixels | None = None,
     threads: int | None = None,
     backend: str | None = None,
     strip_pixels: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Pixels:
-    """Renders out = I + w · (enhanced - I) at full size, in the display encoding.
+    """Renders out = I + w · (enhanced(D) - I) at full size, in the display encoding.
+
+    D is I, or what ``clean`` has in its place; pixels that ``clean`` lifts less take only a share
+    of enhanced(D) - D.
 
     Where w is 0 or alpha is 0 a pixel keeps its bits, and alpha always does. Values outside 0…1
     survive: the difference that the map makes to the value clipped to 0…1 is added to them. NaN
@@ -66,6 +71,8 @@ def render(
         strength: t of :mod:`maskupe.maps`; 0 is the exact identity.
         weight: float32 (h, w) in 0…1, in place of the areas' own weight; counted in 65535ths.
         fade: from that weight and a pixel's tone to the blend weight w; the same if left out.
+        clean: gives the rows of D where they are not those of I, see
+            :func:`maskupe.denoise.clean_source`.
         out: where to write; an array like ``image``, may be ``image`` itself.
         threads: the most threads to use; all that the process may use if left out.
         backend: ``"native"``, ``"numpy"``, ``"torch"`` or ``"torch:DEVICE"``; the environment
@@ -83,7 +90,7 @@ def render(
         InputError: for arguments that do not fit together, or an unknown backend.
         RenderingError: if the backend that was asked for cannot be loaded.
     """
-    job = make_job(maps, image, areas, window, strength, weight, fade, out)
+    job = make_job(maps, image, areas, window, strength, weight, fade, out, clean)
     threads = machine_threads() if threads is None else max(1, threads)
     strip, rows = _prepare(job, backend or default_backend())
     if strip_pixels is not None:

@@ -41,10 +41,14 @@ def prepare(job: Job, device: str) -> tuple[Callable[[int, int], None], int]:
     def strip(first: int, last: int) -> None:
         image, out, coverage = (p[first:last] for p in (job.image, job.out, job.coverage))
         opened = open_strip(image)
-        colour = torch.from_numpy(opened.colour).to(device).permute(2, 0, 1)
+        clean = job.clean(first, last) if job.clean is not None else None
+        source = opened.colour if clean is None else clean[..., :3]
+        colour = torch.from_numpy(np.ascontiguousarray(source)).to(device).permute(2, 0, 1)
         with torch.inference_mode():
             enhanced = enhance(maps, job.strength, job.frame, first, colour)
             difference = (enhanced - colour).permute(1, 2, 0).contiguous().cpu().numpy()
+        if clean is not None:
+            difference = clean[..., 3:] * difference + clean[..., :3] - opened.colour
         bound = job.bound_rows(first, last)
         close_strip(opened, difference, job.fade.weights(coverage), out, bound)
 

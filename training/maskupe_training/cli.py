@@ -158,6 +158,49 @@ def evaluate_edges(
     measure(request, data, out, threads)
 
 
+PhotoFolder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Good photographs.")]
+
+
+@app.command("evaluate-shadows")
+def evaluate_shadows(
+    folder: PhotoFolder,
+    model: Annotated[str, typer.Option(help="A name, or a .safetensors file.")] = "lantern",
+    split: Annotated[str, typer.Option(metavar="tune|test")] = "test",
+    cases: Annotated[int, typer.Option(min=1, help="How many cases.")] = 32,
+    seed: Annotated[int, typer.Option(help="Decides the case list.")] = 1,
+    denoise: Annotated[
+        list[float] | None, typer.Option(min=0, max=2, help="Strengths besides 0 and auto.")
+    ] = None,
+    long_edge: Annotated[int, typer.Option(min=64, help="Of the cases, in pixels.")] = 768,
+    threads: Threads = 1,
+) -> None:
+    """Measure noise and colour in deep shadows.
+
+    On photographs that are made several stops too dark, noisy and JPEG.
+    """
+    from maskupe_training.evaluation.shadows import evaluate_shadows as measure
+
+    strengths = (0, *(denoise or ()), "auto")
+    measure(folder, model, split, cases, seed, strengths, long_edge, threads)
+
+
+@app.command("noise-spectra")
+def noise_spectra(
+    folder: PhotoFolder,
+    cases: Annotated[int, typer.Option(min=1, help="How many cases.")] = 24,
+    seed: Annotated[int, typer.Option(help="Decides the case list.")] = 1,
+    long_edge: Annotated[int, typer.Option(min=64, help="Of the cases, in pixels.")] = 768,
+) -> None:
+    """Measure the noise that denoising expects.
+
+    What `maskupe/denoise/noise.py` holds as SPECTRA.
+    """
+    from maskupe_training.evaluation.shadows import noise_spectra as measure
+
+    for luma, chroma in measure(folder, cases, seed, long_edge):
+        typer.echo(f"{luma}\n{chroma}")
+
+
 @app.command()
 def ablation(
     recipe: Annotated[str, typer.Argument(help="The backbone's recipe.")],

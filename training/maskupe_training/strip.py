@@ -60,7 +60,9 @@ def draw_strip(
         # The paper's areas, as by degree.
         how = Transition(edges="off")
         results = [
-            np.asarray(enhancer.enhance(image, selection, strength=t, transition=how), np.uint8)
+            np.asarray(
+                enhancer.enhance(image, selection, strength=t, denoise=0, transition=how), np.uint8
+            )
             for t in numbers
         ]
     else:

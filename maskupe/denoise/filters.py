@@ -1,0 +1,177 @@
+"""What the compiled form and the reference share, and the compiled form."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any, ClassVar
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from maskupe.denoise import noise as model
+from maskupe.denoise.noise import Noise
+from maskupe.native import DEPTHS, load
+from maskupe.strips import rows_of, run_strips
+
+Float = npt.NDArray[np.float32]
+
+BLOCK, STEP = 8, 4
+# Pixels of one strip where it is made coarser.
+_STRIP_PIXELS = 1 << 16
+# Rows of a strip of corrections: those of a tile of denoise.c.
+_TILE_ROWS = 64
+
+
+class _Cleaning(ctypes.Structure):
+    """``Cleaning`` of ``denoise.c``."""
+
+    _fields_: ClassVar = [
+        *(
+            (name, ctypes.c_void_p)
+            for name in ("image", "coverage", "coarse", "near", "correction")
+        ),
+        *((name, ctypes.c_void_p) for name in ("power", "amount")),
+        *((name, ctypes.c_int64) for name in ("stride", "coverage_stride")),
+        *((name, ctypes.c_int32) for name in ("width", "height", "channels", "depth")),
+        *((name, ctypes.c_int32) for name in ("coarse_rows", "coarse_columns")),
+        *((name, ctypes.c_float) for name in ("help", "help_from", "help_most")),
+        *((name, ctypes.c_float) for name in ("neutral", "black", "grain")),
+    ]
+
+
+class Filter:
+    """What both forms share: the arrays, and the constants of a region."""
+
+    def __init__(
+        self, image: npt.NDArray[Any], coverage: npt.NDArray[np.uint16], amount: Float
+    ) -> None:
+        height, width = image.shape[:2]
+        cells = -(-height // 4), -(-width // 4)
+        if coverage.strides[1] != coverage.itemsize:
+            coverage = np.ascontiguousarray(coverage)
+        self.cells = cells
+        self.image, self.coverage, self.amount = image, coverage, amount
+        self.coarse = np.empty((3, *cells), np.float32)
+        self.near = np.empty(cells, np.float32)
+        self.correction = np.empty((2, *cells), np.float32)
+        self.power = np.empty((len(model.SPECTRA), 2, 64), np.float32)
+        self.neutral = self.black = 0.0
+
+    def tune(self, noise: Noise) -> None:
+        """Set the strength."""
+        for level, spectra in enumerate(model.SPECTRA):
+            for plane, (spectrum, share) in enumerate(
+                zip(spectra, (noise.luma, noise.chroma), strict=True)
+            ):
+                sums = np.add.outer(np.arange(BLOCK), np.arange(BLOCK))
+                deviation = np.interp(sums, model.FREQUENCIES, spectrum) * max(share, 1e-3)
+                # Means of 2×2 pixels have half of the deviation.
+                least = noise.white[plane] * 0.5**level if noise.white else 0.0
+                deviation = np.maximum(deviation, least) * model.THRESHOLD
+                self.power[level, plane] = (1.0 / deviation**2).ravel()
+        neutral, black = model.NEUTRAL * noise.chroma, model.BLACK * noise.luma
+        if self.image.dtype == np.uint8:
+            # Noise dithers: without it, nothing of what lies below one code is left.
+            lost = max(0.0, 1.0 - noise.luma / model.DITHERED)
+            neutral, black = model.NEUTRAL * (1.0 + lost), model.BLACK + lost
+        self.neutral, self.black = neutral**2, black**4
+        # What is bright nearby must not brighten the dark.
+        luma = np.minimum(self.coarse[0], np.float32(model.NEAR_MOST))
+        limit = np.float32(1.25) * luma + np.float32(0.25)
+        for _ in range(2):
+            luma = cv2.blur(
+                luma, (model.NEAR_CELLS, model.NEAR_CELLS), borderType=cv2.BORDER_REPLICATE
+            )
+        np.minimum(luma, limit, out=luma)
+        cv2.blur(luma, (3, 3), self.near, borderType=cv2.BORDER_REPLICATE)
+
+    def forget(self) -> None:
+        """Free what only the preparation needs."""
+        self.coarse = self.coarse[:, :0].copy()
+
+    def coarsen(self, threads: int) -> None:
+        """Fill ``coarse``."""
+        raise NotImplementedError
+
+    def correct(self, threads: int) -> None:
+        """Fill ``correction``."""
+        raise NotImplementedError
+
+    def __call__(self, first: int, last: int) -> Float | None:
+        """See :class:`maskupe.denoise.source.CleanRows`."""
+        raise NotImplementedError
+
+
+class CompiledFilter(Filter):
+    """The compiled form."""
+
+    def __init__(
+        self, image: npt.NDArray[Any], coverage: npt.NDArray[np.uint16], amount: Float
+    ) -> None:
+        if image.strides[1:] != (image.itemsize * image.shape[2], image.itemsize):
+            image = np.ascontiguousarray(image)
+        super().__init__(image, coverage, amount)
+        library = load()
+        assert library is not None
+        self._library = library
+
+    def _job(self) -> _Cleaning:
+        return _Cleaning(
+            image=self.image.ctypes.data,
+            coverage=self.coverage.ctypes.data,
+            coarse=self.coarse.ctypes.data,
+            near=self.near.ctypes.data,
+            correction=self.correction.ctypes.data,
+            power=self.power.ctypes.data,
+            amount=self.amount.ctypes.data,
+            stride=self.image.strides[0],
+            coverage_stride=self.coverage.strides[0],
+            width=self.image.shape[1],
+            height=self.image.shape[0],
+            channels=self.image.shape[2],
+            depth=DEPTHS[self.image.dtype],
+            coarse_rows=self.cells[0],
+            coarse_columns=self.cells[1],
+            help=model.HELP,
+            help_from=model.HELP_FROM / model.THRESHOLD**2,
+            help_most=model.HELP_MOST / model.THRESHOLD**2,
+            neutral=self.neutral,
+            black=self.black,
+            grain=model.GRAIN,
+        )
+
+    def _scratch(self) -> npt.NDArray[np.uint8]:
+        return np.empty(self._library.maskupe_cleaning_scratch(), np.uint8)
+
+    def coarsen(self, threads: int) -> None:
+        """Fill ``coarse``."""
+        job = self._job()
+
+        def strip(first: int, last: int) -> None:
+            scratch = self._scratch()
+            address = ctypes.addressof(job)
+            self._library.maskupe_clean_coarse(address, first, last, scratch.ctypes.data)
+
+        rows = rows_of(_STRIP_PIXELS // 4, self.coarse.shape[2])
+        run_strips(strip, self.coarse.shape[1], rows, threads, None)
+
+    def correct(self, threads: int) -> None:
+        """Fill ``correction``."""
+        job = self._job()
+
+        def strip(first: int, last: int) -> None:
+            scratch = self._scratch()
+            address = ctypes.addressof(job)
+            self._library.maskupe_clean_correct(address, first, last, scratch.ctypes.data)
+
+        run_strips(strip, self.coarse.shape[1], _TILE_ROWS, threads, None)
+
+    def __call__(self, first: int, last: int) -> Float | None:
+        """See :class:`maskupe.denoise.source.CleanRows`."""
+        out = np.empty((last - first, self.image.shape[1], 4), np.float32)
+        job, scratch = self._job(), self._scratch()
+        changed = self._library.maskupe_clean(
+            ctypes.addressof(job), first, last, out.ctypes.data, scratch.ctypes.data
+        )
+        return out if changed else None

@@ -1,0 +1,92 @@
+"""Prepare the denoising of a region."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from maskupe.denoise import noise as model
+from maskupe.denoise.filters import CompiledFilter, Filter
+from maskupe.denoise.noise import Noise, amounts, estimate, white_noise
+from maskupe.denoise.reference import ReferenceFilter
+from maskupe.native import load
+from maskupe.strips import machine_threads
+
+Float = npt.NDArray[np.float32]
+_TONES = 256
+
+
+class CleanRows(Protocol):
+    """What a renderer takes denoised rows from."""
+
+    def __call__(self, first: int, last: int) -> Float | None:
+        """Return the rows first…last (exclusive), float32 (n, w, 4) in 0…1.
+
+        These are r, g, b, and the share of the effect that the pixel is to take.
+        None if nothing in them is to change.
+        """
+
+
+def clean_source(
+    region: npt.NDArray[Any],
+    coverage: npt.NDArray[np.uint16],
+    curve: Float,
+    *,
+    strength: float = 1.0,
+    effect: float = 1.0,
+    threads: int | None = None,
+    compiled: bool | None = None,
+    noise: Noise | None = None,
+) -> CleanRows | None:
+    """Prepare denoising of a region: makes its coarse sizes and estimates the noise.
+
+    Args:
+        region: (h, w[, c]) uint8, uint16 or float32, display-encoded, 1 to 4 channels.
+        coverage: uint16 (h, w), 0 where nothing will change.
+        curve: float32 (256,), the luma 0…1 that the effect gives luma i / 255.
+        strength: multiplies the noise that is estimated; 0 is off.
+        effect: the strength of the effect, see :func:`amounts`.
+        threads: the most threads to use; all that the process may use if None.
+        compiled: whether to use the compiled form; where it loads if None.
+        noise: in place of the estimate.
+
+    Returns:
+        What gives denoised rows, or None if there is nothing to remove. It holds about an eighth
+        as many floats as the region has colour values.
+    """
+    amount = amounts(curve, effect)
+    if strength == 0 or not amount.any():
+        return None
+    image = region.reshape(*region.shape[:2], -1)
+    most, white = model.MOST_ESTIMATED, (0.0, 0.0)
+    if noise is None:
+        white = white_noise(image, coverage, amount)
+        if image.dtype != np.uint8:
+            most = min(most, white[0] / model.WHITE_REFERENCE)
+        if most < model.LEAST_ESTIMATED:
+            return None
+    library = load() if compiled or compiled is None else None
+    threads = machine_threads() if threads is None else threads
+    cleaning: Filter = (CompiledFilter if library is not None else ReferenceFilter)(
+        image, coverage, amount
+    )
+    cleaning.coarsen(threads)
+    step = coverage[2::4, 2::4] if min(coverage.shape) > 2 else coverage[:1, :1]
+    cells = np.zeros(cleaning.coarse.shape[1:], bool)
+    cells[: step.shape[0], : step.shape[1]] = step > 0
+    tones = np.clip(cleaning.coarse[0], 0, _TONES - 1).astype(np.intp)
+    cells &= amount[tones] > 0
+    if not cells.any():
+        return None
+    found = noise or estimate(cleaning.coarse, cells, most)
+    if noise is None and image.dtype == np.uint8:
+        found = replace(found, luma=max(found.luma, model.QUANTISATION))
+    if found.luma < model.LEAST_ESTIMATED:
+        return None
+    cleaning.tune(replace(found, white=found.white or white).scaled(strength))
+    cleaning.correct(threads)
+    cleaning.forget()
+    return cleaning
