@@ -71,7 +71,11 @@ def predict_effect(
     delta = np.float32(GAIN_DELTA)
     gain = np.log((enhanced[inside] + delta) / (context[inside] + delta))
     bound = None if matte is None else _bound(maps, matte, layer)
-    return EffectStats(float(gain.mean()), bound)
+    a, b = shares
+    weights = _CELL_WEIGHTS[0] * a + _CELL_WEIGHTS[1] * b + _CELL_WEIGHTS[2]
+    curve = _mean_curve((context @ LUMA).ravel(), (enhanced @ LUMA).ravel(), weights.ravel())
+    bound = None if matte is None else _bound(maps, matte, layer)
+    return EffectStats(float(gain.mean()), curve, bound)
 
 
 def _rendered(maps: Maps, image: Float, window: Window) -> Float:
