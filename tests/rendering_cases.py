@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from maskupe.areas import Areas
-from maskupe.fade import Fade, make_fade, plain
+from maskupe.fade import Bound, Fade, plain
 from maskupe.maps import (
     AffineGrid,
     CurveMaps,
@@ -76,14 +76,15 @@ def random_areas(rng: np.random.Generator, height: int, width: int) -> Areas:
     return Areas(a, b, weight, 3.0)
 
 
-def random_fade(rng: np.random.Generator) -> Fade:
-    """A ramp that rises and a restriction by tone, smooth as :mod:`maskupe.highlights` makes it.
-
-    In half of the cases it holds in A as well.
-    """
+def random_fade(rng: np.random.Generator, window: Window | None = None) -> Fade:
+    """A ramp that rises and, where a window is given, a bound on light that lies around it."""
     ramp = plain().ramp ** np.float32(rng.uniform(0.5, 2))
-    steps = np.interp(np.arange(256), np.linspace(0, 255, 9), rng.random(9))
-    return make_fade(ramp, steps.astype(np.float32), float(max(0.0, rng.uniform(-1, 1))))
+    if window is None:
+        return Fade(ramp)
+    width, height = window.layer_width, window.layer_height
+    x, y = (int(value) for value in rng.integers(-20, 20, 2))
+    plane = uniform(rng, 0.0, 0.3, *(int(n) for n in rng.integers(1, 9, 2)))
+    return Fade(ramp, Bound(plane, x, y, width, height))
 
 
 def everything(height: int, width: int) -> Areas:

@@ -26,13 +26,19 @@ def default_backend() -> str:
     chosen = os.environ.get(BACKEND_VARIABLE)
     if chosen:
         return chosen
+    return _own_backend()
+
+
+def _own_backend() -> str:
     return "native" if native_backend.available() else "numpy"
 
 
 def processor_backend() -> str:
     """The default backend, but on the processor where that one is on a graphics card."""
     chosen = default_backend()
-    return "torch" if chosen.startswith("torch") else chosen
+    if chosen.startswith("torch"):
+        return "torch"
+    return _own_backend() if chosen.startswith("cuda") else chosen
 
 
 def render(
@@ -68,8 +74,9 @@ def render(
         fade: from that weight and a pixel's tone to the blend weight w; the same if left out.
         out: where to write; an array like ``image``, may be ``image`` itself.
         threads: the most threads to use; all that the process may use if left out.
-        backend: ``"native"``, ``"numpy"``, ``"torch"`` or ``"torch:DEVICE"``; the environment
-            variable MASKUPE_RENDERER, or else the fastest that is there, if left out.
+        backend: ``"native"``, ``"numpy"``, ``"cuda"``, ``"cuda:NUMBER"``, ``"torch"`` or
+            ``"torch:DEVICE"``; the environment variable MASKUPE_RENDERER, or else the fastest
+            that is there, if left out.
         strip_pixels: about how many pixels to render at a time, whole rows and at least one; the
             backend's own number if left out. Fewer need less memory, on a graphics card above all;
             the result is the same.
@@ -111,6 +118,10 @@ def _prepare(job: Job, backend: str) -> tuple[StripFunction, int]:
         from maskupe.rendering import torch_backend
 
         return torch_backend.prepare(job, device or "cpu")
+    if name == "cuda":
+        from maskupe.rendering import cuda_backend
+
+        return cuda_backend.prepare(job, backend)
     raise InputError(
-        f"There is no rendering backend called {backend!r}.", "Use native, numpy or torch."
+        f"There is no rendering backend called {backend!r}.", "Use native, numpy, cuda or torch."
     )
