@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -35,6 +36,7 @@ class MattingPredictor:
         if weightfile.read_header(path).metadata.get("network") != "matting":
             raise WeightsError(f"{path} is no matting network.", "Name another weight file.")
         self.device = device
+        self._run: Callable[[Float], Any]
         graph = path.with_suffix(".onnx")
         if device == "cpu" and graph.is_file():
             from maskupe.inference.onnx_backend import open_session
@@ -60,18 +62,12 @@ class MattingPredictor:
 
 
 def _torch_network(path: Path, device: str) -> Any:
-    import torch
-
+    from maskupe.inference.replay import runner
     from maskupe.networks.matting import load
 
-    network = load(path).to(device)
-
-    def run(planes: Float) -> Float:
-        with torch.inference_mode():
-            found: Float = network(torch.from_numpy(planes).to(device)).cpu().numpy()
-        return found
-
-    return run
+    network = load(path).to(device).requires_grad_(False)
+    run = runner(lambda planes: (network(planes),), device, [(1, 5, *_SHAPE[1:])])
+    return lambda planes: run(planes)[0]
 
 
 def load_matting(
