@@ -22,13 +22,20 @@ from maskupe.rendering.native_backend import RenderingError
 from maskupe.rendering.positions import Positions
 from maskupe.strips import StripFunction, rows_of
 
-#: Bytes of one strip, both ways together: large enough that the bus is busy for longer than Python
-#: takes to say what to do, small enough for the processor's cache.
-STRIP_BYTES = 4 << 20
+#: Most strips that are under way at a time, and so threads that are of use: more of them only wait
+#: for each other, as the memory's bandwidth is used up and Python's lock is one.
+MOST_SLOTS = 8
+#: Least and most bytes of a strip, both ways together. What Python has to say for each takes about
+#: 0.1 ms, one thread at a time; what is pinned for it stays until nobody wants it.
+STRIP_BYTES = (1 << 20, 16 << 20)
+#: About how many strips make a job: a few for each slot, so that none has long to wait at the end.
+STRIPS = 3 * MOST_SLOTS
 #: Arrays of parameters begin at multiples of this many bytes on the card.
 _ALIGNMENT = 64
 # Most rows of a launch, the limit of a grid's second axis.
 _MOST_ROWS = 65535
+# Of so many rows and columns one is looked at before all of them are.
+_STEP = 16
 # What the kernel is pointed to where a job has no such array.
 _NOTHING = np.zeros(4, np.int32)
 
@@ -53,8 +60,7 @@ def prepare(job: Job, device: str = "cuda") -> tuple[StripFunction, int]:
     staging = staging_for(device)
     arrays, numbers, compiled_in = describe(job)
     launch = Launch(staging.take_parameters(arrays), numbers, compiled_in)
-    pixel = job.image.dtype.itemsize * job.image.shape[2]
-    rows = min(rows_of(STRIP_BYTES // (2 * pixel + 2), job.width), _MOST_ROWS)
+    rows = strip_rows(job)
 
     def strip(first: int, last: int) -> None:
         for start in range(first, last, rows):
@@ -62,20 +68,32 @@ def prepare(job: Job, device: str = "cuda") -> tuple[StripFunction, int]:
 
     def _render(first: int, last: int) -> None:
         image, out, coverage = (p[first:last] for p in (job.image, job.out, job.coverage))
-        least, most = _range_of(coverage)
+        least, most = range_of(coverage)
         if most == 0:
             out[...] = image
             return
+        # The place for an image without noise, from which the effect is computed: float32
+        # (n, w, 3) in 0…1 in place of the second None.
         with staging.slot() as slot:
             slot.render(launch, first, image, None if least == FULL else coverage, None, out)
 
     return strip, rows
 
 
-def _range_of(coverage: npt.NDArray[np.uint16]) -> tuple[int, int]:
-    """The least and the largest coverage of some rows."""
-    if coverage.strides[0] == 0:
-        coverage = coverage[:1]
+def strip_rows(job: Job) -> int:
+    """How many rows make a strip."""
+    pixel = 2 * job.image.dtype.itemsize * job.image.shape[2] + job.coverage.itemsize
+    least, most = STRIP_BYTES
+    size = min(max(job.height * job.width * pixel // STRIPS, least), most)
+    return min(rows_of(size // pixel, job.width), _MOST_ROWS)
+
+
+def range_of(coverage: npt.NDArray[np.uint16]) -> tuple[int, int]:
+    """The least and the largest coverage of some rows; two that differ, if these do."""
+    few = coverage[:1] if coverage.strides[0] == 0 else coverage[::_STEP, ::_STEP]
+    least, most = int(few.min()), int(few.max())
+    if least != most or coverage.strides[0] == 0:
+        return least, most
     return int(coverage.min()), int(coverage.max())
 
 

@@ -330,7 +330,9 @@ def render_rows(
             right = tl.minimum(left + 1, bound_width - 1)
             bottom = tl.minimum(low + 1, bound_height - 1) * bound_width
             most = bilinear(bound, low * bound_width, bottom, down, left, right, across)
-            excess = 1.0 - tl.minimum(most / tl.maximum(luma_of(r, g, b), LEAST_ADDED), 1.0)
+            excess = 1.0 - tl.minimum(
+                tl.div_rn(most, tl.maximum(luma_of(r, g, b), LEAST_ADDED)), 1.0
+            )
             t = clamp01((1.0 - weight) * (1.0 / ONSET))
             weight *= 1.0 - t * t * (3.0 - 2.0 * t) * excess
     changed = weight > 0.0

@@ -22,11 +22,9 @@ import triton
 from torch import Tensor
 
 from maskupe.rendering import cuda_kernels
-from maskupe.rendering.cuda_backend import pack
+from maskupe.rendering.cuda_backend import MOST_SLOTS, pack
 from maskupe.rendering.native_backend import RenderingError
 
-#: Most strips that are under way at a time: beyond them the memory's bandwidth is used up.
-MOST_SLOTS = 8
 #: Seconds after which memory that nobody used is given back.
 IDLE_SECONDS = 60.0
 #: Pixels of one program, and its warps: one pixel for each thread. Anything else has the compiler
@@ -118,6 +116,9 @@ class Launch:
             CLEAN=int(views.has_clean),
             BLOCK=self._block,
             num_warps=WARPS,
+            # Products that are rounded before they are added: what the interpreter and the other
+            # backends compute. The kernel waits for memory, not for arithmetic.
+            enable_fp_fusion=False,
             **self._always,
         )
 
