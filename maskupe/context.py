@@ -98,7 +98,7 @@ def area_average(
     average = _average(source, size, window, cells, threads)
     rows = covered(window.y, size[0], window.layer_height, cells[0])
     columns = covered(window.x, size[1], window.layer_width, cells[1])
-    return average, rows[:, None] * columns
+    return average, np.asarray(rows[:, None] * columns, np.float32)
 
 
 def _touched(start: int, length: int, total: int, cells: int) -> tuple[int, int]:

@@ -1,10 +1,10 @@
 """What a model does to the subject, found out on what the network saw, before any large pixel.
 
-The blending needs two things of it: the mean gain in A, by which a fade that is even in stops is bent,
-and how much light is added around each place. A pixel on the subject's outline is partly what lies
-behind, and that may be far brighter: multiplied by the subject's gain it would outshine both, as a
-bright rim. So the light that is added to a pixel on an edge is bounded by what the subject beside it
-gets.
+The blending needs two things of it: the mean gain in A, by which a fade that is even in stops is
+bent, and how much light is added around each place. A pixel on the subject's outline is partly what
+lies behind, and that may be far brighter: multiplied by the subject's gain it would outshine both,
+as a bright rim. So the light that is added to a pixel on an edge is bounded by what the subject
+beside it gets.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ Float = npt.NDArray[np.float32]
 #: Cells of the bound along each side.
 BOUND_SIZE = 64
 #: The bound is the mean of what the subject gets around a place, and this many deviations.
-BOUND_DEVIATIONS = 1.0
+BOUND_DEVIATIONS = 2.0
+# The weight of a cell from which it counts as subject.
+_WHOLE = 0.85
 # Neighbourhoods in cells of the bound; where the subject is farther away the next one counts.
 _RADII = (1.5, 4.0, 10.0, 24.0)
 
@@ -63,7 +65,8 @@ def predict_effect(
     inside = shares[0] >= min(0.5, float(shares[0].max()))
     delta = np.float32(GAIN_DELTA)
     gain = np.log((enhanced[inside] + delta) / (context[inside] + delta))
-    return EffectStats(float(gain.mean()), matte and _bound(maps, matte, layer))
+    bound = None if matte is None else _bound(maps, matte, layer)
+    return EffectStats(float(gain.mean()), bound)
 
 
 def _rendered(maps: Maps, image: Float, window: Window) -> Float:
@@ -87,8 +90,9 @@ def _bound(maps: Maps, matte: Matte, layer: Window) -> Bound:
         max(round(layer.layer_height * down), y + size),
     )
     added = np.maximum((_rendered(maps, matte.image, window) - matte.image) @ LUMA, 0.0)
-    # What is nearly all subject tells what the subject gets.
-    weight = np.square(np.clip(matte.weight * 2.0 - 1.0, 0.0, 1.0)) + np.float32(1e-6)
+    # Only what is all subject tells what the subject gets; cells on its outline are brighter.
+    weight = np.square(np.clip((matte.weight - _WHOLE) / np.float32(0.98 - _WHOLE), 0.0, 1.0))
+    weight += np.float32(1e-6) + np.float32(1e-3) * np.square(matte.weight)
     small = (BOUND_SIZE, BOUND_SIZE)
     parts = [weight, weight * added, weight * added * added]
     parts = [cv2.resize(part, small, interpolation=cv2.INTER_AREA) for part in parts]

@@ -25,11 +25,13 @@ from maskupe.errors import InputError
 from maskupe.fade import Fade, even, plain
 from maskupe.illumination import illumination
 from maskupe.maps import Maps, Window
-from maskupe.matte import Matte, Predict, apply_matte, make_matte, surroundings_of
+from maskupe.matte import Matte, Predict, make_matte
+from maskupe.mattestrip import apply_matte
 from maskupe.region import region_of
-from maskupe.rendering import render
+from maskupe.rendering import default_backend, render
 from maskupe.rendering.pixels import weights
 from maskupe.strips import machine_threads, rows_of, run_strips, stoppable
+from maskupe.surroundings import surroundings_of
 
 if TYPE_CHECKING:
     from maskupe.inference import Predictor
@@ -58,6 +60,7 @@ class RegionResult:
             in Divide mode with these values turns the input into the result.
         enhanced: the region with the full effect at every pixel, where asked for, like ``image``:
             blended into the region by ``weight`` it is ``image``.
+        renderer: the backend that rendered it, as :func:`maskupe.rendering.render` names them.
     """
 
     image: npt.NDArray[Any]
@@ -65,6 +68,7 @@ class RegionResult:
     weight: Float | None
     illumination: Float | None
     enhanced: npt.NDArray[Any] | None = None
+    renderer: str = ""
 
     @property
     def width(self) -> float:
@@ -336,13 +340,19 @@ class Enhancer:
                 matte = self._matte(region, selection, context, window, transition)
                 tell(done := _STAGES[1])
             if matte is not None and selection is not None:
-                areas = apply_matte(matte, areas, region, selection, window, self._threads)
+                areas = apply_matte(
+                    matte, areas, region, selection, window, strength, self._threads
+                )
             seen = network_input(region, areas, context, window, threads=self._threads)
             tell(done := _STAGES[2])
         maps = self._predicted(*seen)
         effect = self._effect(maps, *seen, matte, window)
         tell(_STAGES[3])
-        fade = self._fade(areas, effect, strength)
+        if matte is not None:
+            fade = Fade(plain().ramp, effect.bound)
+        else:
+            fade = plain() if areas.uniform else even(effect.log_gain * strength)
+        backend = backend or default_backend()
 
         def lit(where: Coverage, fade: Fade) -> npt.NDArray[Any]:
             return render(
@@ -366,14 +376,8 @@ class Enhancer:
             weights(areas, fade, window, region, enhanced) if "weight" in outputs else None,
             illumination(region, image) if "illumination" in outputs else None,
             enhanced,
+            backend,
         )
-
-    @staticmethod
-    def _fade(areas: Coverage, effect: EffectStats, strength: float) -> Fade:
-        """From coverage to weight."""
-        if areas.uniform:
-            return plain()
-        return even(effect.log_gain * strength, effect.bound)
 
     def _matte(
         self,

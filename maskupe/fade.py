@@ -16,7 +16,7 @@ from maskupe.ramp import bend, even_ramp, position
 Float = npt.NDArray[np.float32]
 
 #: The bound on added light is complete where the weight has fallen by this much below one.
-ONSET = 0.15
+ONSET = 0.05
 
 
 @dataclass(frozen=True)
@@ -80,11 +80,11 @@ def plain() -> Fade:
     return Fade(np.arange(FULL + 1, dtype=np.float32) * np.float32(1.0 / FULL))
 
 
-def even(log_gain: float, bound: Bound | None = None) -> Fade:
+def even(log_gain: float) -> Fade:
     """The fade that is even in stops, where the subject's mean gain has that logarithm."""
     table = np.ascontiguousarray(bend(_even_ramp(), log_gain), np.float32)
     table[0], table[FULL] = 0.0, 1.0
-    return Fade(table, bound)
+    return Fade(table)
 
 
 @functools.cache

@@ -112,9 +112,9 @@ class ToneCurves:
     """One tone curve per channel and a smooth low-resolution residual: our own model.
 
     G_c = table_c(u) · residual_c(x, y) with u = sqrt(I_c) · (T - 1), linear between the entries;
-    out_c = clip((I_c + o) · G_c^t - o, 0, 1) with o = ``TONE_OFFSET``. The power t applies to the
-    table's entries (before they are interpolated) and to the residual's cells alike, so any
-    strength costs the same.
+    out_c = max(I_c, clip((I_c + o) · G_c^t - o, 0, 1)) with o = ``TONE_OFFSET``: light is added,
+    never taken away. The power t applies to the table's entries (before they are interpolated) and
+    to the residual's cells alike, so any strength costs the same.
 
     Attributes:
         table: float32 (3, T), gain of I + o at I = (i / (T - 1))²; positive.

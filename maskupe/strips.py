@@ -11,6 +11,8 @@ from contextvars import ContextVar
 #: Renders the rows from the first number to the second (exclusive).
 StripFunction = Callable[[int, int], None]
 
+# The most threads that this process may use; see `limit_threads`.
+_most: int | None = None
 # Of whoever works in this thread; see `stoppable`.
 _check: ContextVar[Callable[[], None] | None] = ContextVar("check", default=None)
 
@@ -28,8 +30,16 @@ def stoppable(check: Callable[[], None]) -> Iterator[None]:
         _check.reset(before)
 
 
+def limit_threads(count: int) -> None:
+    """Keeps this process to so many threads from now on, where nobody names a number."""
+    global _most
+    _most = count
+
+
 def machine_threads() -> int:
     """How many threads this process may use: its CPU affinity where the system tells it."""
+    if _most is not None:
+        return _most
     if hasattr(os, "sched_getaffinity"):
         return max(1, len(os.sched_getaffinity(0)))
     return max(1, os.cpu_count() or 1)

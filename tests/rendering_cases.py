@@ -76,15 +76,19 @@ def random_areas(rng: np.random.Generator, height: int, width: int) -> Areas:
     return Areas(a, b, weight, 3.0)
 
 
-def random_fade(rng: np.random.Generator, window: Window | None = None) -> Fade:
-    """A ramp that rises and, where a window is given, a bound on light that lies around it."""
+def random_fade(rng: np.random.Generator) -> Fade:
+    """A ramp that rises, and mostly a bound on the light that is added on edges.
+
+    The bound's rectangle lies anywhere about the layers of :func:`window_around`.
+    """
     ramp = plain().ramp ** np.float32(rng.uniform(0.5, 2))
-    if window is None:
+    if rng.random() < 0.2:
         return Fade(ramp)
-    width, height = window.layer_width, window.layer_height
-    x, y = (int(value) for value in rng.integers(-20, 20, 2))
-    plane = uniform(rng, 0.0, 0.3, *(int(n) for n in rng.integers(1, 9, 2)))
-    return Fade(ramp, Bound(plane, x, y, width, height))
+    rows, columns = (int(value) for value in rng.integers(1, 20, 2))
+    left, top = (int(value) for value in rng.integers(0, 60, 2))
+    width, height = (int(value) for value in rng.integers(1, 400, 2))
+    plane = uniform(rng, 0.0, 0.6, rows, columns)
+    return Fade(ramp, Bound(plane, left, top, width, height))
 
 
 def everything(height: int, width: int) -> Areas:

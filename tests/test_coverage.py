@@ -14,7 +14,6 @@ from maskupe.areastrip import FULL
 from maskupe.coverage import cover, full_coverage, quantise
 from maskupe.distance import DistanceField
 from maskupe.errors import EmptySelectionError
-from maskupe.fade import ONSET, Fade, make_fade, plain
 
 
 def blobs(seed: int, height: int, width: int) -> np.ndarray:
@@ -103,24 +102,6 @@ def test_distances_are_exact_up_to_the_limit(seed, height, width, share, limit, 
 def test_quantise_rounds_and_clips():
     values = np.array([[-1, 0, 0.5, 1, 2]], np.float32)
     assert quantise(values).tolist() == [[0, 0, 32768, FULL, FULL]]
-
-
-def test_a_fade_keeps_both_ends_and_never_lifts_above_its_ramp():
-    rng = np.random.default_rng(4)
-    coverage = rng.integers(0, FULL + 1, (20, 30)).astype(np.uint16)
-    coverage[:4], coverage[4:8] = 0, FULL
-    colour = rng.random((20, 30, 3)).astype(np.float32)
-    ramp = plain().ramp ** np.float32(1.7)
-    fade = make_fade(ramp, np.zeros(256, np.float32))
-    weight = fade.weights(coverage, colour)
-    assert (weight[:4] == 0).all() and (weight[4:8] == 1).all()
-    assert (weight <= ramp[coverage]).all()
-    # Nothing is allowed: where the ramp has left one by more than the onset nothing happens.
-    assert weight[ramp[coverage] < 1.0 - ONSET].max() == 0
-    free = Fade(fade.ramp, np.ones(256, np.float32)).weights(coverage, colour)
-    assert np.array_equal(free, fade.ramp[coverage])
-    inside = Fade(fade.ramp, np.full(256, 0.25, np.float32), 1.0).weights(coverage, colour)
-    assert np.allclose(inside, np.minimum(fade.ramp[coverage], 0.25))
 
 
 def test_counts_are_those_of_the_areas():

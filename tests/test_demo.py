@@ -6,12 +6,13 @@ import re
 import tempfile
 from pathlib import Path
 
+import cv2
 import numpy as np
 import psutil
 import pytest
 import tifffile
 
-from maskupe.areas import make_areas
+from maskupe.areas import Transition, make_areas
 from maskupe.cli import main as maskupe_main
 from maskupe.files import read_photo
 from maskupe_daemon import demo, portrait
@@ -72,7 +73,13 @@ def test_one_s_own_photo_keeps_its_depth_and_format(tmp_path, capsys):
     result = read_photo(tmp_path / "out" / "result.tif").pixels
     assert result.dtype == np.uint16 and result.shape == pixels.shape
     areas = make_areas(ph.disc(90, 120))
-    np.testing.assert_array_equal(result[areas.c], pixels[areas.c])
+    # Beyond the fade, and beyond the reach within which edges are followed, nothing changes.
+    rows, columns = np.nonzero(ph.disc(90, 120))
+    reach = Transition().edge_reach(int(np.ptp(rows) + 1) * int(np.ptp(columns) + 1), 90)
+    beyond = (ph.disc(90, 120) == 0).astype(np.uint8)
+    far = cv2.distanceTransform(beyond, cv2.DIST_L2, 5) > 1 + max(reach, areas.width)
+    assert far.any()
+    np.testing.assert_array_equal(result[far], pixels[far])
     assert (result[areas.a] != pixels[areas.a]).any()
     assert "dB" not in capsys.readouterr().out  # nobody knows how it should look
 

@@ -12,11 +12,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from maskupe import Enhancer, Transition
+from maskupe.areas import Areas
 from maskupe.context import CONTEXT_EDGE, shrink
+from maskupe.coverage import Coverage, cover
 from maskupe.errors import CancelledError, EmptySelectionError, InputError, UnknownModelError
 from maskupe.illumination import illumination
 from maskupe.maps import Window
+from maskupe.matte import Predict
 from maskupe.region import region_of
+from tests.matte_cases import told
 from tests.untrained import write_weights
 
 
@@ -50,15 +54,27 @@ def disc(height: int, width: int, radius: float = 0.25) -> np.ndarray:
     st.integers(20, 140),
     st.sampled_from(["outside", "inside", "centred"]),
     st.floats(0.0, 2.0),
+    st.sampled_from(["off", "auto"]),
 )
 def test_c_and_alpha_keep_their_bits(
-    enhancer: Enhancer, dtype: type, channels: int, h: int, w: int, side: str, strength: float
+    enhancer: Enhancer,
+    dtype: type,
+    channels: int,
+    h: int,
+    w: int,
+    side: str,
+    strength: float,
+    edges: str,
 ) -> None:
     image = photo(h, w, channels, dtype)
     mask = disc(h, w)
-    transition = Transition(2.0, side)  # type: ignore[arg-type]
+    transition = Transition(2.0, side, edges)  # type: ignore[arg-type]
     result = enhancer.enhance(image, mask, strength=strength, transition=transition)
-    areas = enhancer.areas(mask, transition)
+    areas: Areas | Coverage = enhancer.areas(mask, transition)
+    if edges == "auto":
+        areas = enhancer.enhance_region(
+            image, mask, None, window=Window(0, 0, w, h), strength=strength, transition=transition
+        ).areas
     assert result.shape == image.shape
     assert result.dtype == image.dtype
     assert np.array_equal(result[areas.c], image[areas.c])
@@ -256,3 +272,103 @@ def test_bad_input_is_refused_in_words(enhancer: Enhancer, tmp_path: Path) -> No
         enhancer.enhance_region(image, mask, None, window=Window(50, 0, 100, 60))
     with pytest.raises(UnknownModelError, match="default"):
         Enhancer.load("../../etc/passwd")
+
+
+class Watched:
+    """A matting network that counts how often it is asked."""
+
+    def __init__(self, said: Predict) -> None:
+        self.said, self.asked = said, 0
+
+    def __call__(self, planes: np.ndarray) -> np.ndarray:
+        self.asked += 1
+        return self.said(planes)
+
+
+def watched(enhancer: Enhancer, said: Predict) -> tuple[Enhancer, Watched]:
+    """The same model with another matting network, which is watched."""
+    network = Watched(said)
+    return Enhancer(enhancer.predictor, threads=1, matting=lambda: network), network
+
+
+def test_the_matte_is_remembered_by_content(enhancer: Enhancer) -> None:
+    image, mask = photo(160, 200), disc(160, 200)
+    following, network = watched(enhancer, told(lambda planes: planes[3], 0.0, 0.0))
+    first = following.enhance(image, mask)
+    assert network.asked == 1
+    for strength in (0.3, 0.8):
+        following.enhance(image.copy(), mask.copy(), strength=strength)
+    assert np.array_equal(following.enhance(image, mask), first)
+    following.enhance(image, mask, transition=Transition(3.0))
+    assert network.asked == 1
+    following.enhance(image // 2, mask)
+    following.enhance(image, disc(160, 200, 0.3))
+    assert network.asked == 3
+
+
+def test_edges_off_asks_no_matting_network(enhancer: Enhancer) -> None:
+    image, mask = photo(160, 200), disc(160, 200)
+    following, network = watched(enhancer, told(0.5, 0.0, 0.0))
+    for edges in ("off", 0.0):
+        following.enhance(image, mask, transition=Transition(edges=edges))  # type: ignore[arg-type]
+    following.enhance(image)
+    following.enhance(image, np.ones((160, 200), bool))
+    assert network.asked == 0
+    off = Transition(9.0, edges="off")
+    window = Window(0, 0, 200, 160)
+    found = following.enhance_region(image, mask, None, window=window, transition=off)
+    assert np.array_equal(found.areas.plane, cover(mask, off).plane)
+
+
+def test_where_the_network_finds_no_subject_areas_are_by_distance(enhancer: Enhancer) -> None:
+    image, mask = photo(160, 200), np.zeros((160, 200), bool)
+    mask[70:82, 40:150] = True  # so narrow that nothing of it is deep inside
+    following, network = watched(enhancer, told(0.0, 0.0, 0.0))
+    window = Window(0, 0, 200, 160)
+    got, off = (
+        following.enhance_region(image, mask, None, window=window, transition=transition)
+        for transition in (Transition(), Transition(edges="off"))
+    )
+    assert np.array_equal(got.areas.plane, off.areas.plane)
+    assert np.array_equal(got.image, off.image)
+    assert network.asked == 1
+
+
+def test_an_exact_mask_stays_on_a_flat_picture() -> None:
+    """With the networks that people use: nothing tells another matte than the one that is given."""
+    image = np.full((300, 360, 3), 60, np.uint8)
+    y, x = np.mgrid[:300, :360]
+    alpha = np.clip((90 - np.hypot(y - 150, x - 180)) / 3 + 0.5, 0, 1).astype(np.float32)
+    shipped = Enhancer.load("default", device="cpu", threads=1)
+    found = shipped.enhance_region(image, alpha, None, window=Window(0, 0, 360, 300))
+    weight = found.areas.weight
+    assert weight[alpha == 1].min() > 0.97
+    assert weight[np.hypot(y - 150, x - 180) > 110].max() == 0
+
+
+def featureless(kind: str) -> np.ndarray:
+    """Pictures without an edge near the line, uint8 (400, 400, 3)."""
+    rng = np.random.default_rng(2)
+    y = np.mgrid[:400, :400][0].astype(np.float32)
+    plane = 60.0 + (y / 10.0 if kind == "gradient" else rng.normal(0, 4, (400, 400)))
+    return np.rint(np.repeat(plane[..., None], 3, axis=2)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("kind", ["noise", "gradient"])
+@pytest.mark.parametrize("radius", [60, 110])
+def test_a_circle_where_there_is_no_edge_fades_by_distance(kind: str, radius: int) -> None:
+    """The steepest step of the mean gain outwards is at most twice an even ramp's."""
+    image = featureless(kind)
+    y, x = np.mgrid[:400, :400]
+    away = np.hypot(y - 200, x - 195) - radius
+    shipped = Enhancer.load("default", device="cpu", threads=1)
+    result = shipped.enhance(image, away < 0)
+    width = cover(away < 0, Transition()).width
+    gain = np.log((result[..., 1] + 4.0) / (image[..., 1] + 4.0))
+    steps = np.round(away).astype(int)
+    near = (steps > -width) & (steps < 2 * width)
+    count = np.bincount(steps[near] + 200)
+    profile = np.bincount(steps[near] + 200, gain[near])[count > 0] / count[count > 0]
+    whole = float(gain[away < -0.5 * radius].mean())
+    assert whole > 0.05
+    assert np.abs(np.diff(profile)).max() * width <= 2.0 * whole

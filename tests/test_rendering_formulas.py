@@ -9,7 +9,7 @@ import pytest
 
 from maskupe.maps import TONE_OFFSET, AffineGrid, CurveMaps, GainGrid, Maps, ToneCurves, Window
 from maskupe.rendering import render
-from tests.rendering_cases import FAST, KINDS, full_coverage, random_image, random_maps
+from tests.rendering_cases import FAST, KINDS, everything, random_image, random_maps
 
 
 def linear(cells: int, place: float) -> list[tuple[int, float]]:

@@ -6,7 +6,7 @@ import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
-from maskupe.registry import MODELS, WEIGHTS_FOLDER
+from maskupe.registry import MATTES, MODELS, WEIGHTS_FOLDER
 
 _HAS_TORCH = find_spec("torch") is not None
 #: The model that the file is of; any would do. Without PyTorch it is the smallest one shipped,
@@ -28,6 +28,12 @@ def write_weights(folder: Path, name: str = "untrained") -> Path:
         network = build(MODELS[NETWORK])
     save(path, MODELS[NETWORK], network, {"training_data": "none", "metrics": {}})
     return path
+
+
+def copy_matting(folder: Path) -> None:
+    """Copies the matting network that comes with the package, for a weights folder of a test's."""
+    for suffix in (".safetensors", ".onnx"):
+        shutil.copy((WEIGHTS_FOLDER / MATTES["default"]).with_suffix(suffix), folder)
 
 
 def _copy_shipped(path: Path) -> Path:

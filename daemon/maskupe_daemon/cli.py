@@ -13,16 +13,11 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from maskupe import __version__
 from maskupe.cli.output import guard_output
-from maskupe.errors import InputError, MaskUPEError
+from maskupe.errors import MaskUPEError
 from maskupe_daemon.failures import ClientError
-
-if TYPE_CHECKING:
-    from maskupe_daemon.client import Client
 
 
 @guard_output
@@ -57,9 +52,6 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", parents=[common], help="serve in the foreground (default)")
     run.add_argument("--endpoint", metavar="E", help="ipc://PATH or tcp://127.0.0.1:PORT")
     run.add_argument("--tcp", action="store_true", help="use a loopback port and a token, not ipc")
-    run.add_argument(
-        "--remote", metavar="E", help="also serve tcp://ADDRESS:PORT, for allowed keys"
-    )
     run.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda or mps")
     run.add_argument(
         "--idle-unload",
@@ -72,38 +64,41 @@ def _parser() -> argparse.ArgumentParser:
 
     status = commands.add_parser("status", parents=[common], help="what the daemon is doing")
     status.add_argument("--json", action="store_true", help="as one JSON object")
-    status.add_argument("--remote", metavar="E", help="ask a daemon at tcp://ADDRESS:PORT")
-    status.add_argument("--key", type=Path, metavar="FILE", help="with this key file")
     status.set_defaults(action=_status)
 
     stop = commands.add_parser("stop", parents=[common], help="stop the daemon")
     stop.set_defaults(action=_stop)
 
+    forward = commands.add_parser(
+        "forward", parents=[common], help="work on another machine, through ssh"
+    )
+    forward.add_argument("host", metavar="HOST", help="as you would name it to ssh")
+    forward.add_argument(
+        "--command",
+        default="maskupe-daemon",
+        metavar="C",
+        help="what to run there, if maskupe-daemon is not on its PATH",
+    )
+    forward.set_defaults(action=_forward)
+
+    locate = commands.add_parser(
+        "locate",
+        parents=[common],
+        help="start the daemon if need be and print how to reach it, secrets included; "
+        "forward runs this on the other machine",
+    )
+    locate.set_defaults(action=_locate)
+
     service = commands.add_parser("service", parents=[common], help="start it with the session")
     service.add_argument("what", choices=["install", "uninstall"])
     service.add_argument("--print", action="store_true", help="only show what would be written")
     service.set_defaults(action=_service)
-
-    keys = commands.add_parser("keys", help="who may connect from other machines")
-    what = keys.add_subparsers(required=True, metavar="WHAT")
-    create = what.add_parser("create", parents=[common], help="make a client's key and allow it")
-    create.add_argument("name")
-    create.add_argument("file", type=Path, help="where the client's key file is written")
-    allow = what.add_parser("allow", parents=[common], help="allow a client's public key")
-    allow.add_argument("name")
-    # The rest of the line, as a key may begin with a dash like an option.
-    allow.add_argument("public", nargs=argparse.REMAINDER)
-    revoke = what.add_parser("revoke", parents=[common], help="allow a client no more")
-    revoke.add_argument("name")
-    what.add_parser("list", parents=[common], help="show the daemon's key and the allowed ones")
-    for name, command in what.choices.items():
-        command.set_defaults(action=_keys, what=name)
     return parser
 
 
 #: Seconds that a daemon may take to stop: it gives a running job five.
 _STOPPING = 10.0
-_COMMANDS = ("run", "status", "stop", "service", "keys")
+_COMMANDS = ("run", "status", "stop", "forward", "locate", "service")
 
 
 def _seconds(text: str) -> float:
@@ -120,7 +115,6 @@ def _run(options: argparse.Namespace) -> int:
         Options(
             endpoint=options.endpoint,
             tcp=options.tcp,
-            remote=options.remote,
             device=options.device,
             idle_unload=options.idle_unload,
             verbose=options.debug,
@@ -130,12 +124,16 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
-    with _client_for_status(options) as client:
-        report = client.status()
+    from maskupe_daemon.client import Client
+
+    with Client.connect(name="maskupe-daemon status") as client:
+        report = {**client.status(), "forwarded_to": client.host or None}
     if options.json:
         print(json.dumps(report, indent=1))
         return 0
     for name, value in report.items():
+        if value in (None, ""):
+            continue
         shown = ", ".join(map(str, value)) if isinstance(value, list) else value
         if name.endswith("_bytes"):
             name, shown = name.replace("_bytes", "_memory"), f"{value / 1e6:.0f} MB"
@@ -143,24 +141,13 @@ def _status(options: argparse.Namespace) -> int:
     return 0
 
 
-def _client_for_status(options: argparse.Namespace) -> Client:
-    name = "maskupe-daemon status"
-    if options.remote is None:
-        from maskupe_daemon.client import Client
-
-        return Client.connect(name=name)
-    if options.key is None:
-        raise InputError("A daemon elsewhere asks for a key.", "Give its file with --key.")
-    from maskupe_daemon.remote import RemoteClient
-
-    return RemoteClient.connect_to(options.remote, options.key, name=name)
-
-
 def _stop(_options: argparse.Namespace) -> int:
     from maskupe_daemon.client import Client
     from maskupe_daemon.connection import read_connection
     from maskupe_daemon.failures import NotRunningError
 
+    if _end_link():
+        return 0
     try:
         client = Client.connect(name="maskupe-daemon stop")
     except NotRunningError as error:
@@ -180,28 +167,46 @@ def _stop(_options: argparse.Namespace) -> int:
     return 1
 
 
+def _end_link() -> bool:
+    """End the link to another machine's daemon, if it is one that clients are sent to."""
+    from maskupe_daemon.connection import read_connection, state_directory
+    from maskupe_daemon.failures import NotRunningError
+    from maskupe_daemon.presence import await_end, withdraw
+
+    try:
+        host = read_connection().host
+    except NotRunningError:
+        return False
+    if not host:
+        return False
+    # Without its connection file a link ends by itself: no process is signalled, whose number
+    # might have passed to another program.
+    withdraw(state_directory())
+    if not await_end(state_directory(), _STOPPING):
+        raise ClientError(
+            f"The link to {host} has not ended yet.", "End 'maskupe-daemon forward' with Ctrl-C."
+        )
+    print(f"The link to {host} has ended; the daemon there goes on.")
+    return True
+
+
+def _forward(options: argparse.Namespace) -> int:
+    from maskupe_daemon.forward import forward
+
+    forward(options.host, options.command, verbose=options.debug)
+    return 0
+
+
+def _locate(_options: argparse.Namespace) -> int:
+    from maskupe_daemon.forward import print_location
+
+    print_location()
+    return 0
+
+
 def _service(options: argparse.Namespace) -> int:
     from maskupe_daemon import service
 
     action = service.install if options.what == "install" else service.uninstall
     action(only_print=options.print)
-    return 0
-
-
-def _keys(options: argparse.Namespace) -> int:
-    from maskupe_daemon.connection import state_directory
-    from maskupe_daemon.keys import KeyRing
-
-    ring = KeyRing(state_directory() / "keys")
-    if options.what == "create":
-        ring.create(options.name, options.file)
-        print(f"{options.name} may connect with the key in {options.file}; keep that file secret.")
-    elif options.what == "allow":
-        ring.allow(options.name, " ".join(options.public))
-    elif options.what == "revoke":
-        ring.revoke(options.name)
-    else:
-        print(f"{ring.server_pair()[0].decode()}  (this daemon)")
-        for name, public in sorted(ring.allowed().items()):
-            print(f"{public}  {name}")
     return 0

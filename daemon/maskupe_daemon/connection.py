@@ -12,6 +12,7 @@ import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from .failures import NotRunningError, ProtocolMismatchError, RefusedError
 from .wire import PROTOCOL
@@ -37,9 +38,12 @@ class Connection:
         token: PLAIN's password, ``""`` without PLAIN.
         secret: key with which the daemon proves in ``welcome`` that it wrote this file.
         server: identifier of this run of the daemon; another one means that it restarted.
-        pid: the daemon's process id.
+        pid: the process that wrote the file, so on another machine than the daemon's if ``host``
+            is set.
         version: the daemon's version.
         protocol: the protocol it speaks.
+        host: where the daemon is, as ssh calls it, if the endpoint is a link of
+            ``maskupe-daemon forward``; else ``""``.
     """
 
     endpoint: str
@@ -50,6 +54,7 @@ class Connection:
     pid: int
     version: str
     protocol: int = PROTOCOL
+    host: str = ""
 
     def proof(self, nonce: str) -> str:
         """What a daemon that knows the secret answers to a nonce."""
@@ -84,15 +89,29 @@ def read_connection(directory: Path | None = None) -> Connection:
         raise RefusedError(
             f"The connection file {path} cannot be read.", "Restart the daemon."
         ) from error
+    try:
+        return as_connection(values)
+    except ValueError as error:
+        raise RefusedError(
+            f"The connection file {path} is damaged: {error}.", "Restart the daemon."
+        ) from error
+
+
+def as_connection(values: Any) -> Connection:
+    """Return the connection that a parsed connection file describes.
+
+    Raises:
+        ProtocolMismatchError: if its daemon speaks another protocol.
+        ValueError: if something is missing or of another type.
+    """
     protocol = values.get("protocol") if isinstance(values, dict) else None
     if protocol != PROTOCOL:
         raise ProtocolMismatchError(protocol, PROTOCOL)
     known = {name: values.get(name) for name in Connection.__dataclass_fields__}
+    if known["host"] is None:  # written by a daemon that knew of no links
+        known["host"] = ""
     for name, value in known.items():
         expected = int if name in ("pid", "protocol") else str
         if not isinstance(value, expected):
-            raise RefusedError(
-                f"The connection file {path} is damaged: '{name}' is missing.",
-                "Restart the daemon.",
-            )
+            raise ValueError(f"'{name}' is missing")
     return Connection(**known)

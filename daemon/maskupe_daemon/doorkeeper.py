@@ -1,7 +1,7 @@
-"""Who gets in by tcp: those with the token on loopback, those with an allowed key from afar.
+"""Who gets in by tcp: those with the token.
 
 libzmq asks a handler at ``inproc://zeromq.zap.01`` (ZAP, RFC 27) about every connection that uses
-PLAIN or CURVE; :class:`Doorkeeper` is that handler, polled by the daemon's own loop.
+PLAIN; :class:`Doorkeeper` is that handler, polled by the daemon's own loop.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import hmac
 import logging
 import time
-from collections.abc import Callable
 
 import zmq
 
@@ -26,17 +25,13 @@ class Doorkeeper:
     Args:
         context: the context whose sockets it guards.
         token: the password of PLAIN.
-        allowed: tells whether a CURVE client with this public key (32 bytes) may connect.
     """
 
-    def __init__(
-        self, context: zmq.Context[zmq.Socket[bytes]], token: str, allowed: Callable[[bytes], bool]
-    ) -> None:
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], token: str) -> None:
         self.socket = context.socket(zmq.REP)
         self.socket.linger = 0
         self.socket.bind(_ZAP)
         self._token = token.encode()
-        self._allowed = allowed
         self._turned_away = 0
         self._told = -_NEWS_EVERY
 
@@ -57,8 +52,6 @@ class Doorkeeper:
     def _admits(self, mechanism: bytes, credentials: list[bytes]) -> bool:
         if mechanism == b"PLAIN" and len(credentials) == 2:
             return bool(self._token) and hmac.compare_digest(credentials[1], self._token)
-        if mechanism == b"CURVE" and len(credentials) == 1:
-            return self._allowed(credentials[0])
         return False
 
     def _turn_away(self, address: bytes, mechanism: bytes) -> None:

@@ -15,6 +15,7 @@ from maskupe.areas import Transition
 from maskupe.errors import MemoryLimitError
 from maskupe.maps import Window
 from maskupe_daemon import memory
+from maskupe_daemon.hardware import hardware_name
 from maskupe_daemon.models import Models
 from maskupe_daemon.wire import PlaneSpec
 
@@ -105,17 +106,21 @@ def enhance(
     }
     began = time.perf_counter()
     try:
-        result, model, device, note = _some_way(models, fields["model"], planes, options, timing)
+        result, model, device, engine, note = _some_way(
+            models, fields["model"], planes, options, timing
+        )
     finally:
         timing.run = time.perf_counter() - began - timing.load
     outputs = {name: _output(result, name) for name in fields["outputs"]}
     specs = {n: PlaneSpec(plane.shape, _WIRE_NAMES[plane.dtype]) for n, plane in outputs.items()}
     areas = result.areas
     a, b = areas.counts()
+    models.place = _place(device, engine, result.renderer)
     answer = {
         "type": "result",
         "model": model,
         "device": device,
+        **models.place,
         "seconds": timing.load + timing.run,
         "width": float(result.width),
         "counts": {"a": a, "b": b, "c": areas.plane.size - a - b},
@@ -131,8 +136,11 @@ def _some_way(
     planes: tuple[Any, ...],
     options: dict[str, Any],
     timing: Timing,
-) -> tuple[Any, str, str, str]:
-    """The result, the model's own name, the device and a note: by the first way that has room."""
+) -> tuple[Any, str, str, str, str]:
+    """The result, the model's own name, the network's device and engine, and a note.
+
+    They are those of the first way that has room.
+    """
     ways = _ways()
     for way in ways:
         try:
@@ -148,10 +156,20 @@ def _some_way(
             log.warning("the graphics card ran out of memory")
         else:
             library = models.library
-            return result, library.resolve(name), library.device_of(enhancer), way.note
+            device, engine = library.device_of(enhancer), library.engine_of(enhancer)
+            return result, library.resolve(name), device, engine, way.note
         # Only now, when the error is gone: its traceback holds the tensors that did not fit.
         memory.give_back()
     raise AssertionError("the last way returns or raises")
+
+
+def _place(device: str, engine: str, renderer: str) -> dict[str, str]:
+    """Return the fields of a ``result`` that say what did the work."""
+    return {
+        "network": f"{engine}:{device}",
+        "renderer": renderer,
+        "hardware": hardware_name([device, renderer.partition(":")[2]]),
+    }
 
 
 def _ways() -> tuple[_Way, ...]:

@@ -29,6 +29,20 @@ class NotRunningError(ClientError):
         )
 
 
+class LinkDownError(NotRunningError):
+    """The link to the daemon on another machine is down."""
+
+    code = "link-down"
+
+    def __init__(self, host: str) -> None:
+        ClientError.__init__(
+            self,
+            f"The link to the MaskUPE daemon on {host} is down.",
+            "Wait until 'maskupe-daemon forward' has restored it, or run 'maskupe-daemon stop' "
+            "to work on this machine.",
+        )
+
+
 class RefusedError(ClientError):
     """The daemon, or what listens in its place, did not let this client in."""
 

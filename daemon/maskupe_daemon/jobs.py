@@ -28,12 +28,10 @@ class Route(NamedTuple):
     """Where an answer goes.
 
     Attributes:
-        listener: number of the listening socket.
-        identity: the client's routing id there.
+        identity: the client's routing id.
         descriptor: of the connection's file in this process, -1 if unknown.
     """
 
-    listener: int
     identity: bytes
     descriptor: int = -1
 

@@ -10,29 +10,27 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-import filelock
 import zmq
 
 from maskupe import __version__
 from maskupe.errors import InputError, MaskUPEError
 from maskupe_daemon import memory
-from maskupe_daemon.connection import FILE_NAME, Connection, state_directory
+from maskupe_daemon.connection import Connection, state_directory
 from maskupe_daemon.desk import Limits
 from maskupe_daemon.doorkeeper import Doorkeeper
-from maskupe_daemon.keys import KeyRing
 from maskupe_daemon.logfile import logging_to
 from maskupe_daemon.models import Library, Maskupe, Models
-from maskupe_daemon.private import AccessError, owner_only, replace_json, secure_directory
+from maskupe_daemon.presence import announce, only_one, withdraw
+from maskupe_daemon.private import owner_only, secure_directory
 from maskupe_daemon.server import Server
 from maskupe_daemon.transport import (
     IO_THREADS,
     Listener,
     default_endpoint,
     listen,
-    listen_remote,
     new_token,
 )
 from maskupe_daemon.wire import MAX_PLANE_BYTES
@@ -44,13 +42,6 @@ _SHARE = 0.25
 #: Files, so also connections, that may be open at once where the system lets us choose; macOS
 #: takes no larger number.
 _OPEN_FILES = 10_240
-
-
-class AlreadyRunningError(MaskUPEError):
-    """Another daemon holds the lock."""
-
-    code = "already-running"
-    exit_status = 3
 
 
 class DeviceError(MaskUPEError):
@@ -67,7 +58,6 @@ class Options:
     Attributes:
         endpoint: where local clients are expected, or None for the usual place.
         tcp: expect local clients on a loopback port even where ipc is to be had.
-        remote: a tcp endpoint for clients of other machines, or None.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         idle_unload: seconds without work after which models are dropped; 0 for never.
         verbose: log debugging messages.
@@ -75,7 +65,6 @@ class Options:
 
     endpoint: str | None = None
     tcp: bool = False
-    remote: str | None = None
     device: str = "auto"
     idle_unload: float = 600.0
     verbose: bool = False
@@ -94,7 +83,7 @@ def run(options: Options, library: Library | None = None) -> None:
     secure_directory(directory)
     with owner_only(), logging_to(directory, verbose=options.verbose):
         try:
-            with _only_one(directory):
+            with only_one(directory):
                 _check_device(options.device)
                 memory.settle_allocator()
                 _allow_open_files()
@@ -109,42 +98,32 @@ def run(options: Options, library: Library | None = None) -> None:
 
 def _serve(directory: Path, options: Options, library: Library) -> None:
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=IO_THREADS)
-    ring = KeyRing(directory / "keys")
     limits = _limits()
     token = new_token()
-    listeners: list[Listener] = []
-    doorkeeper = Doorkeeper(context, token, ring.allows)
+    doorkeeper = Doorkeeper(context, token)
+    listener: Listener | None = None
     server: Server | None = None
     try:
         # Nothing must claim to be a running daemon before we are one.
-        (directory / FILE_NAME).unlink(missing_ok=True)
+        withdraw(directory)
         endpoint = options.endpoint or (
             "tcp://127.0.0.1:*" if options.tcp else default_endpoint(directory)
         )
-        local = listen(context, endpoint, limits.max_plane)
-        listeners.append(local)
-        if options.remote:
-            if not ring.allowed():
-                raise AccessError(
-                    "No client's key is allowed, so --remote would let nobody in.",
-                    "Make one with 'maskupe-daemon keys create NAME FILE'.",
-                )
-            pair = ring.server_pair()
-            listeners.append(listen_remote(context, options.remote, limits.max_plane, *pair))
+        listener = listen(context, endpoint, limits.max_plane)
         connection = Connection(
-            endpoint=local.endpoint,
-            mechanism=local.mechanism,
-            token=token if local.mechanism == "PLAIN" else "",
+            endpoint=listener.endpoint,
+            mechanism=listener.mechanism,
+            token=token if listener.mechanism == "PLAIN" else "",
             secret=new_token(),
             server=secrets.token_hex(8),
             pid=os.getpid(),
             version=__version__,
         )
         models = Models(library, options.device)
-        server = Server(connection, listeners, doorkeeper, models, limits, options.idle_unload)
-        with _signals(server), _connection_file(connection, directory):
-            places = ", ".join(listener.endpoint for listener in listeners)
-            log.info("version %s listens at %s (pid %d)", __version__, places, os.getpid())
+        server = Server(connection, listener, doorkeeper, models, limits, options.idle_unload)
+        with _signals(server), _announced(connection, directory):
+            place = listener.endpoint
+            log.info("version %s listens at %s (pid %d)", __version__, place, os.getpid())
             notify("READY=1")
             server.run()
             notify("STOPPING=1")
@@ -153,7 +132,7 @@ def _serve(directory: Path, options: Options, library: Library) -> None:
             server.close()
         else:
             doorkeeper.close()
-            for listener in listeners:
+            if listener:
                 listener.close(linger_ms=0)
         context.term()
     log.info("stopped")
@@ -196,42 +175,12 @@ def _allow_open_files() -> None:
 
 
 @contextlib.contextmanager
-def _only_one(directory: Path) -> Iterator[None]:
-    """Holds the lock that decides who is the one daemon; it ends with the process."""
-    lock = filelock.FileLock(directory / "daemon.lock", mode=0o600)
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        raise AlreadyRunningError(
-            "Another MaskUPE daemon is running already.",
-            "Ask it with 'maskupe-daemon status', or stop it with 'maskupe-daemon stop'.",
-        ) from None
-    except (OSError, NotImplementedError) as error:  # the latter: a file system without locks
-        reason = getattr(error, "strerror", None) or "it has no locks"
-        raise AccessError(
-            f"The lock in {directory} cannot be taken: {reason}.",
-            "Set MASKUPE_STATE_DIR to a directory on a local disk.",
-        ) from error
+def _announced(connection: Connection, directory: Path) -> Iterator[None]:
+    announce(connection, directory)
     try:
         yield
     finally:
-        lock.release()
-
-
-@contextlib.contextmanager
-def _connection_file(connection: Connection, directory: Path) -> Iterator[None]:
-    try:
-        replace_json(directory / FILE_NAME, asdict(connection))
-    except OSError as error:
-        raise AccessError(
-            f"The connection file in {directory} cannot be written: {error.strerror}.",
-            "Make room there, or set MASKUPE_STATE_DIR to another place.",
-        ) from error
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            (directory / FILE_NAME).unlink()
+        withdraw(directory)
 
 
 @contextlib.contextmanager

@@ -6,48 +6,25 @@ import hmac
 import secrets
 import time
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from .connection import Connection, read_connection
 from .failures import (
     AnswerError,
     ConnectionLostError,
+    LinkDownError,
     NotAnsweringError,
     NotRunningError,
     ProtocolMismatchError,
     RefusedError,
 )
 from .messages import check_sizes, parse
-from .stream import Buffer, Wait
 from .wire import PROTOCOL, WireError, new_id, pack
-from .zmtp import Bands, Channel, Taking
+from .zmtp import Channel
 
 #: Seconds without a sign of life after which a busy daemon counts as stuck. It sends one every
 #: half second while a job waits or runs, so this is generous.
 SILENCE = 10.0
-
-
-class AnyChannel(Protocol):
-    """What carries messages: :class:`.zmtp.Channel`, or libzmq's own for other machines."""
-
-    @property
-    def broken(self) -> bool:
-        """Whether nothing more can be sent or received."""
-
-    def close(self) -> None:
-        """Closes the connection; harmless when repeated."""
-
-    def send(self, parts: list[Buffer | Bands], wait: Wait | None = None) -> None:
-        """Sends one message; see :meth:`.zmtp.Channel.send`."""
-
-    def receive(
-        self,
-        wait: Wait | None = None,
-        timeout: float | None = None,
-        largest: int = 1 << 40,
-        taking: Taking | None = None,
-    ) -> list[Any] | None:
-        """The next message; see :meth:`.zmtp.Channel.receive`."""
 
 
 class Link:
@@ -63,9 +40,11 @@ class Link:
         self._directory = directory
         self._name = name
         self._timeout = timeout
-        self._channel: AnyChannel | None = None
+        self._channel: Channel | None = None
         #: What the daemon said in ``welcome``: server, version, device, models, limits.
         self.welcome: dict[str, Any] = {}
+        #: Where the daemon is, as ssh calls it; "" for this machine.
+        self.host = ""
 
     def close(self) -> None:
         """Closes the connection. Jobs of this client end."""
@@ -133,7 +112,7 @@ class Link:
             )
         return answer
 
-    def _open_channel(self) -> AnyChannel:
+    def _open_channel(self) -> Channel:
         if self._channel is None or self._channel.broken:
             self._reconnect()
         assert self._channel is not None
@@ -146,6 +125,8 @@ class Link:
                 self._connect_once()
                 return
             except ConnectionLostError:
+                if self.host:  # ssh is there, but what it leads to is not
+                    raise LinkDownError(self.host) from None
                 # A daemon that ends may still let clients in; a moment later it is gone.
                 if time.monotonic() > deadline:
                     raise RefusedError(
@@ -157,11 +138,14 @@ class Link:
     def _connect_once(self) -> None:
         self.close()
         connection = read_connection(self._directory)
+        self.host = connection.host
         try:
             self._channel = Channel.connect(
                 connection.endpoint, connection.token, self._timeout, SILENCE
             )
         except (FileNotFoundError, ConnectionRefusedError):
+            if connection.host:
+                raise LinkDownError(connection.host) from None
             raise NotRunningError("it ended without tidying up") from None
         except TimeoutError:
             raise NotAnsweringError(self._timeout) from None
@@ -177,6 +161,8 @@ class Link:
         welcome = self._ask_once({"type": "hello", "client": self._name, "nonce": nonce}, "welcome")
         if not hmac.compare_digest(welcome["proof"], connection.proof(nonce)):
             self.close()
+            if connection.host:  # the daemon there was started anew, which the link has yet to see
+                raise LinkDownError(connection.host)
             raise RefusedError(
                 "Another program listens in the place of the MaskUPE daemon.",
                 "Restart the daemon.",

@@ -67,6 +67,13 @@ _SENTENCE = Text(LONGEST_SENTENCE)
 _COUNT = Whole(0, 2**53)
 _SIDES = Choice("outside", "inside", "centred")
 
+#: What did the work; a daemon may not tell.
+_PLACE = (
+    Field("network", Text(64), ""),
+    Field("renderer", Text(64), ""),
+    Field("hardware", Text(128), ""),
+)
+
 _TABLE = (
     Message(
         "hello",
@@ -113,6 +120,8 @@ _TABLE = (
             Field("proof", Text(64), ""),
             Field("version", Text(64)),
             Field("device", Text(64)),
+            *_PLACE,
+            Field("host", Text(64), ""),
             Field("models", Listed(_NAME, 0, 256)),
             Field("limits", Record(_COUNT)),
         ),
@@ -134,6 +143,7 @@ _TABLE = (
         (
             Field("model", Text(64)),
             Field("device", Text(64)),
+            *_PLACE,
             Field("seconds", Number(0, 1e9)),
             Field("width", Number(0, 1e9)),
             Field("counts", Record(_COUNT)),
@@ -180,7 +190,6 @@ ERROR_CODES: Mapping[str, str] = {
     "too-large": "a limit announced in `welcome` is exceeded",
     "busy": "the queue is full; `position` jobs are ahead, try again after `retry_after` seconds",
     "id-in-use": "another job with this id and other fields is waiting or running",
-    "not-allowed": "this client may not do that",
     "replaced": "a newer job named this one in `replaces`",
     "cancelled": "the job was cancelled",
     "shutting-down": "the daemon is stopping and takes no more work",

@@ -27,6 +27,9 @@ class Library(Protocol):
     def device_of(self, enhancer: Any) -> str:
         """On what it runs."""
 
+    def engine_of(self, enhancer: Any) -> str:
+        """Return what runs its network there: ``onnxruntime`` or ``torch``."""
+
 
 class Maskupe:
     """The models of the ``maskupe`` package."""
@@ -59,6 +62,10 @@ class Maskupe:
         """The predictor's device."""
         return str(enhancer.predictor.device)
 
+    def engine_of(self, enhancer: Any) -> str:
+        """Return the predictor's backend."""
+        return str(enhancer.predictor.backend)
+
 
 class Models:
     """The models in memory, by name and device."""
@@ -68,6 +75,8 @@ class Models:
         self._wish = device
         #: What was asked for; once a model is loaded, on what it runs.
         self.device = device
+        #: What did the last job: ``network``, ``renderer`` and ``hardware`` of a ``result``.
+        self.place: dict[str, str] = {}
         self._lock = threading.Lock()
         self._loaded: dict[tuple[str, str], Any] = {}
 

@@ -47,8 +47,8 @@ class Outbox:
     disconnected here: libzmq's heartbeats cannot see it, since they queue behind the plane.
     """
 
-    def __init__(self, listeners: Sequence[Listener]) -> None:
-        self._listeners = listeners
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
         self._pending: list[_Unread] = []
 
     def send(self, route: Route, header: dict[str, Any], planes: Sequence[Any] = ()) -> None:
@@ -57,7 +57,7 @@ class Outbox:
         Raises:
             GoneError: if the client is gone, or does not read what it was sent before.
         """
-        router = self._listeners[route.listener].router
+        router = self._listener.router
         try:
             data = pack(header)
         except WireError:

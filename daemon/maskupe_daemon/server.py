@@ -12,7 +12,7 @@ import logging
 import queue
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -22,6 +22,7 @@ from maskupe_daemon import memory
 from maskupe_daemon.connection import Connection
 from maskupe_daemon.desk import Desk, Limits
 from maskupe_daemon.doorkeeper import Doorkeeper
+from maskupe_daemon.hardware import host_name
 from maskupe_daemon.jobs import Route
 from maskupe_daemon.messages import check_sizes, parse
 from maskupe_daemon.models import Models
@@ -34,7 +35,7 @@ log = logging.getLogger("maskupe_daemon.server")
 
 #: Seconds between two looks at the jobs while there are any.
 _TICK = 0.1
-#: Messages taken from one socket before the others have their turn.
+#: Messages taken from the socket before anything else has its turn.
 _AT_ONCE = 32
 #: Seconds without work after which freed memory goes back to the system.
 _REST = 2.0
@@ -43,11 +44,11 @@ _GRACE, _OBEY = 3.5, 1.0
 
 
 class Server:
-    """The daemon's loop over its listeners.
+    """The daemon's loop.
 
     Args:
         connection: what the connection file says; proves to clients who we are.
-        listeners: the sockets, the local one first.
+        listener: where clients connect.
         doorkeeper: answers libzmq's questions about who may connect.
         models: where the worker finds its models.
         limits: what is taken at most.
@@ -57,14 +58,14 @@ class Server:
     def __init__(
         self,
         connection: Connection,
-        listeners: Sequence[Listener],
+        listener: Listener,
         doorkeeper: Doorkeeper,
         models: Models,
         limits: Limits,
         idle_unload: float,
     ) -> None:
         self._connection = connection
-        self._listeners = listeners
+        self._listener = listener
         self._doorkeeper = doorkeeper
         self._models = models
         self._limits = limits
@@ -73,7 +74,7 @@ class Server:
         self._wake_in, self._wake_out = socket.socketpair()
         self._wake_in.setblocking(False)
         self._wake_out.setblocking(False)
-        self._outbox = Outbox(listeners)
+        self._outbox = Outbox(listener)
         self._worker = Worker(models, self._worker_done)
         self._desk = Desk(self._worker, self._outbox, limits)
         self._began = time.monotonic()
@@ -99,8 +100,7 @@ class Server:
     def run(self) -> None:
         """Serves until it is asked to stop."""
         poller = zmq.Poller()
-        for listener in self._listeners:
-            poller.register(listener.router, zmq.POLLIN)
+        poller.register(self._listener.router, zmq.POLLIN)
         poller.register(self._doorkeeper.socket, zmq.POLLIN)
         poller.register(self._wake_in.fileno(), zmq.POLLIN)
         while not self._finished():
@@ -110,9 +110,8 @@ class Server:
             if self._wake_in.fileno() in ready:
                 with contextlib.suppress(BlockingIOError):
                     self._wake_in.recv(4096)
-            for number, listener in enumerate(self._listeners):
-                if listener.router in ready:
-                    self._receive(number, listener)
+            if self._listener.router in ready:
+                self._receive()
             self._collect()
             self._desk.tell()
             self._outbox.tidy()
@@ -121,8 +120,7 @@ class Server:
     def close(self) -> None:
         """Tells the last client, closes the sockets and lets the worker go."""
         self._desk.give_up()
-        for listener in self._listeners:
-            listener.close(linger_ms=1000)
+        self._listener.close(linger_ms=1000)
         self._doorkeeper.close()
         self._worker.close(timeout=0.5)
         self._wake_in.close()
@@ -179,13 +177,13 @@ class Server:
             self._desk.hurry()
         return not self._desk.busy or now - self._stop_at >= _GRACE + _OBEY
 
-    def _receive(self, number: int, listener: Listener) -> None:
+    def _receive(self) -> None:
         for _ in range(_AT_ONCE):
             try:
-                identity, *frames = listener.router.recv_multipart(zmq.NOBLOCK, copy=False)
+                identity, *frames = self._listener.router.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 return
-            route = Route(number, identity.bytes, _descriptor(frames))
+            route = Route(identity.bytes, _descriptor(frames))
             try:
                 self._handle(route, frames)
             except WireError as error:
@@ -230,6 +228,8 @@ class Server:
             "proof": self._connection.proof(fields["nonce"]),
             "version": self._connection.version,
             "device": self._models.device,
+            **self._models.place,
+            "host": host_name(),
             "models": self._models.names(),
             "limits": limits,
         }
@@ -241,8 +241,13 @@ class Server:
             "pid": self._connection.pid,
             "version": self._connection.version,
             "protocol": PROTOCOL,
-            "endpoints": [listener.endpoint for listener in self._listeners],
+            "endpoints": [self._listener.endpoint],
+            "host": host_name(),
             "device": self._models.device,
+            "network": "",
+            "renderer": "",
+            "hardware": "",
+            **self._models.place,
             "models": self._models.names(),
             "loaded": self._models.loaded(),
             "running": 1 if desk.running else 0,
@@ -261,13 +266,7 @@ class Server:
     def _cancel(self, _route: Route, fields: dict[str, Any]) -> dict[str, Any]:
         return {"type": "ok", "found": self._desk.cancel(fields["job"])}
 
-    def _shutdown(self, route: Route, _fields: dict[str, Any]) -> dict[str, Any]:
-        if self._listeners[route.listener].mechanism == "CURVE":
-            return {
-                "type": "error",
-                "code": "not-allowed",
-                "message": "Only programs on the daemon's own machine may stop it.",
-            }
+    def _shutdown(self, _route: Route, _fields: dict[str, Any]) -> dict[str, Any]:
         self.stop()
         return {"type": "ok", "found": True}
 

@@ -43,7 +43,7 @@ class Listener:
     Attributes:
         router: the socket.
         endpoint: where it listens, with the port that was picked.
-        mechanism: ``"NULL"``, ``"PLAIN"`` or ``"CURVE"``.
+        mechanism: ``"NULL"`` or ``"PLAIN"``.
         path: its file, for ipc.
     """
 
@@ -89,32 +89,11 @@ def listen(context: Context, endpoint: str, max_plane: int) -> Listener:
         router.close()
         raise InputError(
             f"The endpoint {endpoint!r} is not for local clients.",
-            "Use ipc://PATH or tcp://127.0.0.1:PORT, and --remote for other machines.",
+            "Use ipc://PATH or tcp://127.0.0.1:PORT; for other machines see 'forward'.",
         )
     router.plain_server = True
     router.zap_domain = b"local"
     return Listener(router, _bind(router, endpoint), "PLAIN")
-
-
-def listen_remote(
-    context: Context, endpoint: str, max_plane: int, public: bytes, secret: bytes
-) -> Listener:
-    """Listens for other machines: tcp with CURVE, under the daemon's key pair.
-
-    Raises:
-        InputError: for an endpoint that is not tcp.
-        BindError: if this libzmq has no CURVE, or the address cannot be bound.
-    """
-    if not re.fullmatch(r"tcp://[^/]+:(\*|\d+)", endpoint):
-        raise InputError(f"The remote endpoint {endpoint!r} is not of the form tcp://ADDRESS:PORT.")
-    if not zmq.has("curve"):
-        raise BindError("This ZeroMQ was built without CURVE, so --remote cannot be used.")
-    router = _router(context, max_plane)
-    router.curve_server = True
-    router.curve_publickey = public
-    router.curve_secretkey = secret
-    router.zap_domain = b"remote"
-    return Listener(router, _bind(router, endpoint), "CURVE")
 
 
 def new_token() -> str:

@@ -194,7 +194,8 @@ def _speak(client: Client) -> Iterator[Finding]:
         yield Finding(False, what, "Run: maskupe-daemon stop, and start it again.")
         return
     models = ", ".join(client.welcome["models"])
-    yield Finding(True, f"the daemon {version} answers, on {client.welcome['device']}: {models}")
+    where = ", ".join(filter(None, (client.host, client.welcome["device"])))
+    yield Finding(True, f"the daemon {version} answers, on {where}: {models}")
     yield _test_job(client)
 
 

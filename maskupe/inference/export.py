@@ -79,7 +79,7 @@ def export_onnx(network: GlobalNetwork | LocalNetwork, path: Path | str) -> Path
 
 
 def export_matting(network: nn.Module, path: Path | str) -> Path:
-    """Write the matting network's graph beside its weight file, and check that it computes the same.
+    """Write the matting network's graph beside its weight file, and check what it computes.
 
     Args:
         network: what :func:`maskupe.networks.matting.load` made of that file.

@@ -36,13 +36,17 @@ class MattingPredictor:
         if weightfile.read_header(path).metadata.get("network") != "matting":
             raise WeightsError(f"{path} is no matting network.", "Name another weight file.")
         self.device = device
-        self._run: Callable[[Float], Any]
         graph = path.with_suffix(".onnx")
+        self._run: Callable[[Float], Any]
         if device == "cpu" and graph.is_file():
             from maskupe.inference.onnx_backend import open_session
 
             session = open_session(graph, path, threads)
-            self._run = lambda planes: session.run(None, {"planes": planes})[0]
+
+            def run(planes: Float) -> Any:
+                return session.run(None, {"planes": planes})[0]
+
+            self._run = run
         else:
             self._run = _torch_network(path, device)
 
@@ -61,7 +65,7 @@ class MattingPredictor:
         return cast(Float, np.clip(result, 0.0, 1.0))
 
 
-def _torch_network(path: Path, device: str) -> Any:
+def _torch_network(path: Path, device: str) -> Callable[[Float], Any]:
     from maskupe.inference.replay import runner
     from maskupe.networks.matting import load
 
@@ -91,6 +95,11 @@ def load_matting(
 @functools.lru_cache(maxsize=4)
 def _loaded(name: str, device: str, threads: int | None) -> MattingPredictor:
     path = Path(name) if name.endswith(".safetensors") else WEIGHTS_FOLDER / MATTES.get(name, "")
+    if name in MATTES and not path.is_file():
+        raise WeightsError(
+            f"The weights of the matting network {name!r} are not included.",
+            "Name another one, or switch off the following of edges.",
+        )
     if not path.is_file():
         raise WeightsError(
             f"There is no matting network {name!r}.", f"There are: {', '.join(MATTES)}."

@@ -8,7 +8,7 @@
 enum { WEIGHT_NONE, WEIGHT_SOME, WEIGHT_FULL };
 
 /* maskupe.fade.ONSET */
-#define ONSET 0.15f
+#define ONSET 0.05f
 
 /* Whether all, some or none of n pixels take the whole effect. */
 STAGE int scan_coverage(const uint16_t *coverage, int n) {

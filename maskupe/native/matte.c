@@ -23,6 +23,7 @@ typedef struct {
     const float *column_part;                /* padded */
     const float *maps;                       /* (MAPS, map rows, map columns) */
     const uint8_t *state;                    /* (map rows, map columns) */
+    const float *fade;                       /* weight by distance, of each coverage, 65536 */
     int32_t width, channels, depth, selection_depth;
     int32_t map_rows, map_columns;
     float selection_scale;
@@ -60,6 +61,13 @@ static void read_selection(const MatteJob *job, int y, int x, int n, float *to) 
     else selected_float((const float *)row + x, n, job->selection_scale, to);
 }
 
+/* What is within half a level of 8 bits of 0 or 1 is that. */
+INLINE uint16_t to_coverage(float weight) {
+    int steps = (int)(at_most(at_least(weight, 0.0f), 1.0f) * 65535.0f + 0.5f);
+    steps = steps < 65535 / 510 ? 0 : steps;
+    return (uint16_t)(steps > 65535 - 65535 / 510 ? 65535 : steps);
+}
+
 /* n pixels of row y from column x on, all between the same four cells. */
 STAGE void mixed(const MatteJob *job, int y, int x, int n, uint16_t *restrict coverage) {
     const int64_t plane = (int64_t)job->map_rows * job->map_columns;
@@ -90,12 +98,10 @@ STAGE void mixed(const MatteJob *job, int y, int x, int n, uint16_t *restrict co
         own += (at[MAP_B] + t * slope[MAP_B]) * guide[2 * TILE + i];
         own = clamp01(own);
         own += (at[MAP_EXACT] + t * slope[MAP_EXACT]) * (selection[i] - own);
-        const float fade = (float)coverage[i] * (1.0f / 65535.0f);
+        const float fade = job->fade[coverage[i]];
         const float weight = own * (at[MAP_FOLLOW] + t * slope[MAP_FOLLOW] +
                                     (at[MAP_OPEN] + t * slope[MAP_OPEN]) * fade);
-        int steps = (int)(at_most(at_least(weight, 0.0f), 1.0f) * 65535.0f + 0.5f);
-        steps = steps < 65535 / 510 ? 0 : steps;
-        coverage[i] = (uint16_t)(steps > 65535 - 65535 / 510 ? 65535 : steps);
+        coverage[i] = to_coverage(weight);
     }
 }
 
@@ -107,8 +113,9 @@ EXPORT void maskupe_apply_matte(const MatteJob *job, int32_t first, int32_t last
         for (int x = 0, end; x < job->width; x = end) {
             const int kind = state[job->column_low[x]];
             end = job->column_end[x];
-            if (kind == MATTE_KEEP) continue;
-            if (kind == MATTE_MIXED) {
+            if (kind == MATTE_KEEP) {
+                for (int i = x; i < end; i++) coverage[i] = to_coverage(job->fade[coverage[i]]);
+            } else if (kind == MATTE_MIXED) {
                 if (end - x > TILE) end = x + TILE;
                 mixed(job, y, x, end - x, coverage + x);
             } else {

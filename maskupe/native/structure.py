@@ -38,7 +38,7 @@ class NativeMatte(ctypes.Structure):
         *((f"{name}_stride", _LONG) for name in ("image", "coverage", "selection")),
         *((name, _POINTER) for name in ("row_low", "row_high", "row_part")),
         *((name, _POINTER) for name in ("column_low", "column_high", "column_end")),
-        *((name, _POINTER) for name in ("column_part", "maps", "state")),
+        *((name, _POINTER) for name in ("column_part", "maps", "state", "fade")),
         *((name, _INT) for name in ("width", "channels", "depth", "selection_depth")),
         *((name, _INT) for name in ("map_rows", "map_columns")),
         ("selection_scale", _FLOAT),

@@ -118,13 +118,13 @@ INLINE void tone_fetch(Tone tone, int end, Fetched *fetched) {
             memcpy(fetched->pairs + 2 * (i + SLOT(v)), tone.table + fetched->low[i + v], 8);
 }
 
-/* clip((I + o) G - o, 0, 1) of what was looked up. */
+/* max(I, clip((I + o) G - o, 0, 1)) of what was looked up. */
 INLINE Vector tone_value(Vector unit, Entries found, Tone tone, int at) {
     const Vector gain = FIRST(found.pairs[0], found.pairs[1]) +
                         found.part * SECOND(found.pairs[0], found.pairs[1]);
     const Vector residual = load_vector(tone.base + at) + tone.across * load_vector(tone.step + at);
     const Vector lifted = gain * (unit + TONE_OFFSET) * residual - TONE_OFFSET;
-    return lowest(highest(lifted, (Vector){0}), (Vector){0} + 1.0f);
+    return lowest(highest(lifted, unit), (Vector){0} + 1.0f);
 }
 
 /* LANES pixels. All look-ups are begun before the first is waited for. */
@@ -147,8 +147,8 @@ STAGE void tone_row(const Job *job, const void *pixels, int n, float across, con
         tone_look_up8(job, pixels, n, value);
         for (int i = 3 * n; i < end; i++) value[i] = 0.0f;
         for (int i = 0; i < end; i++)
-            value[i] = clamp01(value[i] * (tone.base[i] + tone.across * tone.step[i]) -
-                               TONE_OFFSET) - unit[i];
+            value[i] = at_least(clamp01(value[i] * (tone.base[i] + tone.across * tone.step[i]) -
+                                        TONE_OFFSET) - unit[i], 0.0f);
         return;
     }
     Fetched fetched;
@@ -210,8 +210,11 @@ STAGE void tone_row_uint8_t(const Job *job, const uint8_t *pixels, int n, float 
     const float *value = row->change;
     uint8_t *restrict to = made(row);
     tone_look_up8(job, pixels, n, row->change);
-    for (int i = 0; i < 3 * n; i++)
-        to[i] = encode_uint8_t(255.0f * (value[i] * (base[i] + across * step[i]) - TONE_OFFSET));
+    for (int i = 0; i < 3 * n; i++) {
+        const uint8_t lifted =
+            encode_uint8_t(255.0f * (value[i] * (base[i] + across * step[i]) - TONE_OFFSET));
+        to[i] = lifted > pixels[i] ? lifted : pixels[i];
+    }
     finish_pixels(job, pixels, n, row, out);
 }
 

@@ -196,7 +196,7 @@ def _tone_curves(
     gain = curve.reshape(n, 3, height, width) * _resize(residual, (height, width))
     gain = gain / degree**strength
     lifted = (image + kinds.TONE_OFFSET) * gain - kinds.TONE_OFFSET
-    return lifted.clamp(0.0, 1.0), 1.0 / gain
+    return torch.maximum(lifted.clamp(0.0, 1.0), image), 1.0 / gain
 
 
 def _look_up_table(

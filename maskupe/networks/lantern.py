@@ -18,8 +18,7 @@ black there is more noise than picture, and k times the noise is all that a curv
 would show; a toe trades it for a little haze, and the more so the larger k is.
 
 A start value for k is *computed*: the one that lifts the mean of A's histogram to the middle
-gray of well-exposed pictures where A is dark, and hardly at all where it is not: a selection that
-is lit already was meant to look as it does. The network says by how much to deviate from it, for
+gray of well-exposed pictures. The network says by how much to deviate from it, for
 which it also sees a histogram of the whole picture (a dark part of a bright picture is another
 case than a picture that is dark all over). It adds small free corrections per channel at knots in
 log light, and a low-resolution residual where the light inside A is uneven. The renderer leaves C
@@ -40,12 +39,10 @@ from maskupe.networks.base import LocalNetwork
 
 #: Entries of the tone curve's table.
 TABLE = 1024
-#: Mean of a selection: up to the first it is dark, from the second on it passes as lit.
-LIT = (0.21, 0.31)
 #: Mean display-encoded value to which the start value of the exposure lifts a dark A.
 MIDDLE_GRAY = 0.45
-#: What the start value of the exposure makes of the mean of a lit A.
-LIT_GAIN = 1.08
+#: What the start value of the exposure makes at least of the mean of A.
+LEAST_GAIN = 1.08
 
 _KNOTS = 16
 _BINS = 48
@@ -176,19 +173,15 @@ class Lantern(LocalNetwork):
     def _start(self, histogram: Tensor, exponent: Tensor, shoulder: Tensor, toe: Tensor) -> Tensor:
         """The log exposure that lifts the histogram's mean to where it should be, (N, 1), bisected.
 
-        That is middle gray for a dark A. One that is lit gets a little more light: what published
-        photographs have on average over their development with default settings.
+        That is middle gray, and a little more light for what is brighter than that already.
         """
         power = _with_toe(self.bins, toe) ** exponent
         mean = (self.bins * histogram).sum(1, keepdim=True)
         # A night sky is black: below a few levels there is only noise to be lifted to gray.
         seen = (mean * (255.0 / _BLACK)).clamp(1e-3, 1.0).sqrt()
-        start, end = LIT
-        way = ((mean - start) / (end - start)).clamp(0.0, 1.0)
-        lit = way * way * (3.0 - 2.0 * way)
-        wanted = torch.lerp(MIDDLE_GRAY * seen, (LIT_GAIN * mean).clamp(max=0.9), lit)
-        # What is brighter already is the answer as it is, not to be darkened.
-        target = torch.maximum(mean, wanted)
+        # Whoever selects something wants to see it lighter, also what is lit already.
+        target = torch.maximum((LEAST_GAIN * mean).clamp(max=0.9), MIDDLE_GRAY * seen)
+        target = torch.maximum(target, mean)
         low = torch.full_like(exponent, _EXPOSURE_RANGE[0])
         high = torch.full_like(exponent, _EXPOSURE_RANGE[1])
         for _ in range(_BISECTIONS):

@@ -1,14 +1,14 @@
 """The matting network: which pixels near a drawn line belong to the subject the line is around.
 
-A small U-Net on the selection's surroundings at 256×256. It sees the picture in display encoding and
-in log light (a subject in the shade differs from what is behind it by ratios, not by values), the
-selection, and the signed distance to its line. Like the tone network it pools what it sees inside
-and outside of the selection: "like the inside, unlike the outside" is most of the answer. It starts as
-the selection's own ramp.
+A small U-Net on the selection's surroundings at 256×256. It sees the picture in display encoding
+and in log light (a subject in the shade differs from what is behind it by ratios, not by values),
+the selection, and the signed distance to its line. Like the tone network it pools what it sees
+inside and outside of the selection: "like the inside, unlike the outside" is most of the answer. It
+starts as the selection's own ramp.
 
-It answers with three maps, all 0…1: the *matte*, how much of a pixel is subject; *open*, whether the
-line runs through something without an edge, so that the effect has to fade out there by distance;
-and *exact*, whether the selection is itself the better matte.
+It answers with three maps, all 0…1: the *matte*, how much of a pixel is subject; *open*, whether
+the line runs through something without an edge, so that the effect has to fade out there by
+distance; and *exact*, whether the selection is itself the better matte.
 """
 
 from __future__ import annotations
@@ -41,10 +41,35 @@ def _conv(before: int, after: int, stride: int = 1, size: int = 3) -> nn.Sequent
     )
 
 
+class _Depthwise(nn.Conv2d):
+    """A convolution of each channel by itself.
+
+    While it is trained on a graphics card it is a sum of shifted products: the gradient of cuDNN's
+    own depthwise kernels is many times slower there.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width, width, 3, 1, 1, groups=width, bias=False)
+
+    def forward(self, planes: Tensor) -> Tensor:
+        """See the class."""
+        if not (self.training and planes.is_cuda):
+            return super().forward(planes)
+        height, width = planes.shape[2:]
+        padded = F.pad(planes, (1, 1, 1, 1))
+        kernel = self.weight.to(planes.dtype)
+        parts = [
+            kernel[:, 0, y, x].view(1, -1, 1, 1) * padded[:, :, y : y + height, x : x + width]
+            for y in range(3)
+            for x in range(3)
+        ]
+        return sum(parts[1:], parts[0])
+
+
 def _separable(width: int) -> nn.Sequential:
     """A cheap convolution for the largest levels: each channel by itself, then all together."""
     return nn.Sequential(
-        nn.Conv2d(width, width, 3, 1, 1, groups=width, bias=False),
+        _Depthwise(width),
         nn.BatchNorm2d(width),
         nn.ReLU(),
         _conv(width, width, size=1),
@@ -54,7 +79,8 @@ def _separable(width: int) -> nn.Sequential:
 def _seen(planes: Tensor) -> Tensor:
     """Eight planes (N, 8, H, W), each about -1…1, from the five inputs."""
     colour, rest = planes[:, :3], planes[:, 3:]
-    red, green, blue = (colour * 255.0 + 2.0).log2().split(1, dim=1)
+    logs = (colour * 255.0 + 2.0).log2()
+    red, green, blue = logs[:, 0:1], logs[:, 1:2], logs[:, 2:3]
     light = (red + green + blue) * (0.25 / 3.0) - 1.25
     return torch.cat([colour * 2.0 - 1.0, light, red - green, blue - green, rest], dim=1)
 

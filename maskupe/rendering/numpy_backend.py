@@ -79,13 +79,15 @@ def _tone_strips(job: Job, maps: ToneCurves) -> Callable[[int, int], None]:
         if coverage.min() == FULL:
             value = np.asarray(cv2.multiply(value, residual, value, 255.0))
             # Rounds and saturates; that it takes absolute values is below half a level.
-            out[...] = cv2.convertScaleAbs(value, beta=-255.0 * TONE_OFFSET).reshape(image.shape)
+            lit = cv2.convertScaleAbs(value, beta=-255.0 * TONE_OFFSET).reshape(image.shape)
+            np.maximum(lit, image, out=out)
             return
         value *= residual
         value -= np.float32(TONE_OFFSET)
         np.clip(value, 0, 1, out=value)
         opened = open_strip(image)
         value -= opened.colour
+        np.maximum(value, 0, out=value)
         bound = job.bound_rows(first, last)
         close_strip(opened, value, job.fade.weights(coverage), out, bound)
 
@@ -178,6 +180,7 @@ def _tone_curves(maps: ToneCurves, frame: Frame, colour: Floats, first: int) -> 
     gain -= np.float32(TONE_OFFSET)
     np.clip(gain, 0, 1, out=gain)
     gain -= own
+    np.maximum(gain, 0, out=gain)
     return gain.reshape(colour.shape)
 
 

@@ -79,7 +79,7 @@ def enhance(maps: Maps, t: float, frame: Frame, first: int, colour: Tensor) -> T
         residual = sample(parts.residual, frame, first, count)
         gain = torch.stack([_curve(parts.table[c], colour[c].sqrt()) for c in range(3)]) * residual
         lifted = (colour + TONE_OFFSET) * gain - TONE_OFFSET
-        return lifted.clamp(0, 1)
+        return torch.maximum(lifted.clamp(0, 1), colour)
     if isinstance(maps, CurveMaps):
         x = colour
         for step in parts.maps:

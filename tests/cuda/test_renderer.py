@@ -61,7 +61,7 @@ def test_it_agrees_with_torch(kind, dtype, channels):
     maps = random_maps(kind, rng)
     image = random_image(rng, *SIZE, channels, dtype)
     areas, window = random_areas(rng, *SIZE), window_around(rng, *SIZE)
-    options = {"strength": 0.7, "fade": random_fade(rng, window)}
+    options = {"strength": 0.7, "fade": random_fade(rng)}
     expected = render(maps, image, areas, window, backend="torch", **options)
     assert_close(render(maps, image, areas, window, backend="cuda", **options), expected)
 
@@ -169,7 +169,7 @@ def test_a_clean_image_is_enhanced_in_place_of_the_pixels(dtype, channels):
     height, width = 3, 70
     maps, window = random_maps("ToneCurves", rng), Window(3, 2, 90, 40)
     image = random_image(rng, height, width, channels, dtype)
-    clean, fade = uniform(rng, 0, 1, height, width, 3), random_fade(rng, window)
+    clean, fade = uniform(rng, 0, 1, height, width, 3), random_fade(rng)
     areas = random_areas(rng, height, width)
     job = make_job(maps, image, areas, window, 1.0, None, fade, None)
     staging = staging_for("cuda")
@@ -182,6 +182,7 @@ def test_a_clean_image_is_enhanced_in_place_of_the_pixels(dtype, channels):
     white = np.float32(1 if dtype == np.float32 else np.iinfo(dtype).max)
     raw = job.image[..., : 3 if channels > 2 else 1].astype(np.float32)
     change = made - np.clip(raw / white, 0, 1)
+    assert fade.bound is not None
     most = bound_rows(fade.bound, job.frame, 0, height)
     weight = bounded(fade.weights(job.coverage), change, most)
     if channels < 3:

@@ -28,13 +28,15 @@ DTYPES = {"u8": np.uint8, "u16": np.uint16, "f32": np.float32}
 class RunningDaemon:
     """A daemon in its own process."""
 
+    command = "run"
+
     def __init__(self, home, *arguments, module="tests.daemon.stand_in", env=None, before=None):
         self.home = home
         self.stderr_path = home / f"stderr-{time.monotonic_ns()}"
         environment = {**os.environ, "MASKUPE_STATE_DIR": str(home), **(env or {})}
         with self.stderr_path.open("wb") as stderr:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", module, "run", *arguments],
+                [sys.executable, "-m", module, self.command, *arguments],
                 cwd=ROOT,
                 env=environment,
                 stdin=subprocess.DEVNULL,

@@ -111,7 +111,7 @@ class StandIn:
             covered = full_coverage(*region.shape[:2])
         else:
             covered = cover(selection, transition, short_side=min(layer))
-        return RegionResult(image, covered, areas.weight, light, full)
+        return RegionResult(image, covered, areas.weight, light, full, backend or "stand-in")
 
 
 class StandIns:
@@ -138,6 +138,9 @@ class StandIns:
 
     def device_of(self, enhancer):
         return enhancer.device
+
+    def engine_of(self, enhancer):
+        return "stand-in"
 
 
 def mad_clock():

@@ -8,7 +8,9 @@ from maskupe.context import NETWORK_SIZE
 from maskupe.maps import Window
 from maskupe.rendering import torch_backend
 from maskupe.rendering.renderer import BACKEND_VARIABLE
+from maskupe.surroundings import MATTE_SIZE
 from maskupe_daemon.enhancing import SMALL_STRIP, Timing, enhance
+from maskupe_daemon.hardware import processor_name
 from maskupe_daemon.messages import parse
 from maskupe_daemon.models import Maskupe, Models
 from maskupe_daemon.wire import pack
@@ -74,9 +76,14 @@ def test_smaller_strips_first_then_the_processor(models, monkeypatch, most_pixel
         assert note in sentence
     else:
         assert finished.fields["notes"] == []
+    # Without a card under this name, its name is what torch calls it.
+    assert finished.fields["renderer"] == ("torch:cuda" if device == "cuda" else "torch")
+    assert finished.fields["network"] == "torch:cpu"
+    assert (finished.fields["hardware"] == processor_name()) == (device == "cpu")
     done = {
         "cuda": sum(size for size in tried["cuda"] if size <= most_pixels),
-        "cpu": sum(tried["cpu"]) - NETWORK_SIZE**2,  # the pipeline tries its maps there
+        # The pipeline tries its maps there, on the whole layer and on the selection's surroundings.
+        "cpu": sum(tried["cpu"]) - NETWORK_SIZE**2 - MATTE_SIZE**2,
     }
     assert done == {"cuda": 0, "cpu": 0, device: SHAPE[0] * SHAPE[1]}
     # The same bits as with enough memory.

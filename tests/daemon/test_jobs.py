@@ -20,7 +20,7 @@ def job(client, number=0, side=10):
         "selection": None,
         "context": None,
     }
-    return Job(Route(0, bytes([client])), "test", fields, [])
+    return Job(Route(bytes([client])), "test", fields, [])
 
 
 def test_a_job_with_any_other_option_is_another_job():
@@ -105,7 +105,7 @@ def test_like_a_list_of_lists(steps):
         elif step == "m" and model.get(client):
             moved = known[model[client][0]]
             other = (client + 1) % 6
-            queue.move(moved, Route(0, bytes([other])))
+            queue.move(moved, Route(bytes([other])))
             model[client].pop(0)
             model = {name: line for name, line in model.items() if line}
             model.setdefault(other, []).append(moved.id)

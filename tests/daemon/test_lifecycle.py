@@ -153,7 +153,6 @@ def test_why_it_ended_is_in_its_log_too(home, monkeypatch, capsys):
         (["--idle-unload", "-1"], 2),
         (["--nonsense"], 2),
         (["--endpoint", "ipc:///nowhere/at/all/" + "x" * 120], 4),
-        (["--remote", "tcp://127.0.0.1:*"], 4),
     ],
 )
 def test_unusable_options_have_their_exit_status(home, capsys, arguments, status):

@@ -14,8 +14,10 @@ from maskupe.context import CONTEXT_EDGE, shrink
 from maskupe.maps import Window
 from maskupe.region import region_of
 from maskupe.registry import DEFAULT
+from maskupe.rendering import default_backend
 from maskupe_daemon.client import EnhanceRequest
 from maskupe_daemon.failures import AnswerError
+from maskupe_daemon.hardware import hardware_name
 from tests.daemon.running import (
     REST,
     as_array,
@@ -25,7 +27,7 @@ from tests.daemon.running import (
     running_daemon,
     spec,
 )
-from tests.untrained import NETWORK, write_weights
+from tests.untrained import NETWORK, copy_matting, write_weights
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +35,7 @@ def weights(tmp_path_factory):
     """A folder with good weights for two names, and one file of each kind of damage."""
     folder = tmp_path_factory.mktemp("weights")
     good = write_weights(folder, NETWORK)
+    copy_matting(folder)
     (folder / "deepupe.safetensors").write_bytes(good.read_bytes()[:-1000])
     damaged = bytearray(good.read_bytes())
     damaged[5] ^= 0xFF
@@ -81,6 +84,13 @@ def test_the_daemon_gives_what_the_library_gives(real, weights, dtype, channels,
     result[rows, columns] = as_array(answer["image"], part)
     assert header["model"] == NETWORK
     assert header["device"] in ("cpu", "cuda")
+    assert header["network"].partition(":")[0] in ("onnxruntime", "torch")
+    assert header["network"].partition(":")[2] == header["device"]
+    assert header["renderer"] == default_backend()
+    assert header["hardware"] == hardware_name([header["device"]])
+    with real.connect() as client:
+        for field in ("network", "renderer", "hardware"):
+            assert client.welcome[field] == header[field] == client.status()[field]
     step = 1 if dtype != "f32" else 1e-5
     assert np.abs(result.astype(np.float64) - wanted.astype(np.float64)).max() <= step
     assert not np.array_equal(result, image)

@@ -1,5 +1,6 @@
 """Jobs through a real daemon: right answers, and an I/O loop that never waits."""
 
+import platform
 import re
 import threading
 import time
@@ -10,6 +11,7 @@ import pytest
 from maskupe.areas import make_areas
 from maskupe_daemon.client import Bands, EnhanceRequest, PlaneSpec
 from maskupe_daemon.failures import AnswerError
+from maskupe_daemon.hardware import processor_name
 from tests.daemon.running import as_array, assert_right, region, request_for
 from tests.docs.protocol import rows, section
 
@@ -127,6 +129,20 @@ def test_a_gpu_without_enough_memory_is_relieved_and_the_result_says_so(
     (note,) = header["notes"]
     assert "out of memory" in note
     assert words in note
+
+
+def test_a_welcome_names_the_machine_and_what_did_the_last_job(start):
+    daemon = start()
+    with daemon.connect() as client:
+        assert client.welcome["host"] == platform.node() and client.host == ""
+        assert client.welcome["network"] == client.welcome["hardware"] == ""
+        header, _ = client.enhance(*request_for(*region(np.random.default_rng(8))))
+        assert header["network"] == "stand-in:cpu" and header["renderer"] == "stand-in"
+        assert header["hardware"] == processor_name()
+        welcome = client.hello()
+    assert {name: welcome[name] for name in ("network", "renderer", "hardware")} == {
+        name: header[name] for name in ("network", "renderer", "hardware")
+    }
 
 
 def test_status_and_limits_are_what_the_document_says(daemon):

@@ -33,7 +33,7 @@ def outcome_of():
 
     def run(model):
         request, planes = request_for(*region(np.random.default_rng(0)), model=model)
-        worker.start(Job(Route(0, b""), "test", parse(pack(request.header()), "client"), planes))
+        worker.start(Job(Route(b""), "test", parse(pack(request.header()), "client"), planes))
         return outcomes.get(timeout=20)
 
     yield run

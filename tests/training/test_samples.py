@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from maskupe.errors import InputError
+from maskupe_training.data.batches import automatic_workers, batches, compose
 from maskupe_training.data.images import ImageCache, luma, write_rgb
 from maskupe_training.data.open import SourceRecipe, open_source
 from maskupe_training.data.samples import SampleSet
@@ -24,6 +27,13 @@ def sample_set(root: Path, seed: int = 0, kind: str = "brackets") -> SampleSet:
     source = open_source(SourceRecipe(kind, kind, "train"), root, ImageCache(60))
     masks = MaskSampler(MaskRecipe(kinds={"blob": 1.0, "dark_region": 1.0}), root)
     return SampleSet([(source, 1.0)], masks, Augmentation(size=32), seed, 100)
+
+
+def planes(samples: SampleSet, index: int) -> SimpleNamespace:
+    """One sample as the loss takes it: image, areas and target, arrays (C, H, W)."""
+    batch = {name: torch.from_numpy(value)[None] for name, value in samples[index].items()}
+    composed = compose(batch)._asdict()
+    return SimpleNamespace(**{name: value[0].numpy() for name, value in composed.items()})
 
 
 def flat(level: int) -> np.ndarray:
@@ -54,7 +64,7 @@ def test_a_sample_is_a_function_of_seed_and_number(data_root: Path) -> None:
     one, two = sample_set(data_root), sample_set(data_root)
     for index in (3, 0, 57, 3):
         first, second = one[index], two[index]
-        for key in ("image", "areas", "target"):
+        for key in ("image", "truth", "areas", "weight"):
             np.testing.assert_array_equal(first[key], second[key])
     assert not np.array_equal(one[1]["image"], one[2]["image"])
     other = sample_set(data_root, seed=1)
@@ -64,7 +74,7 @@ def test_a_sample_is_a_function_of_seed_and_number(data_root: Path) -> None:
 def test_the_target_is_the_truth_in_a_and_the_input_in_c(data_root: Path) -> None:
     samples = sample_set(data_root)
     for index in range(10):
-        sample = samples.sample(index)
+        sample = planes(samples, index)
         assert sample.image.shape == (3, 32, 32) and sample.areas.shape == (2, 32, 32)
         assert set(np.unique(sample.areas)) <= {0.0, 1.0}
         outside = sample.areas.sum(0) == 0
@@ -112,7 +122,7 @@ def test_the_truth_of_a_sample_is_about_as_well_exposed_as_the_best(data_root: P
         image = view.of(exposure.image)
         a = masks.draw(rng, image).areas.a
         best = truth_of(bracket(image, *(view.of(each) for each in exposure.candidates)), a)
-        chosen = samples.sample(index).target.transpose(1, 2, 0) * 255.0
+        chosen = planes(samples, index).target.transpose(1, 2, 0) * 255.0
         far = abs(luma(chosen)[a].mean() - TARGET_LUMA)
         # It is chosen on a few pixels, so of two that are about as good it may take the other.
         assert far <= abs(luma(best)[a].mean() - TARGET_LUMA) + 15
@@ -191,3 +201,61 @@ def test_the_cache_keeps_to_its_limit(data_root: Path) -> None:
     first = [cache.get(path) for path in paths]
     assert cache._used <= 3 * 48 * 48 * 3
     np.testing.assert_array_equal(cache.get(paths[0]), first[0])
+
+
+def test_the_target_is_composed_in_single_precision_as_the_formula_says(data_root: Path) -> None:
+    samples = sample_set(data_root)
+    for index in range(5):
+        sample, found = samples.sample(index), planes(samples, index)
+        before, after = (
+            picture.transpose(2, 0, 1).astype(np.float32) / np.float32(255.0)
+            for picture in (sample.image, sample.truth)
+        )
+        np.testing.assert_array_equal(found.image, before)
+        np.testing.assert_array_equal(found.target, before + sample.weight * (after - before))
+        np.testing.assert_array_equal(found.areas[0], sample.weight == 1.0)
+
+
+@pytest.mark.slow
+def test_loader_processes_give_the_samples_that_none_would(data_root: Path) -> None:
+    numbers = [range(4 * step, 4 * step + 4) for step in range(5)]
+    cpu = torch.device("cpu")
+    alone = list(batches(sample_set(data_root), numbers, 0, cpu))
+    helped = list(batches(sample_set(data_root), numbers, 2, cpu))
+    assert len(alone) == len(helped) == 5
+    for one, two in zip(alone, helped, strict=True):
+        assert all(torch.equal(value, two[name]) for name, value in one.items())
+        assert one["image"].dtype == one["truth"].dtype == one["areas"].dtype == torch.uint8
+
+
+def test_loader_processes_are_for_cards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("maskupe_training.data.batches.machine_threads", lambda: 16)
+    assert automatic_workers(torch.device("cuda"), 1) == 15
+    assert automatic_workers(torch.device("cuda"), 4) == 3
+    assert automatic_workers(torch.device("cpu"), 1) == 0
+
+
+def test_processes_share_what_they_decode(data_root: Path, tmp_path: Path) -> None:
+    path = tmp_path / "picture.png"
+    shutil.copy(data_root / "photos" / "f0.png", path)
+    folder = tmp_path / "decoded"
+    first = ImageCache(24, folder=folder).get(path)
+    (stored,) = folder.iterdir()
+    np.testing.assert_array_equal(np.load(stored), first)
+    np.save(stored, first + 1)  # so that one sees where the next one has it from
+    np.testing.assert_array_equal(ImageCache(24, folder=folder).get(path), first + 1)
+    stored.write_bytes(b"damaged")
+    np.testing.assert_array_equal(ImageCache(24, folder=folder).get(path), first)
+    # Another picture by that name, and another size, are others.
+    shutil.copy(data_root / "photos" / "f1.png", path)
+    assert not np.array_equal(ImageCache(24, folder=folder).get(path), first)
+    assert ImageCache(12, folder=folder).get(path).shape == (12, 12, 3)
+
+
+def test_a_full_disk_only_costs_the_sharing(
+    data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = SimpleNamespace(free=1 << 20)
+    monkeypatch.setattr("maskupe_training.data.images.shutil.disk_usage", lambda _: full)
+    image = ImageCache(24, folder=tmp_path).get(data_root / "photos" / "f0.png")
+    assert image.shape == (24, 24, 3) and not list(tmp_path.iterdir())

@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,12 +21,14 @@ from maskupe.errors import InputError
 from maskupe.networks.build import build, load
 from maskupe.registry import resolve
 from maskupe_training import checkpoint
+from maskupe_training.checkpoint import commit
 from maskupe_training.cli import main
 from maskupe_training.data.manifest import file_digest, manifest_digest
 from maskupe_training.export import export
 from maskupe_training.recipe import OptimizerRecipe
 from maskupe_training.recipe_files import load as load_recipe
-from maskupe_training.trainer import Run, commit, fit, learning_rate, update_average
+from maskupe_training.telemetry import Pace
+from maskupe_training.trainer import Run, fit, learning_rate, update_average
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
@@ -229,3 +233,44 @@ def test_the_running_average_follows_the_weights() -> None:
     update_average(average, network, 0.5)
     for name, value in average.items():
         torch.testing.assert_close(value, before[name] + 0.5)
+
+
+@pytest.mark.slow
+def test_loader_processes_change_nothing_and_leave_nothing_behind(
+    finished: Path, data_root: Path, recipe_path: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    recipe = load_recipe(str(recipe_path), ["training.workers=2"])
+    fit(recipe, Run(data_root, out, accelerator="cpu"))
+    assert_same_bits(out / "last.pt", finished / "last.pt")
+    assert sorted(path.name for path in out.iterdir()) == sorted(
+        path.name for path in finished.iterdir()
+    )
+
+
+def test_a_training_says_how_fast_it_was_and_how_long_it_waited(
+    data_root: Path, recipe_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = load_recipe(str(recipe_path), ["training.steps=2"])
+    fit(recipe, Run(data_root, tmp_path, accelerator="cpu"))
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert re.fullmatch(r"[\d,.]+ images/s, \d+% of the time waiting for data", last)
+
+
+def test_the_pace_leaves_out_the_first_step_and_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("maskupe_training.telemetry.time.monotonic", lambda: clock[0])
+
+    def batches() -> Iterator[int]:
+        for number in range(3):
+            clock[0] += 100.0 if number == 0 else 1.0
+            yield number
+
+    pace = Pace(batch=8)
+    for number in pace.watched(batches()):
+        clock[0] += 3.0
+        if number == 1:
+            with pace.paused():
+                clock[0] += 50.0
+    assert pace.speed() == pytest.approx(2 * 8 / 8.0)
+    assert pace.waiting() == pytest.approx(0.25)

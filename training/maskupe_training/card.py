@@ -9,6 +9,17 @@ from typing import Any
 
 from maskupe.weightfile import Header, digest
 
+_USE = (
+    "Lights up a selected, underexposed part of a photograph and leaves the rest as it is.",
+    "It does not remove noise, cannot bring back what was clipped to black, and was not",
+    "made for restoring evidence or for medical pictures.",
+)
+_USE_OF_MATTING = (
+    "Says how much of each pixel near a drawn line belongs to the subject that the line is around,",
+    "so that light follows its outline. It needs the line: it finds nobody in a photograph by",
+    "itself, and was not made to identify or to count people.",
+)
+
 
 def model_card(path: Path, header: Header, parameters: int) -> str:
     """The card of a weight file, as Markdown.
@@ -28,7 +39,7 @@ def model_card(path: Path, header: Header, parameters: int) -> str:
         "| | |",
         "|---|---|",
         f"| Network | {said.get('network', '')}, {parameters:,} parameters |",
-        f"| Conditioning | {said.get('conditioning', '')} |",
+        *([f"| Conditioning | {said['conditioning']} |"] if "conditioning" in said else []),
         f"| Licence of the weights | {said.get('licence', '')} |",
         f"| Trained on | {_data(recipe)} |",
         f"| Data manifest | {said.get('training_data', '')} |",
@@ -48,9 +59,7 @@ def model_card(path: Path, header: Header, parameters: int) -> str:
     lines += [
         "## Intended use and limits",
         "",
-        "Lights up a selected, underexposed part of a photograph and leaves the rest as it is.",
-        "It does not remove noise, cannot bring back what was clipped to black, and was not",
-        "made for restoring evidence or for medical pictures.",
+        *(_USE_OF_MATTING if said.get("network") == "matting" else _USE),
         "",
     ]
     credits = header.json("credits")
@@ -61,6 +70,10 @@ def model_card(path: Path, header: Header, parameters: int) -> str:
 
 
 def _data(recipe: Mapping[str, Any]) -> str:
+    if recipe.get("task") == "matte":
+        parts = [(recipe[kind]["folder"], kind) for kind in ("cutouts", "photos")]
+        parts += [(folder, "with masks") for folder in recipe["masked"]["folders"]]
+        return ", ".join(f"`{folder}` ({what})" for folder, what in parts)
     return ", ".join(
         f"{source['kind']} `{source['folder']}` ({source['split']})"
         for source in recipe.get("sources", [])

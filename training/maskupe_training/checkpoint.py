@@ -7,6 +7,8 @@ A checkpoint holds only tensors, numbers, texts and containers of them, so it lo
 from __future__ import annotations
 
 import io
+import json
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,3 +75,26 @@ def read(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise InputError(f"{path} is not a checkpoint of this version.", "Start a new run.")
     return state
+
+
+def forget_after(log: Path, step: int) -> None:
+    """Drops the lines that a killed run wrote beyond the checkpoint it resumes from."""
+    if not log.is_file():
+        return
+    kept = []
+    for line in log.read_text("utf-8").splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line + "\n")
+        except (ValueError, KeyError):
+            continue  # the last line may have been cut off by the kill
+    log.write_text("".join(kept) if step else "", "utf-8")
+
+
+def commit() -> str:
+    """The source's commit, or an empty text outside of a git checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""

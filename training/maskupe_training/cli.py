@@ -40,14 +40,23 @@ def fit(
     accelerator: Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps")] = "auto",
     devices: Annotated[int, typer.Option(min=1, help="Processes, without torchrun.")] = 1,
 ) -> None:
-    """Train a model by a recipe."""
+    """Train a model, or the matting network, by a recipe."""
+    from maskupe_training.matte.recipe import is_matte
+    from maskupe_training.recipe_files import load, tables
+
+    folder = out or Path("runs") / Path(recipe).stem
+    if is_matte(tables(recipe, settings or ())):
+        from maskupe_training.matte.fit import MatteRun, fit_matte
+        from maskupe_training.matte.recipe import load as load_matte
+
+        how = MatteRun(data, folder, resume, max_minutes, threads, accelerator)
+        fit_matte(load_matte(recipe, settings or ()), how)
+        return
     from maskupe_training.launching import leave_group
-    from maskupe_training.recipe_files import load
     from maskupe_training.trainer import Run
     from maskupe_training.trainer import fit as train
 
     loaded = load(recipe, settings or ())
-    folder = out or Path("runs") / Path(recipe).stem
     train(loaded, Run(data, folder, resume, max_minutes, threads, accelerator, devices))
     leave_group()
 
@@ -67,7 +76,13 @@ def export(
     """Write a weight file, its ONNX graph and its model card."""
     from maskupe_training.evaluation.report import card_metrics
     from maskupe_training.export import export as write
+    from maskupe_training.matte.export import card_metrics as edge_metrics
+    from maskupe_training.matte.export import export_matte, is_run
 
+    if is_run(run):
+        measured = edge_metrics(metrics, output.stem) if metrics else None
+        typer.echo(str(export_matte(run, output, data, measured)))
+        return
     found = card_metrics(metrics, output.stem) if metrics else None
     typer.echo(str(write(run, output, data, found)))
 

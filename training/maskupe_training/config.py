@@ -90,6 +90,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return build(cast(Any, hint), value, where)
     if origin in (Union, types.UnionType):
         inner = [part for part in arguments if part is not type(None)]
+        if type(value) in inner:
+            return value
         return _convert(inner[0], value, where)
     if origin is tuple and isinstance(value, list):
         if arguments[-1] is Ellipsis:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Collection
 from pathlib import Path
 
 from maskupe_training.data.open import SourceRecipe
@@ -31,11 +32,21 @@ def _of_folder(folder: Path, source: SourceRecipe) -> list[str]:
     used = set(licensed(folder, source.licences or ("",)))
     if (folder / "split.json").is_file():
         used &= set(split_names(folder, source.split))
+    return lines_of(folder, used)
+
+
+def lines_of(folder: Path, used: Collection[str]) -> list[str]:
+    """One line per author, collection and licence of some files of a folder with an index.
+
+    Args:
+        folder: holds ``index.csv``.
+        used: names of the files that are owed to somebody.
+    """
     files: dict[str, list[str]] = {}
     with (folder / "index.csv").open(encoding="utf-8", newline="") as stream:
         for row in csv.DictReader(stream):
             if row["file"] in used:
                 names = [row[key] for key in ("author", "source") if row.get(key)]
-                whom = f"{', '.join(names) or source.folder} ({row['licence']})"
+                whom = f"{', '.join(names) or folder.name} ({row['licence']})"
                 files.setdefault(whom, []).append(row["file"])
     return [f"{whom}: {', '.join(sorted(members))}" for whom, members in sorted(files.items())]

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.precision.amp import MixedPrecision
 
 from maskupe.errors import InputError
 from maskupe_training.recipe import TrainingRecipe
@@ -43,19 +44,62 @@ def start_fabric(training: TrainingRecipe, accelerator: str, devices: int) -> Fa
             "cannot share evenly.",
             "Make it a multiple of their number.",
         )
-    precision = training.precision
-    if precision == "auto":
-        on_cuda = accelerator in ("auto", "cuda") and torch.cuda.is_available()
-        precision = "16-mixed" if on_cuda else "32-true"
+    kind = accelerator
+    if kind == "auto":
+        kind = next((name for name in ("cuda", "mps") if usable[name]), "cpu")
+    precision = training.precision if training.precision != "auto" else automatic_precision(kind)
+    how: dict[str, Any] = {"precision": precision}
+    if precision != "32-true":
+        how = {"plugins": [Mixed(cast(Any, precision), kind)]}
     fabric = Fabric(
-        accelerator=accelerator,
+        accelerator=kind,
         devices=local,
         num_nodes=max(1, world // local),
         strategy="ddp" if max(world, local) > 1 else "auto",
-        precision=cast(Any, precision),
+        **how,
     )
     fabric.launch()
+    if kind == "cuda":
+        _allow_tf32()
     return fabric
+
+
+def automatic_precision(kind: str) -> str:
+    """The precision that ``auto`` stands for on a kind of device.
+
+    Mixed on CUDA: with bfloat16 where the card computes in it, since that has the range of 32 bits
+    and so needs no gradient scaler; else with float16.
+    """
+    if kind != "cuda":
+        return "32-true"
+    # Older cards emulate bfloat16, slower than they compute in 32 bits.
+    native = torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bf16-mixed" if native else "16-mixed"
+
+
+def local_processes(fabric: Fabric) -> int:
+    """How many of the training's processes run on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", str(fabric.world_size)))
+
+
+class Mixed(MixedPrecision):
+    """Mixed precision in which only the network's layers compute in 16 bits.
+
+    Fabric's own rounds the inputs as well: bfloat16 pictures have steps of one level of 8 bits in
+    the light half, and what is asked of the network must be exacter than its answer.
+    """
+
+    def convert_input(self, data: Any) -> Any:
+        """Leaves the inputs of the network and of the loss as they are."""
+        return data
+
+
+def _allow_tf32() -> None:
+    """Lets the card multiply 32-bit numbers by 19 of their bits, and try its algorithms out."""
+    torch.set_float32_matmul_precision("high")
+    torch.backends.cudnn.allow_tf32 = True
+    # Pictures are all of one size, so the fastest algorithm of the first step stays it.
+    torch.backends.cudnn.benchmark = True
 
 
 def leave_group() -> None:

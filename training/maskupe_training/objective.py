@@ -41,11 +41,13 @@ class Objective(nn.Module):
             target: float (N, 3, H, W).
         """
         maps = predict(self.network, image, areas)
-        image, areas, target = (reduced(full, self._stride) for full in (image, areas, target))
-        enhanced = self.network.apply(maps, image, areas)
-        terms = self._loss(enhanced, image, target, areas)
-        with torch.no_grad():
-            terms["psnr_a"] = psnr_in(enhanced.image, target, areas[:, 0]).mean()
+        # Half precision is for the network: logarithms and second derivatives need all bits.
+        with torch.autocast(image.device.type, enabled=False):
+            image, areas, target = (reduced(full, self._stride) for full in (image, areas, target))
+            enhanced = self.network.apply(maps, image, areas)
+            terms = self._loss(enhanced, image, target, areas)
+            with torch.no_grad():
+                terms["psnr_a"] = psnr_in(enhanced.image, target, areas[:, 0]).mean()
         return terms
 
 

@@ -74,7 +74,9 @@ class TrainingRecipe:
     Attributes:
         steps: optimizer steps.
         batch: samples per step, over all processes together.
-        workers: processes that prepare samples; 0 prepares them in the training process.
+        workers: processes that prepare samples, beside each that trains; 0 prepares them in the
+            training process. ``auto`` is a process for each further core where there is a CUDA
+            card, else 0. The samples are the same.
         ema: decay of the running average of the weights, which is validated and exported; 0 for
             none.
         stride: the loss is taken on the picture averaged over this many pixels by as many; 1 for
@@ -82,12 +84,13 @@ class TrainingRecipe:
         freeze_norms: share of the steps after which batch norms keep their statistics, so that
             the rest is trained on what will be served; 1 never freezes them.
         validate_every: steps between validations, each of which also writes a checkpoint.
-        precision: one of :data:`PRECISIONS`; ``auto`` is mixed where there is CUDA, else 32 bits.
+        precision: one of :data:`PRECISIONS`; ``auto`` is bfloat16 where the card has it, float16
+            on other CUDA cards, else 32 bits.
     """
 
     steps: int
     batch: int = 16
-    workers: int = 0
+    workers: int | str = "auto"
     ema: float = 0.0
     stride: int = 1
     freeze_norms: float = 1.0
@@ -98,8 +101,8 @@ class TrainingRecipe:
         for name in ("steps", "batch", "stride", "validate_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"training.{name} is {getattr(self, name)}.", "Give 1 or more.")
-        if self.workers < 0:
-            raise InputError(f"training.workers is {self.workers}.", "Give 0 or more.")
+        if self.workers != "auto" and (isinstance(self.workers, str) or self.workers < 0):
+            raise InputError(f"training.workers is {self.workers}.", "Give 0 or more, or 'auto'.")
         if not 0 <= self.ema < 1:
             raise InputError(f"training.ema is {self.ema}.", "Give a decay in 0 … 1, below 1.")
         if not 0 < self.freeze_norms <= 1:

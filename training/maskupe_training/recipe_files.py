@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,10 @@ _FOLDER = Path(__file__).parent / "recipes"
 #: The recipes that come with the package, by name; those with an underscore are only extended.
 SHIPPED = tuple(sorted(path.stem for path in _FOLDER.glob("[!_]*.toml")))
 
+_MATTES = Path(__file__).parent / "matte" / "recipes"
+#: Those of the matting network, which :mod:`maskupe_training.matte.recipe` reads.
+SHIPPED_MATTES = tuple(sorted(path.stem for path in _MATTES.glob("[!_]*.toml")))
+
 # Tables of shares, which replace another recipe's as a whole.
 _WHOLE = ("kinds", "sides")
 
@@ -30,11 +34,19 @@ def load(name: str, settings: Sequence[str] = ()) -> Recipe:
     Raises:
         InputError: if it is not found, or has a key or value that does not fit.
     """
-    path = find(name)
-    tables = _extended(path, frozenset())
+    return from_tables(tables(name, settings), find(name).name)
+
+
+def tables(name: str, settings: Sequence[str] = ()) -> dict[str, Any]:
+    """The tables of a recipe of any task, by path or name, with settings on top.
+
+    Raises:
+        InputError: if it is not found, or a setting is none.
+    """
+    found = _extended(find(name), frozenset())
     for setting in settings:
-        apply_setting(tables, setting)
-    return from_tables(tables, path.name)
+        apply_setting(found, setting)
+    return found
 
 
 def command(recipe: Recipe) -> str:
@@ -46,8 +58,29 @@ def command(recipe: Recipe) -> str:
         differing = {key: value for key, value in own.items() if shipped.get(key) != value}
         if len(differing) < len(fewest):
             nearest, fewest = name, differing
-    settings = [shlex.quote(f"{key}={_as_toml(value)}") for key, value in fewest.items()]
-    return " --set ".join([f"maskupe-train fit {nearest}", *settings])
+    return _command(nearest, fewest)
+
+
+def matte_command(tables: Mapping[str, Any], read: Callable[[str], Mapping[str, Any]]) -> str:
+    """The same for the matting network.
+
+    Args:
+        tables: the recipe's.
+        read: gives those of a shipped recipe, with defaults.
+    """
+    own = _leaves(tables)
+    candidates = []
+    for name in SHIPPED_MATTES:
+        shipped = _leaves(read(name))
+        differing = {key: value for key, value in own.items() if shipped.get(key) != value}
+        candidates.append((len(differing), name, differing))
+    _, nearest, fewest = min(candidates, key=lambda found: found[:2])
+    return _command(nearest, fewest)
+
+
+def _command(nearest: str, settings: Mapping[str, Any]) -> str:
+    given = [shlex.quote(f"{key}={_as_toml(value)}") for key, value in settings.items()]
+    return " --set ".join([f"maskupe-train fit {nearest}", *given])
 
 
 def _as_toml(value: Any) -> str:
@@ -71,12 +104,13 @@ def _leaves(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def find(name: str) -> Path:
     """The file of a recipe given by path or name."""
-    if name in SHIPPED:
-        return _FOLDER / f"{name}.toml"
+    for folder, names in ((_FOLDER, SHIPPED), (_MATTES, SHIPPED_MATTES)):
+        if name in names:
+            return folder / f"{name}.toml"
     path = Path(name)
     if path.is_file():
         return path
-    known = ", ".join(SHIPPED)
+    known = ", ".join((*SHIPPED, *SHIPPED_MATTES))
     raise InputError(f"There is no recipe {name!r}.", f"Give a path, or one of: {known}.")
 
 

@@ -5,40 +5,51 @@
     torchrun --standalone --nproc-per-node 4 -m maskupe_training fit RECIPE --data … --out …
 
 Samples are a pure function of the seed and their number (:mod:`maskupe_training.data.samples`), the
-learning rate one of the step. So a checkpoint needs only weights, optimizer, running average and
-step, and a resumed training ends with the same bits as one that was never interrupted.
+learning rate one of the step. So a checkpoint needs only weights, optimizer, running average,
+gradient scaler and step, and a resumed training ends with the same bits as one that was never
+interrupted.
+
+A step is a batch. Of a mixed-precision training the gradient scaler skips a few: where gradients
+overflow, weights, optimizer and running average stay, and the next batch is tried at a smaller
+scale.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import subprocess
+import shutil
 import time
-from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
-from maskupe.errors import InputError, MaskUPEError
+from maskupe.errors import InputError
 from maskupe.networks.build import Network, build
 from maskupe.registry import resolve
 from maskupe_training import checkpoint
-from maskupe_training.data.images import ImageCache
+from maskupe_training.data.batches import Packed, automatic_workers, batches, compose
+from maskupe_training.data.images import ImageCache, memory_for
 from maskupe_training.data.open import open_source
 from maskupe_training.data.samples import SampleSet
-from maskupe_training.launching import start_fabric
+from maskupe_training.launching import local_processes, start_fabric
 from maskupe_training.masks.sampler import MaskSampler
 from maskupe_training.objective import Objective
 from maskupe_training.recipe import OptimizerRecipe, Recipe, from_tables
-from maskupe_training.telemetry import Telemetry
+from maskupe_training.synchronised import synchronise_norms
+from maskupe_training.telemetry import Pace, Telemetry
 from maskupe_training.validation import Validator
 
+# A card computes ahead of the processor. To look at the loss waits for it, so it is looked at every
+# so many steps; on a processor, where that costs nothing, at every step.
+_LOOK_EVERY = 20
+# The scaler starts too high by design and is right after a few steps.
+_SKIPS_IN_A_ROW = 40
 #: Random crops are taken from pictures of this many times the training size.
 _CACHE_FACTOR = 1.25
 
@@ -80,22 +91,39 @@ def fit(recipe: Recipe, run: Run) -> Path:
         raise InputError(f"{run.out} holds a training.", "Use --resume, or another --out.")
     fabric = start_fabric(recipe.training, run.accelerator, run.devices)
     training = _Training(recipe, run, last, fabric)
-    samples = _samples(recipe, run.data_root)
     how = recipe.training
+    processes = local_processes(fabric)
+    workers = how.workers
+    if isinstance(workers, str):
+        workers = automatic_workers(fabric.device, processes)
+    # Who decodes pictures: the loader processes, or else the training ones.
+    readers = processes * max(1, workers)
+    decoded = run.out / "decoded" if readers > 1 else None
+    samples = _samples(recipe, run.data_root, readers, decoded)
     deadline = time.monotonic() + 60 * run.max_minutes if run.max_minutes else math.inf
-    try:
+    look_every = 1 if fabric.device.type == "cpu" else _LOOK_EVERY
+    with ExitStack() as stack:
+        if decoded is not None and fabric.is_global_zero:
+            stack.callback(shutil.rmtree, decoded, ignore_errors=True)
+        stack.callback(training.close)
         if training.step == 0:
             training.check({})
-        for batch in _batches(fabric, samples, recipe, training.step):
-            terms = training.advance(batch)
+        numbers = _numbers(fabric, recipe, training.step)
+        fed = stack.enter_context(closing(batches(samples, numbers, workers, fabric.device)))
+        for batch in training.pace.watched(fed):
+            training.advance(batch)
+            check = training.step % how.validate_every == 0 or training.step == how.steps
+            if not check and training.step % look_every:
+                continue
+            terms = training.look()
             # Every process must stop at the same step: the first one's clock decides.
             stop = fabric.broadcast(time.monotonic() > deadline)
-            if stop or training.step % how.validate_every == 0 or training.step == how.steps:
-                training.check(terms)
+            if stop or check:
+                with training.pace.paused():
+                    training.check(terms)
             if stop:
                 break
-    finally:
-        training.close()
+        training.finish()
     return last
 
 
@@ -104,11 +132,14 @@ class _Training:
 
     Attributes:
         step: how many steps were taken.
+        pace: how fast they are.
     """
 
     def __init__(self, recipe: Recipe, run: Run, last: Path, fabric: Fabric) -> None:
         torch.manual_seed(recipe.seed)
         objective = Objective(build(resolve(recipe.model)), recipe.loss, recipe.training.stride)
+        if fabric.world_size > 1:
+            synchronise_norms(objective)
         how = recipe.optimizer
         optimizer = torch.optim.Adam(
             objective.parameters(), how.rate, weight_decay=how.weight_decay
@@ -116,6 +147,11 @@ class _Training:
         self.step = 0
         self._best = -math.inf
         self._average: dict[str, Tensor] = {}
+        self._figures: dict[str, Tensor] = {}
+        self._skipped = 0
+        self.pace = Pace(recipe.training.batch)
+        # The scaler decides on the card whether it takes a step. This is called if it does.
+        optimizer.register_step_post_hook(lambda *_: self._follow())
         if run.resume:
             state = checkpoint.read(last)
             _check_same(recipe, state["recipe"], last)
@@ -123,6 +159,8 @@ class _Training:
             optimizer.load_state_dict(state["optimizer"])
             self.step, self._best = state["step"], state["best"]
             self._average = {n: value.to(fabric.device) for n, value in state["average"].items()}
+            if state.get("scaler"):
+                fabric.strategy.precision.load_state_dict(state["scaler"])
         self._recipe, self._fabric, self._last = recipe, fabric, last
         self._network = objective.network
         self._objective, self._optimizer = fabric.setup(objective, optimizer)
@@ -136,39 +174,68 @@ class _Training:
                 (run.out / "recipe.json").write_text(text, "utf-8")
                 self._telemetry = Telemetry(run.out, recipe.training.steps, self.step)
 
-    def advance(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Takes one step; returns the loss and its terms, averaged over the processes.
+    def advance(self, batch: Packed) -> None:
+        """Takes one step, without waiting for its end on a device that computes by itself.
+
+        Raises:
+            InputError: if the gradients overflow at any scale.
+        """
+        recipe, fabric, how = self._recipe, self._fabric, self._recipe.optimizer
+        self._rate = learning_rate(how, self.step, recipe.training.steps)
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._rate
+        self._objective.train()
+        if self.step >= recipe.training.freeze_norms * recipe.training.steps:
+            freeze_norms(self._network)
+        own = self._objective(*compose(batch))
+        fabric.backward(own["total"])
+        if how.clip:
+            # What is not finite is the scaler's business; without one, the loss will tell.
+            fabric.clip_gradients(
+                self._objective, self._optimizer, max_norm=how.clip, error_if_nonfinite=False
+            )
+        self.step += 1
+        self._skipped += 1
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        self._figures = {name: value.detach() for name, value in own.items()}
+        if self._skipped >= _SKIPS_IN_A_ROW:
+            raise InputError(
+                f"The gradients were not finite in the last {self._skipped} steps.",
+                "Set training.precision to 32-true, then continue with --resume.",
+            )
+
+    def _follow(self) -> None:
+        """What goes with a step that moved the weights."""
+        self._skipped = 0
+        update_average(self._average, self._network, warmed(self._recipe.training.ema, self.step))
+
+    def look(self) -> dict[str, float]:
+        """The last step's loss and its terms, averaged over the processes, which all must ask.
 
         Raises:
             InputError: if the loss is not finite.
         """
-        recipe, fabric, how = self._recipe, self._fabric, self._recipe.optimizer
-        rate = learning_rate(how, self.step, recipe.training.steps)
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
-        self._objective.train()
-        if self.step >= recipe.training.freeze_norms * recipe.training.steps:
-            freeze_norms(self._network)
-        own = self._objective(batch["image"], batch["areas"], batch["target"])
-        fabric.backward(own["total"])
-        if how.clip:
-            fabric.clip_gradients(self._objective, self._optimizer, max_norm=how.clip)
-        self._optimizer.step()
-        self._optimizer.zero_grad()
-        self.step += 1
-        update_average(self._average, self._network, warmed(recipe.training.ema, self.step))
-        terms = {n: cast(Tensor, fabric.all_reduce(value.detach())) for n, value in own.items()}
-        if not math.isfinite(float(terms["total"])):
-            raise InputError(
-                f"The loss is not finite at step {self.step}.",
-                "Lower optimizer.rate or set optimizer.clip, then continue with --resume.",
-            )
+        means = cast(Tensor, self._fabric.all_reduce(torch.stack(list(self._figures.values()))))
+        terms = dict(zip(self._figures, means.tolist(), strict=True))
+        if not math.isfinite(terms["total"]):
+            raise self._not_finite("loss")
         if self._telemetry:
-            self._telemetry.step(self.step, terms, rate, recipe.training.batch)
+            self._telemetry.step(self.step, terms, self._rate, self.pace)
         return terms
 
-    def check(self, terms: dict[str, Tensor]) -> None:
-        """Validates and writes the checkpoints (first process only)."""
+    def _not_finite(self, what: str) -> InputError:
+        return InputError(
+            f"The {what} is not finite at step {self.step}.",
+            "Lower optimizer.rate or set optimizer.clip, then continue with --resume.",
+        )
+
+    def check(self, terms: dict[str, float]) -> None:
+        """Validates and writes the checkpoints (first process only).
+
+        Raises:
+            InputError: if the network's answers are not finite; the last checkpoint is kept.
+        """
         if self._validator is None or self._telemetry is None:
             return
         network = self._network
@@ -176,6 +243,8 @@ class _Training:
         network.load_state_dict(own | self._average)
         result = self._validator(network, self._fabric.device)
         network.load_state_dict(own)
+        if not math.isfinite(result.psnr_a):
+            raise self._not_finite("network's output")
         better = result.psnr_a > self._best
         self._best = max(self._best, result.psnr_a)
         with checkpoint.writing(self._last.with_name("log.jsonl")):
@@ -184,15 +253,21 @@ class _Training:
             "network": own,
             "average": self._average,
             "optimizer": self._optimizer.state_dict(),
+            "scaler": self._fabric.strategy.precision.state_dict(),
             "step": self.step,
             "best": self._best,
             "recipe": json.dumps(self._recipe.to_dict()),
             "val": {"psnr_a": result.psnr_a, "input_psnr_a": result.input_psnr_a},
-            "commit": commit(),
+            "commit": checkpoint.commit(),
         }
         checkpoint.save(self._last, state)
         if better:
             checkpoint.save(self._last.with_name("best.pt"), state)
+
+    def finish(self) -> None:
+        """Says how fast it was."""
+        if self._telemetry:
+            self._telemetry.finish(self.pace)
 
     def close(self) -> None:
         """Ends the logs."""
@@ -237,46 +312,24 @@ def freeze_norms(network: nn.Module) -> None:
             module.eval()
 
 
-def commit() -> str:
-    """The source's commit, or an empty text outside of a git checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-
-
-def _samples(recipe: Recipe, data_root: Path) -> SampleSet:
-    cache = ImageCache(round(_CACHE_FACTOR * recipe.augmentation.size))
+def _samples(
+    recipe: Recipe, data_root: Path, readers: int = 1, decoded: Path | None = None
+) -> SampleSet:
+    long_edge = round(_CACHE_FACTOR * recipe.augmentation.size)
+    cache = ImageCache(long_edge, memory_for(readers), decoded)
     sources = [(open_source(each, data_root, cache), each.share) for each in recipe.sources]
     masks = MaskSampler(recipe.masks, data_root)
     length = recipe.training.steps * recipe.training.batch
     return SampleSet(sources, masks, recipe.augmentation, recipe.seed, length)
 
 
-def _batches(
-    fabric: Fabric, samples: SampleSet, recipe: Recipe, start: int
-) -> Iterator[dict[str, Tensor]]:
-    """This process's part of every batch from step ``start`` on, on its device."""
+def _numbers(fabric: Fabric, recipe: Recipe, start: int) -> list[range]:
+    """The samples of this process's part of every batch from step ``start`` on."""
     batch = recipe.training.batch
     share = batch // fabric.world_size
     first = fabric.global_rank * share
     steps = range(start, recipe.training.steps)
-    mine = [range(step * batch + first, step * batch + first + share) for step in steps]
-    loader: Any = DataLoader(
-        cast(Any, samples),
-        batch_sampler=cast(Any, mine),
-        num_workers=recipe.training.workers,
-        persistent_workers=recipe.training.workers > 0,
-    )
-    try:
-        yield from cast(Any, fabric.setup_dataloaders(loader, use_distributed_sampler=False))
-    except MaskUPEError as error:
-        if not recipe.training.workers:
-            raise
-        # A worker process hands over its traceback as the message; the sentence is its last line.
-        *_, last = str(error).strip().splitlines()
-        raise type(error)(last.partition(f"{type(error).__name__}: ")[2] or last) from None
+    return [range(step * batch + first, step * batch + first + share) for step in steps]
 
 
 def _check_same(recipe: Recipe, stored: str, path: Path) -> None:

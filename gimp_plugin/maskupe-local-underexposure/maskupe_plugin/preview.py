@@ -6,7 +6,7 @@ import locale
 import re
 from collections.abc import Callable
 
-from gi.repository import Gdk, GdkPixbuf, GLib, Gtk
+from gi.repository import Gdk, GdkPixbuf, GLib, Gtk, Pango
 
 from maskupe_plugin import picture
 from maskupe_plugin.job import Job
@@ -93,6 +93,9 @@ class Preview:
         line.pack_start(self._gain, False, False, 0)
         line.pack_start(self._state, True, True, 0)
         self.box.pack_start(line, False, False, 0)
+        self._place = Gtk.Label(xalign=0.0, ellipsize=Pango.EllipsizeMode.END)
+        self._place.get_style_context().add_class("dim-label")
+        self.box.pack_start(self._place, False, False, 0)
 
     @staticmethod
     def _toggle(box: Gtk.Box, label: str, active: bool, tip: str) -> Gtk.CheckButton:
@@ -134,6 +137,9 @@ class Preview:
         self._shown = shown
         self._draw()
         self._measured(shown.width / proxy.scale)
+        line, details = shown.place
+        self._place.set_text(line)
+        self._place.set_tooltip_text(f"{line}\n{details}")
         # The picture is painted first: an idle call comes after GTK's drawing.
         GLib.idle_add(self._show_gain, shown)
 

@@ -18,6 +18,7 @@ from maskupe_daemon.client import Client, EnhanceRequest, Progress
 from maskupe_daemon.failures import ClientError
 from maskupe_plugin import log
 from maskupe_plugin.checks import RefusalError
+from maskupe_plugin.place import place
 from maskupe_plugin.sentences import in_words
 from maskupe_plugin.service import connect
 from maskupe_plugin.words import _
@@ -40,11 +41,13 @@ class Shown:
         about: what was handed in with the request.
         planes: the answer's planes by name.
         width: width of the transition in preview pixels.
+        place: where it was computed, and details of that.
     """
 
     about: Any
     planes: dict[str, memoryview]
     width: float
+    place: tuple[str, str]
 
 
 class PreviewWorker(threading.Thread):
@@ -133,7 +136,7 @@ class PreviewWorker(threading.Thread):
             self._client = None
             raise
         self._say("", False)
-        shown = Shown(about, found, header["width"])
+        shown = Shown(about, found, header["width"], place(self._client, header))
         GLib.idle_add(self._deliver, shown)
 
     def _deliver(self, shown: Shown) -> bool:

@@ -16,13 +16,16 @@ _SMALLER = _("Select a smaller part, work at a lower precision, or close other p
 
 _BY_CODE = {
     "not-running": (_("The MaskUPE daemon is not running."), _START),
+    "link-down": (
+        _("The link to the MaskUPE daemon on another machine is down."),
+        _("Wait until it is restored, or run “maskupe-daemon stop” to work on this machine."),
+    ),
     "not-answering": (_("The MaskUPE daemon does not answer."), _RESTART),
     "lost": (
         _("The MaskUPE daemon stopped in the middle of the work; the layer is unchanged."),
         _START,
     ),
     "refused": (_("The MaskUPE daemon did not let GIMP in."), _RESTART),
-    "not-allowed": (_("The MaskUPE daemon did not let GIMP in."), _RESTART),
     "version": (_("The MaskUPE daemon and the plug-in are of different versions."), _UPDATE),
     "unsupported": (_("The MaskUPE daemon and the plug-in are of different versions."), _UPDATE),
     "busy": (_("The daemon has too many jobs waiting."), _("Try again in a moment.")),

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from maskupe_daemon.client import Client
-from maskupe_daemon.failures import ClientError, NotRunningError
+from maskupe_daemon.failures import ClientError, LinkDownError, NotRunningError
 from maskupe_daemon.starter import ensure_running
 from maskupe_plugin.checks import RefusalError
 from maskupe_plugin.launcher import daemon_command
@@ -34,6 +34,8 @@ def connect(wait: Callable[[], None] | None = None, *, start: bool = True) -> Cl
         if start and command and not in_sandbox():
             return ensure_running(command, wait=wait, name=_CLIENT_NAME)
         return Client.connect(name=_CLIENT_NAME)
+    except LinkDownError as error:  # nothing here is to be started
+        raise RefusalError(*in_words(error)) from error
     except NotRunningError as error:
         how = shlex.join(command) if command else "maskupe-daemon"
         raise RefusalError(

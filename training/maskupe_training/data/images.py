@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import shutil
 from collections import OrderedDict
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -19,6 +23,9 @@ Bool: TypeAlias = npt.NDArray[np.bool_]
 
 #: What a folder of pictures may hold; other files in it are ignored.
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp")
+
+# A cache on the disk leaves this much of it free, for checkpoints and for others.
+_SPARED = 4 << 30
 
 
 def read_rgb(path: Path) -> U8:
@@ -97,10 +104,20 @@ def luma(image: npt.NDArray[Any]) -> F32:
 
 
 class ImageCache:
-    """Decoded pictures, scaled down once, kept in memory up to a limit; the oldest go first."""
+    """Decoded pictures, scaled down once, kept in memory up to a limit; the oldest go first.
 
-    def __init__(self, long_edge: int, limit_bytes: int = 1 << 30) -> None:
+    Args:
+        long_edge: pixels of the long edge, at most.
+        limit_bytes: how much to keep in memory.
+        folder: where several processes share what they have decoded, so that each picture is
+            decoded once, however many processes there are; ``None`` for one process.
+    """
+
+    def __init__(
+        self, long_edge: int, limit_bytes: int = 1 << 30, folder: Path | None = None
+    ) -> None:
         self.long_edge = long_edge
+        self._folder = folder
         self._limit = limit_bytes
         self._used = 0
         self._images: OrderedDict[Path, U8] = OrderedDict()
@@ -111,10 +128,56 @@ class ImageCache:
         if image is not None:
             self._images.move_to_end(path)
             return image
-        image = fit_long_edge(read_rgb(path), self.long_edge)
+        image = self._shared(path)
         image.setflags(write=False)
         self._images[path] = image
         self._used += image.nbytes
         while self._used > self._limit and len(self._images) > 1:
             self._used -= self._images.popitem(last=False)[1].nbytes
         return image
+
+    def _shared(self, path: Path) -> U8:
+        """The picture scaled down, from the folder if another process was here before."""
+        stored = self._place(path)
+        if stored is not None:
+            with suppress(OSError, ValueError):
+                return np.asarray(np.load(stored, allow_pickle=False), np.uint8)
+        image = fit_long_edge(read_rgb(path), self.long_edge)
+        if stored is not None:
+            # Without it a training is slower, not worse.
+            with suppress(OSError):
+                stored.parent.mkdir(parents=True, exist_ok=True)
+                if shutil.disk_usage(stored.parent).free > _SPARED:
+                    _store(stored, image)
+        return image
+
+    def _place(self, path: Path) -> Path | None:
+        if self._folder is None or not path.is_file():
+            return None
+        about = path.stat()
+        key = f"{path.resolve()} {about.st_mtime_ns} {about.st_size} {self.long_edge}"
+        return self._folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npy"
+
+
+def _store(path: Path, image: U8) -> None:
+    """Writes an array aside and renames it, so that no other process meets a part of it."""
+    aside = path.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        with aside.open("wb") as stream:
+            np.save(stream, image)
+        aside.replace(path)
+    except OSError:
+        aside.unlink(missing_ok=True)
+        raise
+
+
+def memory_for(processes: int) -> int:
+    """Bytes that the cache of each of so many processes may have, on one machine.
+
+    1 GiB, and a quarter of the machine's memory for all of them together.
+    """
+    try:
+        machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return (1 << 30) // processes
+    return min(1 << 30, machine // 4 // processes)

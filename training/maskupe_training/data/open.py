@@ -11,7 +11,7 @@ from maskupe_training.data.photos import PhotoSource
 from maskupe_training.data.sources import BracketSource, PairSource, Source
 from maskupe_training.data.synthesis import SynthesisRecipe
 
-KINDS = ("brackets", "pairs", "photos")
+KINDS = ("brackets", "pairs", "photos", "relit")
 
 
 @dataclass(frozen=True)
@@ -19,12 +19,15 @@ class SourceRecipe:
     """One data set of a recipe.
 
     Attributes:
-        kind: ``brackets`` (local truth), ``pairs`` (one reference), or ``photos`` (synthesis).
-        folder: relative to the data root.
+        kind: ``brackets`` (local truth), ``pairs`` (one reference), ``photos`` (synthesis), or
+            ``relit`` (cut-outs on photographs, darker than what is behind them).
+        folder: relative to the data root; of ``relit`` that of the cut-outs.
         split: which part of it.
         share: how often it is drawn from, relative to the recipe's other sources.
         licences: for ``photos``: only those whose licence contains one of these texts.
-        synthesis: for ``photos``: how they are underexposed.
+        synthesis: for ``photos`` and ``relit``: how they are underexposed.
+        backgrounds: for ``relit``: the folder of photographs behind the subjects.
+        masked: for ``relit``: folders of photographs with masks of their own subjects.
     """
 
     kind: str
@@ -33,6 +36,8 @@ class SourceRecipe:
     share: float = 1.0
     licences: tuple[str, ...] = ()
     synthesis: SynthesisRecipe = field(default_factory=SynthesisRecipe)
+    backgrounds: str = ""
+    masked: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -59,4 +64,10 @@ def open_source(recipe: SourceRecipe, data_root: Path, cache: ImageCache) -> Sou
         return BracketSource(folder, recipe.split, cache)
     if recipe.kind == "pairs":
         return PairSource(folder, recipe.split, cache)
+    if recipe.kind == "relit":
+        from maskupe_training.data.relit import RelitSource
+
+        masked = [data_root / name for name in recipe.masked]
+        photos = data_root / recipe.backgrounds
+        return RelitSource(folder, photos, masked, recipe.synthesis, recipe.licences)
     return PhotoSource(folder, recipe.split, cache, recipe.synthesis, recipe.licences)

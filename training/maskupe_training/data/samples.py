@@ -12,26 +12,29 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from maskupe.areas import Areas
 from maskupe_training.data.images import F32, U8
 from maskupe_training.data.sources import Source
 from maskupe_training.data.truth import truth_of
-from maskupe_training.data.views import Augmentation, draw_view
-from maskupe_training.masks.sampler import Drawn, MaskSampler
+from maskupe_training.data.views import Augmentation, View, draw_view
+from maskupe_training.masks.sampler import MaskSampler
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One training sample.
+    """One training sample, in as few bytes as it has; the device makes planes of it.
 
     Attributes:
-        image: float32 (3, H, W), display-encoded, 0…1.
-        areas: float32 (2, H, W), 0 or 1: A and B.
-        target: float32 (3, H, W): the local truth in A, the input in C, blended in B.
+        image: uint8 (H, W, 3), display-encoded.
+        truth: uint8 (H, W, 3), what A should look like.
+        areas: uint8 (2, H, W), 0 or 1: A and B.
+        weight: float32 (H, W), how much of the truth goes into the target: 1 in A, 0 in C.
     """
 
-    image: F32
-    areas: F32
-    target: F32
+    image: U8
+    truth: U8
+    areas: U8
+    weight: F32
 
 
 class SampleSet:
@@ -56,10 +59,9 @@ class SampleSet:
     def __len__(self) -> int:
         return self._length
 
-    def __getitem__(self, index: int) -> dict[str, F32]:
+    def __getitem__(self, index: int) -> dict[str, U8 | F32]:
         """Sample ``index`` as a dictionary of arrays, which the DataLoader stacks to tensors."""
-        sample = self.sample(index)
-        return {"image": sample.image, "areas": sample.areas, "target": sample.target}
+        return vars(self.sample(index))
 
     def sample(self, index: int) -> Sample:
         """Sample ``index``: a pure function of the seed and the index."""
@@ -68,15 +70,29 @@ class SampleSet:
         exposure = source.draw(rng)
         view = draw_view(rng, exposure.image, self._augmentation)
         image = view.of(exposure.image)
-        drawn = self._masks.draw(rng, image)
-        return compose(image, view.of(truth_of(exposure, drawn.areas.a, view)), drawn)
+        if exposure.alpha is not None:
+            areas = areas_of_matte(view.of(exposure.alpha))
+            if not areas.a.any():  # the view shows next to nothing of the subject
+                view = View(slice(None), slice(None), self._augmentation.size)
+                image = view.of(exposure.image)
+                areas = areas_of_matte(view.of(exposure.alpha))
+        else:
+            areas = self._masks.draw(rng, image).areas
+        return Sample(
+            _own(image),
+            _own(view.of(truth_of(exposure, areas.a, view))),
+            np.stack([areas.a, areas.b]).view(np.uint8),
+            areas.weight,
+        )
 
 
-def compose(image: U8, truth: U8, drawn: Drawn) -> Sample:
-    """Puts the truth into A and leaves the input in C; in B the two are blended by the weight."""
-    before, after = (
-        np.ascontiguousarray(picture.transpose(2, 0, 1)).astype(np.float32) / np.float32(255.0)
-        for picture in (image, truth)
-    )
-    target = before + drawn.areas.weight * (after - before)
-    return Sample(before, drawn.areas.channels(), target)
+def areas_of_matte(alpha: U8) -> Areas:
+    """Return the areas that a subject's matte, uint8 (H, W), comes to."""
+    weight = alpha.astype(np.float32) / np.float32(255.0)
+    a = alpha >= 250
+    return Areas(a, (alpha > 4) & ~a, weight, 0.0)
+
+
+def _own(picture: U8) -> U8:
+    """A picture that is no view of the cache's, which may not be written to."""
+    return np.require(picture, requirements=["C", "W"])

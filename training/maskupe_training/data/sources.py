@@ -24,12 +24,15 @@ class Exposure:
         candidates: uint8 pictures of the same size; the truth in A is the best exposed of them
             (:func:`maskupe_training.data.truth.truth_of`), or the only one.
         fixed: whether there is one reference, which is the truth whatever its brightness.
+        alpha: uint8 (H, W), the matte of the subject that is too dark, where there is one: it is
+            the selection then, as following its edges would have made it.
     """
 
     name: str
     image: U8
     candidates: tuple[U8, ...]
     fixed: bool
+    alpha: U8 | None = None
 
 
 class Source(Protocol):

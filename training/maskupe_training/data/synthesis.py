@@ -164,6 +164,13 @@ def underexpose(
     cast = rng.normal(0.0, recipe.colour_cast, 3).astype(np.float32)
     cast -= cast.mean()
     light = response.light(photo) * np.exp2(exposure[..., None] + cast)
+    return response.encode(light + sensor_noise(rng, light, recipe, response))
+
+
+def sensor_noise(
+    rng: np.random.Generator, light: F32, recipe: SynthesisRecipe, response: Response
+) -> F32:
+    """Return the shot and read noise of light, float32 of its shape."""
     full_well = np.exp(rng.uniform(*np.log(recipe.full_well)))
     read = rng.uniform(*recipe.read_noise)
     # Sensors are metered on middle gray: noise is counted relative to light of 18 % of full scale.
@@ -171,8 +178,8 @@ def underexpose(
     # Poisson shot noise by its normal approximation, plus Gaussian read noise.
     shot = light * metered / np.float32(full_well)
     deviation = np.sqrt(shot + np.float32((read * metered) ** 2))
-    noise = rng.standard_normal(light.shape, np.float32) * deviation
-    return response.encode(light + noise)
+    noise: F32 = rng.standard_normal(light.shape, np.float32) * deviation
+    return noise
 
 
 def undeveloped(photo: U8, flatness: float, colour: float) -> U8:

@@ -1,89 +1,69 @@
 """Trains the matting network.
 
-Standard library, numpy, OpenCV and torch only: it runs where nothing else of the training is installed.
+    maskupe-train fit matte --data DATA --out runs/matte
+    maskupe-train fit matte --data DATA --out runs/matte --resume
+    python -m maskupe_training.matte.fit matte DATA runs/matte --device cuda --workers 8
+
+The last form needs the standard library, numpy, OpenCV and PyTorch only: it runs where nothing
+else of the training is installed.
+
+Samples are a pure function of the seed and their number, the learning rate one of the step. So a
+resumed training ends with the same bits as one that was never interrupted (on a processor, and
+without ``training.minutes``).
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
+from maskupe.errors import InputError
 from maskupe.networks.matting import Matting
-from maskupe_training.data.images import fit_long_edge, list_images, read_rgb
-from maskupe_training.matte import scenes
-from maskupe_training.matte.samples import Material, MatteSamples
+from maskupe_training import checkpoint
+from maskupe_training.matte.material import read_material
+from maskupe_training.matte.recipe import MatteRecipe, from_tables, load
+from maskupe_training.matte.samples import MatteSamples
 
-_PHOTO_EDGE = 640
+# Steps between two lines of the log: to look at the loss waits for the card.
+_LOG_EVERY = 50
+_WARM_UP = 50
+_LARGEST_NORM = 1.0
 
 
 @dataclass(frozen=True)
-class MatteRecipe:
-    """A training of the matting network.
+class MatteRun:
+    """How and where a recipe is run.
 
     Attributes:
-        name: of the weights.
-        licence: of the weights, as the data's licences allow.
-        about: one sentence for the model card.
-        cutouts: folder of RGBA cut-outs, relative to the data root.
-        photos: folder of photographs that serve as backgrounds.
-        masked: folders of photographs with masks of their subjects, ``image/`` and ``mask/``.
-        masked_share: how often such a photograph is taken.
-        steps: optimizer steps.
-        batch: samples per step.
-        rate: highest learning rate of AdamW, which falls to 1 % along a cosine.
-        ema: decay of the running average of the weights, which is exported.
-        seed: of weights and samples.
+        data_root: the folder that the recipe's folders lie in.
+        out: where checkpoint and log go.
+        resume: continue from ``out/last.pt``.
+        max_minutes: stop after this time, with a checkpoint; ``None`` for no limit.
+        threads: CPU threads that train.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
     """
 
-    name: str
-    licence: str
-    about: str
-    cutouts: str = "cutouts"
-    photos: str = "cc_photos"
-    masked: tuple[str, ...] = ()
-    masked_share: float = 0.6
-    steps: int = 1500
-    batch: int = 64
-    rate: float = 2e-3
-    ema: float = 0.995
-    seed: int = 0
-
-
-def held_out(stem: str) -> bool:
-    """Whether a picture belongs to the tenth that is never trained on, by its file name."""
-    return int.from_bytes(hashlib.sha256(stem.encode()).digest()[:4], "big") % 10 == 0
-
-
-def read_material(recipe: MatteRecipe, data: Path) -> Material:
-    """The pictures that a recipe names, without those that are held out."""
-    cutouts = [path.stem for path in list_images(data / recipe.cutouts) if not held_out(path.stem)]
-    photos = [p for p in list_images(data / recipe.photos) if not held_out(p.stem)]
-    masked = []
-    for folder in recipe.masked:
-        stems = [p.stem for p in list_images(data / folder / "image") if not held_out(p.stem)]
-        masked += scenes.read_masked(data / folder, stems)
-    return Material(
-        scenes.read_cutouts(data / recipe.cutouts, cutouts),
-        [fit_long_edge(read_rgb(path), _PHOTO_EDGE) for path in photos],
-        masked,
-        recipe.masked_share,
-    )
+    data_root: Path
+    out: Path
+    resume: bool = False
+    max_minutes: float | None = None
+    threads: int = 1
+    device: str = "auto"
 
 
 def losses(logits: Tensor, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The loss and its terms, scalars.
+    """Return the loss and its terms, scalars.
 
     The composed effect is what is seen; the matte itself is held to the truth where it decides.
 
@@ -112,100 +92,249 @@ def losses(logits: Tensor, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         "open": mean(entropy(logits[:, 1], true_open, reduction="none"), of_all),
         "exact": mean(entropy(logits[:, 2], true_exact, reduction="none"), of_all),
     }
-    total = 4 * terms["composed"] + terms["matte"] + 0.5 * terms["open"] + 0.15 * terms["exact"]
+    total = 4 * terms["composed"] + terms["matte"] + 0.5 * terms["open"] + 0.4 * terms["exact"]
     return {"total": total} | terms
 
 
 def to_device(batch: dict[str, Tensor], device: str) -> dict[str, Tensor]:
-    """Samples of :class:`MatteSamples`, stacked, as floats on a device."""
+    """Bring samples of :class:`MatteSamples`, stacked, to a device as floats."""
     moved = {n: v.to(device, non_blocking=True).float() / 255.0 for n, v in batch.items()}
     lines = moved["planes"] * 2.0 - 1.0
     selection = lines[:, :1] * 0.5 + 0.5
     planes = torch.cat([moved["image"], selection, lines[:, 1:]], dim=1)
+    if planes.is_cuda:
+        planes = planes.contiguous(memory_format=torch.channels_last)
     return {"planes": planes, "truth": moved["truth"], "weight": moved["weight"]}
 
 
-def fit_matte(
-    recipe: MatteRecipe,
-    data: Path,
-    out: Path,
-    *,
-    device: str = "cpu",
-    workers: int = 0,
-    max_minutes: float | None = None,
-) -> Path:
-    """Trains; returns the path of the checkpoint.
+def learning_rate(recipe: MatteRecipe, step: int, minutes: float) -> float:
+    """The learning rate of a step: linear warm-up, then a cosine down to 1 %.
+
+    Args:
+        recipe: says how many steps there are, and how many minutes at most.
+        step: how many steps were taken.
+        minutes: that they took.
+    """
+    how = recipe.training
+    done = progress(recipe, step, minutes)
+    cosine = 0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * done))
+    return how.rate * min(1.0, (step + 1) / _WARM_UP) * cosine
+
+
+def progress(recipe: MatteRecipe, step: int, minutes: float) -> float:
+    """How much of a training is done, 0…1."""
+    how = recipe.training
+    return min(1.0, max(step / how.steps, minutes / how.minutes if how.minutes else 0.0))
+
+
+def fit_matte(recipe: MatteRecipe, run: MatteRun) -> Path:
+    """Train the matting network.
 
     Args:
         recipe: what to train with.
-        data: the folder that the recipe's folders lie in.
-        out: where checkpoint and log go.
-        device: ``cpu`` or ``cuda``.
-        workers: processes that make samples.
-        max_minutes: the learning rate falls to its end in this time, if that comes before the last
-            step.
+        run: how and where.
+
+    Returns:
+        The path of the last checkpoint.
+
+    Raises:
+        InputError: for data that does not fit the recipe, a run that exists already, a checkpoint
+            of another recipe, or a loss that is not finite.
+        MaskUPEError: if a checkpoint cannot be written; the last good one survives.
     """
-    torch.manual_seed(recipe.seed)
+    last = run.out / "last.pt"
+    if last.exists() and not run.resume:
+        raise InputError(f"{run.out} holds a training.", "Use --resume, or another --out.")
+    torch.set_num_threads(run.threads)
     cv2.setNumThreads(0)  # its threads would not survive the forking of loader processes
-    torch.set_float32_matmul_precision("high")
-    out.mkdir(parents=True, exist_ok=True)
-    network = Matting().to(device)
-    averaged = torch.optim.swa_utils.AveragedModel(
-        network,
-        multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(recipe.ema),
-        use_buffers=True,
-    )
-    optimizer = torch.optim.AdamW(network.parameters(), recipe.rate, weight_decay=1e-3)
-    samples = MatteSamples(read_material(recipe, data), recipe.seed, recipe.steps * recipe.batch)
-    loader: Any = DataLoader(
-        samples, recipe.batch, num_workers=workers, pin_memory=device != "cpu",
-        worker_init_fn=_one_thread, prefetch_factor=4 if workers else None,
-    )  # fmt: skip
-    start = time.monotonic()
-    log = (out / "log.jsonl").open("w")
-    sums: dict[str, Tensor] = {}
-    step = 0
-    for batch in loader:
-        minutes = (time.monotonic() - start) / 60
-        done = step / recipe.steps
-        if max_minutes:
-            done = max(done, minutes / max_minutes)
-        if done >= 1.0:
+    training = _Training(recipe, run, last)
+    how = recipe.training
+    samples = MatteSamples(read_material(recipe, run.data_root), recipe.seed, how.steps * how.batch)
+    training.start()
+    deadline = time.monotonic() + 60 * run.max_minutes if run.max_minutes else math.inf
+    for batch in _batches(samples, recipe, training.step, training.device):
+        if training.done >= 1.0 or time.monotonic() > deadline:
             break
-        rate = (
-            recipe.rate
-            * min(1.0, (step + 1) / 50)
-            * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
+        training.advance(batch)
+    training.save()
+    return last
+
+
+class _Training:
+    """What a training is made of, from its last checkpoint on.
+
+    Attributes:
+        step: how many steps were taken.
+        device: that trains.
+    """
+
+    def __init__(self, recipe: MatteRecipe, run: MatteRun, last: Path) -> None:
+        torch.manual_seed(recipe.seed)
+        torch.set_float32_matmul_precision("high")
+        self.device = choose(run.device)
+        on_card = self.device == "cuda"
+        self._network = Matting().to(self.device)
+        if on_card:
+            self._network = cast(
+                Matting, cast(Any, self._network).to(memory_format=torch.channels_last)
+            )
+        self._optimizer = torch.optim.AdamW(
+            self._network.parameters(), recipe.training.rate, weight_decay=1e-3, fused=on_card
         )
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        ready = to_device(batch, device)
-        with torch.autocast(device, torch.bfloat16, enabled=device != "cpu"):
-            logits = network.logits(ready["planes"])
+        self.step, self._before = 0, 0.0
+        state = checkpoint.read(last) if run.resume else None
+        if state is not None:
+            check_same(recipe, state, last)
+            self._network.load_state_dict(state["network"])
+            self._optimizer.load_state_dict(state["optimizer"])
+            self.step, self._before = state["step"], state["minutes"]
+        # The same memory throughout: what moves the network moves these.
+        self._own = {n: v for n, v in self._network.state_dict().items() if v.is_floating_point()}
+        self._average = {name: value.clone() for name, value in self._own.items()}
+        if state is not None:
+            for name, value in state["average"].items():
+                self._average[name].copy_(value)
+        self._recipe, self._last = recipe, last
+        self._sums: dict[str, Tensor] = {}
+        self._began, self._first = time.monotonic(), self.step
+        self._log = last.with_name("log.jsonl")
+        with checkpoint.writing(self._log):
+            run.out.mkdir(parents=True, exist_ok=True)
+            checkpoint.forget_after(self._log, self.step)
+            text = json.dumps(recipe.to_dict(), indent=1)
+            last.with_name("recipe.json").write_text(text, "utf-8")
+
+    def start(self) -> None:
+        """Let the clock run: pictures are read, and what comes now is training."""
+        self._began = time.monotonic()
+
+    @property
+    def minutes(self) -> float:
+        """How long the training has taken, over all its parts."""
+        return self._before + (time.monotonic() - self._began) / 60
+
+    @property
+    def done(self) -> float:
+        """How much of it is done, 0…1."""
+        return progress(self._recipe, self.step, self.minutes)
+
+    def advance(self, batch: dict[str, Tensor]) -> None:
+        """Take one step, without waiting for its end on a card.
+
+        Raises:
+            InputError: if the loss is not finite.
+        """
+        how = self._recipe.training
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate(self._recipe, self.step, self.minutes)
+        ready = to_device(batch, self.device)
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.device == "cuda"):
+            logits = self._network.logits(ready["planes"])
         terms = losses(logits.float(), ready)
-        optimizer.zero_grad()
-        terms["total"].backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
-        averaged.update_parameters(network)
-        step += 1
+        self._optimizer.zero_grad()
+        torch.autograd.backward(terms["total"])
+        torch.nn.utils.clip_grad_norm_(self._network.parameters(), _LARGEST_NORM)
+        self._optimizer.step()
+        self.step += 1
+        self._follow(how.ema if self.step > 1 else 0.0)
         for name, value in terms.items():
-            sums[name] = sums.get(name, 0) + value.detach()
-        if step % 50 == 0:
-            entry = {n: round(float(v) / 50, 4) for n, v in sums.items()}
-            sums = {}
-            entry |= {"step": step, "minutes": round((time.monotonic() - start) / 60, 2),
-                      "images_per_s": round(step * recipe.batch / (time.monotonic() - start))}  # fmt: skip
-            log.write(json.dumps(entry) + "\n")
-            log.flush()
-            print(recipe.name, entry, flush=True)
-    state = {
-        "network": averaged.module.state_dict(),
-        "step": step,
-        "recipe": json.dumps(asdict(recipe)),
+            self._sums[name] = self._sums.get(name, 0) + value.detach()
+        if self.step % _LOG_EVERY == 0 or self.step == how.steps:
+            self._tell()
+        if self.step % how.save_every == 0:
+            self.save()
+
+    @torch.no_grad()
+    def _follow(self, decay: float) -> None:
+        """Move the running average; in one launch, or it would take longer than the step."""
+        torch._foreach_lerp_(list(self._average.values()), list(self._own.values()), 1.0 - decay)
+
+    def _tell(self) -> None:
+        """Print and log the mean terms of the last steps."""
+        count = (self.step - self._first - 1) % _LOG_EVERY + 1
+        values = dict(
+            zip(self._sums, (torch.stack(list(self._sums.values())) / count).tolist(), strict=True)
+        )
+        self._sums = {}
+        if not math.isfinite(values["total"]):
+            raise InputError(
+                f"The loss is not finite at step {self.step}.",
+                "Lower training.rate, then continue with --resume.",
+            )
+        seconds = time.monotonic() - self._began
+        pace = (self.step - self._first) * self._recipe.training.batch / max(seconds, 1e-9)
+        entry: dict[str, float] = {name: round(value, 4) for name, value in values.items()}
+        entry |= {"step": self.step, "minutes": round(self.minutes, 2), "images_per_s": round(pace)}
+        with checkpoint.writing(self._log), self._log.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(entry) + "\n")
+        print(self._recipe.name, entry, flush=True)
+
+    def save(self) -> None:
+        """Write the checkpoint."""
+        state = {
+            "network": self._network.state_dict(),
+            "average": self._average,
+            "optimizer": self._optimizer.state_dict(),
+            "step": self.step,
+            "minutes": self.minutes,
+            "recipe": json.dumps(self._recipe.to_dict()),
+            "commit": checkpoint.commit(),
+        }
+        checkpoint.save(self._last, state)
+
+
+def choose(device: str) -> str:
+    """The device that is meant.
+
+    Raises:
+        InputError: for one that is not there.
+    """
+    usable = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
     }
-    torch.save(state, out / "last.pt")
-    return out / "last.pt"
+    if device == "auto":
+        return next(name for name, there in usable.items() if there)
+    if not usable.get(device, False):
+        raise InputError(
+            f"There is no accelerator {device!r} on this machine.",
+            f"Use one of {', '.join(['auto', *(name for name in usable if usable[name])])}.",
+        )
+    return device
+
+
+def check_same(recipe: MatteRecipe, state: dict[str, Any], path: Path) -> None:
+    """Refuse to continue another training.
+
+    Raises:
+        InputError: if the checkpoint's recipe differs in what decides the result.
+    """
+    before = from_tables(json.loads(state["recipe"]), str(path))
+    free = {name: getattr(recipe.training, name) for name in ("save_every", "workers")}
+    if replace(before, training=replace(before.training, **free)) != recipe:
+        raise InputError(
+            f"{path} is the checkpoint of another recipe.",
+            "Resume with the same recipe and settings, or give another --out.",
+        )
+
+
+def _batches(samples: MatteSamples, recipe: MatteRecipe, step: int, device: str) -> Any:
+    from maskupe_training.data.batches import automatic_workers
+
+    workers = recipe.training.workers
+    if isinstance(workers, str):
+        workers = automatic_workers(torch.device(device), 1)
+    batch = recipe.training.batch
+    return DataLoader(
+        cast("Dataset[dict[str, Tensor]]", samples),
+        batch,
+        sampler=range(step * batch, len(samples)),
+        num_workers=workers,
+        pin_memory=device == "cuda",
+        worker_init_fn=_one_thread,
+        prefetch_factor=4 if workers else None,
+    )
 
 
 def _one_thread(_: int) -> None:
@@ -213,36 +342,28 @@ def _one_thread(_: int) -> None:
     torch.set_num_threads(1)
 
 
-RECIPES = {
-    "matte": MatteRecipe("matte", "any use", "Cut-outs on photographs, all under free licences."),
-    "matte-research": MatteRecipe(
-        "matte-research",
-        "research use, non-commercial",
-        "Portraits with masks, and cut-outs on photographs.",
-        masked=("portrait_ccp", "portrait_humanseg", "portrait_matting"),
-    ),
-}
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line that needs no more than PyTorch."""
     import argparse
 
-    parser = argparse.ArgumentParser()
-    parser.add_argument("recipe")
-    parser.add_argument("data", type=Path)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--workers", type=int, default=0)
-    parser.add_argument("--minutes", type=float)
+    parser = argparse.ArgumentParser(description="Train the matting network.")
+    parser.add_argument("recipe", help="a recipe's name, or the path of a TOML file")
+    parser.add_argument("data", type=Path, help="where the data sets lie")
+    parser.add_argument("out", type=Path, help="for checkpoint and log")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--workers", type=int, help="loader processes")
+    parser.add_argument("--minutes", type=float, help="the rate falls to its end in this time")
     parser.add_argument("--steps", type=int)
     parser.add_argument("--batch", type=int)
+    parser.add_argument("--resume", action="store_true")
     found = parser.parse_args(arguments)
-    from dataclasses import replace
-
-    recipe = RECIPES[found.recipe]
-    changes = {k: getattr(found, k) for k in ("steps", "batch") if getattr(found, k)}
-    fit_matte(replace(recipe, **changes), found.data, found.out, device=found.device,
-              workers=found.workers, max_minutes=found.minutes)  # fmt: skip
+    changes = [
+        f"training.{key}={value}"
+        for key in ("workers", "minutes", "steps", "batch")
+        if (value := getattr(found, key)) is not None
+    ]
+    run = MatteRun(found.data, found.out, found.resume, device=found.device)
+    fit_matte(load(found.recipe, changes), run)
 
 
 if __name__ == "__main__":

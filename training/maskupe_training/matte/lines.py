@@ -1,6 +1,7 @@
 """Selections as people draw them around a subject whose matte is known.
 
-Every function takes the generator first; masks are uint8 (H, W), 0 or 255 unless they say otherwise.
+Every function takes the generator first; masks are uint8 (H, W), 0 or 255 unless they say
+otherwise.
 """
 
 from __future__ import annotations
@@ -123,7 +124,8 @@ def _wide(rng: np.random.Generator, subject: U8, contour: F32, size: int) -> U8:
     outwards = rng.uniform(0.04, 0.22) * extent / size
     radius = max(1, round(outwards * size * 0.7))
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-    grown = cv2.dilate(cv2.copyMakeBorder(subject, *(4 * [radius]), cv2.BORDER_CONSTANT), disc)
+    framed = cv2.copyMakeBorder(subject, radius, radius, radius, radius, cv2.BORDER_CONSTANT)
+    grown = cv2.dilate(framed, disc)
     outline = _outline(np.asarray(grown, np.uint8))
     assert outline is not None
     return lasso(rng, outline - radius, subject.shape, size, smooth=bool(rng.random() < 0.5),
@@ -142,10 +144,9 @@ def _brush(rng: np.random.Generator, subject: U8, size: int) -> U8:
         if missing.size == 0:
             break
         at = int(missing[rng.integers(missing.size)])
-        centre = (at % mask.shape[1], at // mask.shape[1])
-        cv2.circle(
-            mask, centre, round(radius * rng.uniform(0.9, 1.15)), 255, cv2.FILLED, cv2.LINE_AA
-        )
+        row, column = divmod(at, subject.shape[1])
+        dab = round(radius * rng.uniform(0.9, 1.15))
+        cv2.circle(mask, (column, row), dab, 255, cv2.FILLED, cv2.LINE_AA)
     return mask
 
 

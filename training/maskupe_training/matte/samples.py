@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import cv2
 import numpy as np
 
 from maskupe.areas import smoothstep
-from maskupe.matte import DISTANCE_RANGE, MATTE_SIZE, signed_distance
+from maskupe.matte import DISTANCE_RANGE, signed_distance
+from maskupe.surroundings import MATTE_SIZE
 from maskupe_training.data.images import F32, U8
 from maskupe_training.matte import scenes
 from maskupe_training.matte.lines import draw_line, free_selection
 
 _NOISE_SIDE = 640
-# A line that runs deeper than this inside the subject, as shares of the side, has no edge to follow.
+# A line that runs deeper than this inside the subject has no edge to follow: shares of the side.
 _CUT_FROM, _CUT_TO = 0.05, 0.10
 # Background this far from any subject has none.
 _FAR_FROM, _FAR_TO = 0.24, 0.34
@@ -36,6 +39,11 @@ class Material:
     photos: Sequence[U8]
     masked: Sequence[tuple[U8, U8]] = field(default=())
     masked_share: float = 0.6
+
+
+def held_out(stem: str) -> bool:
+    """Whether a picture belongs to the tenth that is never trained on, by its file name."""
+    return int.from_bytes(hashlib.sha256(stem.encode()).digest()[:4], "big") % 10 == 0
 
 
 class MatteSamples:
@@ -95,19 +103,33 @@ class MatteSamples:
         return self._sample(rng, scene.image, selection.astype(np.float32), alpha, exact)
 
     def _composed(self, rng: np.random.Generator) -> scenes.Scene | None:
+        found = self.compose(rng, rng.uniform(0.45, 0.85))
+        if found is None:
+            return None
+        picture, matte = found
+        return scenes.Scene(scenes.expose(rng, picture, matte, self._noise), matte)
+
+    def compose(self, rng: np.random.Generator, share: float) -> tuple[U8, F32] | None:
+        """Return a picture uint8 (S, S, 3) with a subject and its matte float32 (S, S).
+
+        Args:
+            rng: the generator.
+            share: of the side that the subject's longer extent takes.
+
+        Returns:
+            None where the subject that was drawn cannot be placed.
+        """
         material, side = self._material, self._side
-        size = rng.uniform(0.45, 0.85) * side
+        size = share * side
         if material.masked and rng.random() < material.masked_share:
-            image, alpha = material.masked[int(rng.integers(len(material.masked)))]
-            placed = _place(rng, image, alpha, side, size, border=cv2.BORDER_REPLICATE)
+            photo, outline = material.masked[int(rng.integers(len(material.masked)))]
+            placed = _place(rng, photo, outline, side, size, border=cv2.BORDER_REPLICATE)
             if placed is None:
                 return None
-            colour, matte = placed
-            weight = matte.astype(np.float32) / np.float32(255.0)
-            return scenes.Scene(scenes.expose(rng, colour, weight, self._noise), weight)
+            return placed[0], placed[1].astype(np.float32) / np.float32(255.0)
         behind = scenes.background(rng, material.photos, side)
         picture = behind.astype(np.float32)
-        matte = np.zeros((side, side), np.float32)
+        matte: F32 = np.zeros((side, side), np.float32)
         subjects = 1 + int(rng.random() < 0.2)
         for number in range(subjects):
             cutout = material.cutouts[int(rng.integers(len(material.cutouts)))]
@@ -116,11 +138,11 @@ class MatteSamples:
             placed = _place(rng, cutout.colour, cutout.alpha, side, reduced, shift)
             if placed is None:
                 return None
-            own, own_alpha = placed
-            alpha = own_alpha.astype(np.float32) / np.float32(255.0)
+            alpha = placed[1].astype(np.float32) / np.float32(255.0)
             if rng.random() < 0.3:
-                alpha = cv2.GaussianBlur(alpha, (0, 0), rng.uniform(0.5, 2.0))
-            colour = own.astype(np.float32)
+                blurred = cv2.GaussianBlur(alpha, (0, 0), rng.uniform(0.5, 2.0))
+                alpha = np.asarray(blurred, np.float32)
+            colour = placed[0].astype(np.float32)
             if rng.random() < 0.5:
                 colour = scenes.recolour(rng, colour, alpha, picture)
             if number == 1 and rng.random() < 0.7:
@@ -134,8 +156,7 @@ class MatteSamples:
                 mixed = light + alpha[..., None] * (subject - light)
                 picture = scenes.to_encoded(mixed).astype(np.float32)
                 matte = np.maximum(matte, alpha) if number else alpha
-        image = scenes.expose(rng, np.rint(picture).astype(np.uint8), matte, self._noise)
-        return scenes.Scene(image, matte)
+        return np.rint(picture).astype(np.uint8), matte
 
     def _segmented(self, rng: np.random.Generator) -> scenes.Scene | None:
         behind = scenes.background(rng, self._material.photos, self._side)
@@ -178,7 +199,7 @@ class MatteSamples:
         }
 
 
-def _quantised(planes: F32) -> U8:
+def _quantised(planes: np.ndarray[Any, Any]) -> U8:
     return np.asarray(np.rint(np.clip(planes, 0.0, 1.0) * 255.0), np.uint8)
 
 
@@ -230,7 +251,7 @@ def _half_plane(rng: np.random.Generator, alpha: F32) -> F32:
 
 
 def _open(selection: F32, alpha: F32) -> F32:
-    """Where the line has no edge to follow: (S, S), 1 beside a line deep in the subject or far off."""
+    """Where the line has no edge to follow, (S, S): 1 beside one deep in the subject or far off."""
     side = alpha.shape[0]
     selected = (selection >= 0.5).astype(np.uint8)
     line = cv2.morphologyEx(selected, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))

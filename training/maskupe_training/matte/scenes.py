@@ -1,8 +1,8 @@
-"""Scenes with a subject whose matte is known, the subject darker (or lighter) than what is behind it.
+"""Scenes with a subject whose matte is known, darker (or lighter) than what is behind it.
 
-Subjects are cut-outs put onto photographs, or persons with a mask in photographs of their own; now and
-then a part of a background that has an outline of its own. Light is taken away through the matte in
-linear light, then the sensor's noise, 8 bits and often a JPEG follow.
+Subjects are cut-outs put onto photographs, or persons with a mask in photographs of their own; now
+and then a part of a background that has an outline of its own. Light is taken away through the
+matte in linear light, then the sensor's noise, 8 bits and often a JPEG follow.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -54,13 +55,13 @@ class Scene:
 
 def to_light(image: U8) -> F32:
     """Linear light 0…1 of sRGB-encoded uint8."""
-    return _LIGHT[image]
+    return np.asarray(_LIGHT[image], np.float32)
 
 
 def to_encoded(light: F32) -> U8:
     """The inverse of :func:`to_light`, clipped and rounded."""
     index = np.sqrt(np.clip(light, 0.0, 1.0)) * np.float32(_ROOTS - 1)
-    return np.rint(_ENCODED[index.astype(np.int32)]).astype(np.uint8)
+    return np.asarray(np.rint(_ENCODED[index.astype(np.int32)]), np.uint8)
 
 
 def read_cutouts(folder: Path, names: Sequence[str] | None = None) -> list[Cutout]:
@@ -72,15 +73,15 @@ def read_cutouts(folder: Path, names: Sequence[str] | None = None) -> list[Cutou
         raw = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
         if raw is None or raw.ndim != 3 or raw.shape[2] != 4:
             raise InputError(f"{path} has no alpha channel.", "Cut-outs are RGBA pictures.")
-        alpha = np.ascontiguousarray(raw[..., 3])
+        alpha = np.asarray(raw[..., 3], np.uint8)
         if 0.01 < (alpha > 127).mean() < 0.97:
-            colour = np.ascontiguousarray(raw[..., 2::-1])
+            colour = np.ascontiguousarray(raw[..., 2::-1], np.uint8)
             found.append(Cutout(_bleed(colour, alpha), alpha))
     return found
 
 
 def _bleed(colour: U8, alpha: U8) -> U8:
-    """Colours of nearly transparent pixels, which files may hold as black, from their neighbours."""
+    """Colours of nearly transparent pixels, which files may hold as black, from others nearby."""
     known = (alpha > 200).astype(np.float32)
     result = colour.astype(np.float32)
     for sigma in (2.0, 8.0, 32.0):
@@ -105,7 +106,8 @@ def read_masked(folder: Path, names: Sequence[str] | None = None) -> list[tuple[
             continue
         alpha = np.asarray(mask, np.uint8)
         if ((alpha > 5) & (alpha < 250)).mean() < 0.001:
-            alpha = cv2.GaussianBlur(((alpha > 127) * np.uint8(255)), (0, 0), 1.2)
+            hard = np.where(alpha > 127, np.uint8(255), np.uint8(0))
+            alpha = np.asarray(cv2.GaussianBlur(hard, (0, 0), 1.2), np.uint8)
         found.append(
             (fit_long_edge(image, _LONG_EDGE), fit_long_edge(np.asarray(alpha), _LONG_EDGE))
         )
@@ -186,9 +188,10 @@ def regions_of(rng: np.random.Generator, image: U8) -> F32 | None:
     lab = cv2.cvtColor(cv2.GaussianBlur(small, (0, 0), 1.5), cv2.COLOR_RGB2LAB).astype(np.float32)
     count = int(rng.integers(2, 5))
     features = lab.reshape(-1, 3) * np.array([1.0, 1.5, 1.5], np.float32)
+    start: Any = None  # the stubs do not know that there may be no labels to begin with
     criteria = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 8, 1.0)
     cv2.setRNGSeed(int(rng.integers(1 << 30)))
-    _, labels, _ = cv2.kmeans(features, count, None, criteria, 1, cv2.KMEANS_PP_CENTERS)
+    _, labels, _ = cv2.kmeans(features, count, start, criteria, 1, cv2.KMEANS_PP_CENTERS)
     chosen = (labels.reshape(96, 96) == int(rng.integers(count))).astype(np.uint8)
     chosen = cv2.morphologyEx(chosen, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
     number, parts, stats, _ = cv2.connectedComponentsWithStats(chosen)
@@ -215,7 +218,10 @@ def guided(values: F32, guide: F32, radius: int, eps: float) -> tuple[F32, F32]:
         a float32 (H, W, 3) and b (H, W): values are about a · guide + b.
     """
     size = (2 * radius + 1, 2 * radius + 1)
-    mean = lambda plane: cv2.blur(plane, size)  # noqa: E731
+
+    def mean(plane: F32) -> F32:
+        return np.asarray(cv2.blur(plane, size), np.float32)
+
     means, centre = mean(guide), mean(values)
     covariance = np.empty((*values.shape, 3, 3), np.float32)
     for i in range(3):
@@ -224,7 +230,7 @@ def guided(values: F32, guide: F32, radius: int, eps: float) -> tuple[F32, F32]:
             covariance[..., i, j] = covariance[..., j, i] = part
     covariance += np.eye(3, dtype=np.float32) * np.float32(eps)
     shared = mean(guide * values[..., None]) - means * centre[..., None]
-    a = np.linalg.solve(covariance, shared[..., None])[..., 0]
+    a = np.asarray(np.linalg.solve(covariance, shared[..., None])[..., 0], np.float32)
     b = centre - (a * means).sum(-1)
     return np.asarray(mean(a), np.float32), np.asarray(mean(b), np.float32)
 

@@ -1,0 +1,193 @@
+"""What GPUs do, as far as a processor can do it: scaled gradients, shared norms, precision."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import Tensor, nn
+
+from maskupe.conditioning import MNorm, carried
+from maskupe.errors import InputError
+from maskupe_training import checkpoint, trainer
+from maskupe_training.launching import Mixed, automatic_precision
+from maskupe_training.objective import Objective
+from maskupe_training.recipe_files import load as load_recipe
+from maskupe_training.synchronised import SynchronisedBatchNorm2d, synchronise_norms
+from maskupe_training.trainer import Run, fit
+from tests.training.test_trainer import ENVIRONMENT, assert_same_bits, log_lines
+
+SCALED = ["training.precision=16-mixed", "optimizer.schedule=constant"]
+
+
+@pytest.fixture
+def overflows(monkeypatch: pytest.MonkeyPatch) -> set[int]:
+    """Numbers of forward passes whose gradients overflow, as half precision's do."""
+    wanted: set[int] = set()
+    passes = iter(range(1000))
+    forward = Objective.forward
+
+    def overflowing(self: Objective, *batch: Tensor) -> dict[str, Tensor]:
+        terms = forward(self, *batch)
+        if next(passes) in wanted:
+            # Its value stays what it is; its gradient does not.
+            terms["total"] = terms["total"] + 1e38 * (terms["total"] - terms["total"].detach())
+        return terms
+
+    monkeypatch.setattr(Objective, "forward", overflowing)
+    return wanted
+
+
+def test_a_step_that_overflows_is_skipped_and_nothing_moves(
+    data_root: Path, recipe_path: Path, tmp_path: Path, overflows: set[int]
+) -> None:
+    overflows.add(0)
+    recipe = load_recipe(str(recipe_path), [*SCALED, "training.steps=1"])
+    fit(recipe, Run(data_root, tmp_path, accelerator="cpu"))
+    first, last = (checkpoint.read(tmp_path / name) for name in ("best.pt", "last.pt"))
+    assert (first["step"], last["step"]) == (0, 1)
+    for name, value in first["network"].items():
+        assert torch.equal(value, last["network"][name])
+    assert not last["average"] and not last["optimizer"]["state"]
+    assert last["scaler"]["scale"] == first["scaler"]["scale"] / 2
+
+
+@pytest.mark.slow
+def test_a_scaled_training_resumes_to_the_same_bits(
+    data_root: Path, recipe_path: Path, tmp_path: Path, overflows: set[int]
+) -> None:
+    overflows |= {0, 4}
+    for name, lengths in (("through", (4,)), ("resumed", (1, 4))):
+        for steps in lengths:
+            recipe = load_recipe(str(recipe_path), [*SCALED, f"training.steps={steps}"])
+            out = tmp_path / name
+            fit(recipe, Run(data_root, out, resume=out.exists(), accelerator="cpu"))
+    through, resumed = (tmp_path / name / "last.pt" for name in ("through", "resumed"))
+    assert_same_bits(through, resumed)
+    states = [checkpoint.read(path) for path in (through, resumed)]
+    assert states[0]["scaler"] == states[1]["scaler"]
+    taken = {float(moments["step"]) for moments in states[0]["optimizer"]["state"].values()}
+    assert taken <= {2.0, 3.0}  # the scaler starts too high, so one more may have overflowed
+
+
+def test_gradients_that_always_overflow_end_the_training(
+    data_root: Path,
+    recipe_path: Path,
+    tmp_path: Path,
+    overflows: set[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    overflows |= set(range(1000))
+    monkeypatch.setattr(trainer, "_SKIPS_IN_A_ROW", 3)
+    recipe = load_recipe(str(recipe_path), [*SCALED, "training.steps=100"])
+    with pytest.raises(InputError, match=r"not finite in the last 3 steps.*32-true"):
+        fit(recipe, Run(data_root, tmp_path, accelerator="cpu"))
+
+
+def test_without_a_scaler_an_overflow_leaves_the_last_good_checkpoint(
+    data_root: Path, recipe_path: Path, tmp_path: Path, overflows: set[int]
+) -> None:
+    overflows.add(3)
+    recipe = load_recipe(str(recipe_path), ["optimizer.rate=1e-3", "loss.gamma=1e3"])
+    with pytest.raises(InputError, match=r"is not finite at step [45]"):
+        fit(recipe, Run(data_root, tmp_path, accelerator="cpu"))
+    last = checkpoint.read(tmp_path / "last.pt")
+    assert last["step"] == 2
+    assert all(bool(value.isfinite().all()) for value in last["network"].values())
+
+
+@pytest.mark.parametrize(("has", "expected"), [(True, "bf16-mixed"), (False, "16-mixed")])
+def test_auto_is_what_the_card_computes_in(
+    monkeypatch: pytest.MonkeyPatch, has: bool, expected: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: has)
+    assert automatic_precision("cuda") == expected
+    assert automatic_precision("cpu") == automatic_precision("mps") == "32-true"
+
+
+def test_mixed_precision_leaves_pictures_their_bits() -> None:
+    picture = torch.rand(1, 3, 4, 4)
+    assert Mixed("bf16-mixed", "cpu").convert_input(picture) is picture
+
+
+def _in_two(rank: int, folder: str, kind: str) -> None:
+    """One of two processes: half of the batch through synchronised norms, written to a file."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    norm, batch, weights, areas = _norm_and_batch(kind)
+    model = nn.Sequential(norm)
+    synchronise_norms(model)
+    assert any(isinstance(each, SynchronisedBatchNorm2d) for each in model.modules())
+    half = slice(3 * rank, 3 * rank + 3)
+    torch.save(_pass(model, batch[half], weights[half], areas), f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+def _norm_and_batch(kind: str) -> tuple[nn.Module, Tensor, Tensor, Tensor]:
+    torch.manual_seed(1)
+    norm: nn.Module = nn.BatchNorm2d(4)
+    if kind == "mnorm":
+        norm = MNorm(norm)
+    tensors = (2 + torch.randn(6, 4, 5, 7), torch.randn(6, 4, 5, 7), torch.rand(1, 2, 5, 7))
+    batch, weights, areas = (each.double() for each in tensors)
+    return norm.double(), batch, weights, areas
+
+
+def _pass(model: nn.Module, batch: Tensor, weights: Tensor, areas: Tensor) -> dict[str, Tensor]:
+    batch = batch.clone().requires_grad_()
+    with carried(areas):
+        out = model.train()(batch)
+    (out * weights).square().sum().backward()
+    assert batch.grad is not None
+    found = {"out": out.detach(), "grad": batch.grad}
+    for name, value in model.named_parameters():
+        assert value.grad is not None
+        found[f"parameter {name}"] = value.grad
+    return found | {f"buffer {name}": value for name, value in model.named_buffers()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["batch", "mnorm"])
+def test_two_processes_normalize_as_one(kind: str, tmp_path: Path) -> None:
+    mp.spawn(_in_two, (str(tmp_path), kind), nprocs=2)  # type: ignore[no-untyped-call]
+    norm, batch, weights, areas = _norm_and_batch(kind)
+    one = _pass(nn.Sequential(norm), batch, weights, areas)
+    two = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
+    for name, value in one.items():
+        if name in ("out", "grad"):
+            torch.testing.assert_close(torch.cat([part[name] for part in two]), value)
+        elif name.startswith("buffer"):
+            for part in two:
+                torch.testing.assert_close(part[name], value)
+        else:  # DDP averages these
+            torch.testing.assert_close(two[0][name] + two[1][name], value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["torchrun", "--devices"])
+def test_two_processes_have_the_losses_of_one_with_mnorm(
+    data_root: Path, recipe_path: Path, tmp_path: Path, how: str
+) -> None:
+    settings = ["model=deepupe-mnorm", "training.validate_every=2", "training.steps=4"]
+    run = Run(data_root, tmp_path / "one", accelerator="cpu")
+    fit(load_recipe(str(recipe_path), settings), run)
+    command = [sys.executable, "-m"]
+    if how == "torchrun":
+        command += ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
+    command += ["maskupe_training", "fit", str(recipe_path), "--data", str(data_root)]
+    command += ["--out", str(tmp_path / "two"), "--accelerator", "cpu"]
+    command += ["--devices", "2"] if how == "--devices" else []
+    command += [part for setting in settings for part in ("--set", setting)]
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=110)
+    assert done.returncode == 0, done.stderr
+    one, two = log_lines(tmp_path / "one"), log_lines(tmp_path / "two")
+    assert len(one) == len(two) == 3, json.dumps(two)
+    for single, double in zip(one[1:], two[1:], strict=True):
+        assert double["loss"] == pytest.approx(single["loss"], rel=1e-4)
+        assert double["val_psnr_a"] == pytest.approx(single["val_psnr_a"], abs=1e-3)

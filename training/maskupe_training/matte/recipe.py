@@ -1,0 +1,153 @@
+"""What decides a training of the matting network; as TOML, in this package's ``recipes``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from maskupe.errors import InputError
+from maskupe_training.config import build
+
+#: What ``task`` is in the recipes of the matting network; others have no such key.
+TASK = "matte"
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """A folder of pictures.
+
+    Attributes:
+        folder: relative to the data root.
+        licences: only pictures whose licence in ``index.csv`` contains one of these; all if empty.
+    """
+
+    folder: str
+    licences: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Masked:
+    """Photographs with masks of their own subjects.
+
+    Attributes:
+        folders: relative to the data root, each with ``image/`` and ``mask/``.
+        share: how often such a photograph is taken, where a subject is wanted.
+    """
+
+    folders: tuple[str, ...] = ()
+    share: float = 0.6
+
+
+@dataclass(frozen=True)
+class Training:
+    """How long and how.
+
+    Attributes:
+        steps: optimizer steps.
+        minutes: the learning rate falls to its end in this time already, and the training ends
+            there; ``None`` for no such limit. What comes of it then depends on the machine.
+        batch: samples per step.
+        rate: highest learning rate of AdamW, which falls to 1 % along a cosine.
+        ema: decay of the running average of the weights, which is exported.
+        save_every: steps between checkpoints.
+        workers: processes that prepare samples; 0 prepares them in the training process, ``auto``
+            takes all but one of the cores where a card trains.
+    """
+
+    steps: int = 1500
+    minutes: float | None = None
+    batch: int = 64
+    rate: float = 2e-3
+    ema: float = 0.995
+    save_every: int = 250
+    workers: int | str = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "save_every"):
+            if getattr(self, name) < 1:
+                raise InputError(f"training.{name} is {getattr(self, name)}.", "Give 1 or more.")
+        if self.workers != "auto" and (isinstance(self.workers, str) or self.workers < 0):
+            raise InputError(f"training.workers is {self.workers}.", "Give 0 or more, or 'auto'.")
+        if not 0 <= self.ema < 1:
+            raise InputError(f"training.ema is {self.ema}.", "Give a decay in 0 … 1, below 1.")
+        for name in ("rate", "minutes"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise InputError(f"training.{name} is {value}.", "Give a number above 0.")
+
+
+@dataclass(frozen=True)
+class MatteRecipe:
+    """A training of the matting network.
+
+    Attributes:
+        name: of the weights.
+        licence: of the weights, as the data's licences allow.
+        about: one sentence for the model card.
+        cutouts: RGBA pictures, the subjects.
+        photos: photographs that serve as backgrounds.
+        seed: decides initial weights and samples.
+        task: :data:`TASK`.
+    """
+
+    name: str
+    licence: str
+    about: str
+    cutouts: Pictures
+    photos: Pictures
+    masked: Masked = field(default_factory=Masked)
+    training: Training = field(default_factory=Training)
+    seed: int = 0
+    task: str = TASK
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.masked.share <= 1:
+            raise InputError(f"masked.share is {self.masked.share}.", "Give a share, 0 … 1.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, which :func:`from_tables` takes back; what is not set is left out."""
+        tables: dict[str, Any] = _plain(asdict(self))
+        return tables
+
+
+def is_matte(tables: Mapping[str, Any]) -> bool:
+    """Whether a recipe's tables are one of the matting network."""
+    return tables.get("task") == TASK
+
+
+def from_tables(tables: Mapping[str, Any], where: str) -> MatteRecipe:
+    """A recipe from its tables; ``where`` names them in errors.
+
+    Raises:
+        InputError: for a key or value that does not fit.
+    """
+    return build(MatteRecipe, tables, where)
+
+
+def load(name: str, settings: Sequence[str] = ()) -> MatteRecipe:
+    """Read a recipe by path or by the name of one that comes with the package.
+
+    Args:
+        name: the path or the name.
+        settings: ``section.key=value`` that override single keys.
+
+    Raises:
+        InputError: if it is not found, is none of the matting network, or does not fit.
+    """
+    from maskupe_training.recipe_files import find, tables
+
+    found = tables(name, settings)
+    if not is_matte(found):
+        raise InputError(
+            f"{name} is no recipe of the matting network.", f'It has no task = "{TASK}".'
+        )
+    return from_tables(found, find(name).name)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
