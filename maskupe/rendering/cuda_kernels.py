@@ -83,7 +83,7 @@ def tone_curve(x, c: tl.constexpr, table, count, residual):
     low = tl.minimum(place.to(tl.int32), count - 2)
     entry = table + (c * count + low) * 2
     gain = tl.load(entry) + (place - low.to(tl.float32)) * tl.load(entry + 1)
-    return clamp01((x + OFFSET) * (gain * residual) - OFFSET)
+    return tl.maximum(clamp01((x + OFFSET) * (gain * residual) - OFFSET), x)
 
 
 @triton.jit

@@ -91,6 +91,19 @@ def test_maps_of_the_networks_sizes(kind):
         assert_close(render(maps, image, areas, window, backend="cuda"), expected)
 
 
+def test_tone_curves_never_darken():
+    rng = np.random.default_rng(11)
+    dark = random_maps("ToneCurves", rng)
+    dark.table[:] *= 0.4
+    image, window = random_image(rng, 3, 90, 3, np.float32), Window(0, 0, 90, 3)
+    expected, got = (
+        render(dark, image, everything(3, 90), window, backend=backend)
+        for backend in ("torch", "cuda")
+    )
+    assert_close(got, expected)
+    assert (got >= image).all() and (got > image).any() and (got == image).mean() > 0.1
+
+
 @pytest.mark.parametrize("kind", KINDS if CARD else ["ToneCurves", "GainGrid"])
 def test_c_and_alpha_keep_their_bits(kind):
     """Also where these are NaN of any kind, infinities and denormals."""
