@@ -4,19 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.cuda.here import INTERPRETED
+from tests.cuda.here import INTERPRETED, quicken_interpreter
 
 
 @pytest.fixture(scope="session", autouse=True)
 def quick_interpreter():
-    """Leaves out the interpreter's check of every sum for an overflow, which takes ten times as
-    long as the sums. Its name may change; then the tests are slow."""
-    if not INTERPRETED:
-        return
-    from triton.runtime import interpreter
-
-    try:
-        options = interpreter.InterpreterOptions(sanitize_overflow=False)
-        interpreter.interpreter_builder.options = options
-    except (AttributeError, TypeError):
-        pass
+    if INTERPRETED:
+        quicken_interpreter()

@@ -28,3 +28,17 @@ needs_kernels = pytest.mark.skipif(
     not (INTERPRETED or (CARD and _HAS_TRITON)),
     reason="there is neither an NVIDIA card here nor Triton's interpreter (TRITON_INTERPRET=1)",
 )
+
+
+def quicken_interpreter() -> None:
+    """Leaves out the check of every sum for an overflow, which takes longer than the sums.
+
+    Its name may change; then the interpreter is slow.
+    """
+    from triton.runtime import interpreter
+
+    try:
+        options = interpreter.InterpreterOptions(sanitize_overflow=False)
+        interpreter.interpreter_builder.options = options
+    except (AttributeError, TypeError):
+        pass
