@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Generator
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +24,10 @@ settings.load_profile("maskupe")
 # Before PyTorch is imported, and for daemons that tests start: their tensors are so small that
 # handing them to a second thread takes longer than the work, above all beside other workers.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Without a card, Triton interprets the kernels for one; it wants to know before it is imported.
+if not any(Path(node).exists() for node in ("/dev/nvidiactl", "/dev/dxg")):
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 #: What the extra brings and some tests import at their top.
 EXTRA = ("torch", "lightning_fabric", "torchmetrics", "tensorboard", "matplotlib", "onnx", "scipy")

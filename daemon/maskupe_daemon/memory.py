@@ -114,6 +114,9 @@ def settle_imports() -> None:
 
 def give_back() -> None:
     """Collects garbage and returns the allocator's free pages to the system."""
+    staging = sys.modules.get("maskupe.rendering.staging")
+    if staging is not None:
+        staging.release()
     gc.collect()
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)

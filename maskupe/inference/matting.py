@@ -66,18 +66,12 @@ class MattingPredictor:
 
 
 def _torch_network(path: Path, device: str) -> Callable[[Float], Any]:
-    import torch
-
+    from maskupe.inference.replay import runner
     from maskupe.networks.matting import load
 
-    network = load(path).to(device)
-
-    def run(planes: Float) -> Float:
-        with torch.inference_mode():
-            found: Float = network(torch.from_numpy(planes).to(device)).cpu().numpy()
-        return found
-
-    return run
+    network = load(path).to(device).requires_grad_(False)
+    run = runner(lambda planes: (network(planes),), device, [(1, 5, *_SHAPE[1:])])
+    return lambda planes: run(planes)[0]
 
 
 def load_matting(

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
-import torch
 
+from maskupe.context import NETWORK_SIZE
 from maskupe.inference.predictor import Float, Predictor, has_batch_axis
+from maskupe.inference.replay import runner
 from maskupe.maps import tensor_names
 from maskupe.networks.base import LocalNetwork
 from maskupe.networks.build import load
@@ -30,18 +31,16 @@ class TorchPredictor(Predictor):
 
     def __init__(self, path: Path, name: str, device: str) -> None:
         _, network, header = load(path)
-        self._network = network.to(device).requires_grad_(False)
+        network = network.to(device).requires_grad_(False)
+        self._local = isinstance(network, LocalNetwork)
+        channels = (3, 2) if self._local else (3,)
+        shapes = [(1, count, NETWORK_SIZE, NETWORK_SIZE) for count in channels]
+        self._network = runner(network.predict, device, shapes)
         super().__init__(name, header.metadata, network.kind, device)
 
     def _run(self, context: Float, areas: Float) -> dict[str, npt.NDArray[Any]]:
-        with torch.inference_mode():
-            image = torch.from_numpy(context).to(self.device)
-            if isinstance(self._network, LocalNetwork):
-                maps = self._network.predict(image, torch.from_numpy(areas).to(self.device))
-            else:
-                maps = self._network.predict(image)
-            names = tensor_names(self.kind)
-            return {
-                name: (value[0] if has_batch_axis(name) else value).cpu().numpy()
-                for name, value in zip(names, maps, strict=True)
-            }
+        maps = self._network(context, areas) if self._local else self._network(context)
+        return {
+            name: value[0] if has_batch_axis(name) else value
+            for name, value in zip(tensor_names(self.kind), maps, strict=True)
+        }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 
@@ -14,7 +15,8 @@ from maskupe.denoise import CleanRows
 from maskupe.errors import InputError
 from maskupe.fade import Fade
 from maskupe.maps import Maps, Window
-from maskupe.rendering import native_backend, numpy_backend
+from maskupe.rendering import cuda_backend, native_backend, numpy_backend
+from maskupe.rendering.choice import Choice, card_in_use
 from maskupe.rendering.job import Job, Pixels, make_job
 from maskupe.strips import StripFunction, machine_threads, rows_of, run_strips
 
@@ -23,17 +25,26 @@ BACKEND_VARIABLE = "MASKUPE_RENDERER"
 
 
 def default_backend() -> str:
-    """The backend that is used where none is asked for: ``native`` if it loads, or ``numpy``."""
+    """The backend that is used where none is asked for: ``native`` if it loads, or ``numpy``.
+
+    A card renders in its place where that is faster for the job: :mod:`maskupe.rendering.choice`.
+    """
     chosen = os.environ.get(BACKEND_VARIABLE)
     if chosen:
         return chosen
+    return _own_backend()
+
+
+def _own_backend() -> str:
     return "native" if native_backend.available() else "numpy"
 
 
 def processor_backend() -> str:
     """The default backend, but on the processor where that one is on a graphics card."""
     chosen = default_backend()
-    return "torch" if chosen.startswith("torch") else chosen
+    if chosen.startswith("torch"):
+        return "torch"
+    return _own_backend() if chosen.startswith("cuda") else chosen
 
 
 def render(
@@ -75,8 +86,9 @@ def render(
             :func:`maskupe.denoise.clean_source`.
         out: where to write; an array like ``image``, may be ``image`` itself.
         threads: the most threads to use; all that the process may use if left out.
-        backend: ``"native"``, ``"numpy"``, ``"torch"`` or ``"torch:DEVICE"``; the environment
-            variable MASKUPE_RENDERER, or else the fastest that is there, if left out.
+        backend: ``"native"``, ``"numpy"``, ``"cuda"``, ``"cuda:NUMBER"``, ``"torch"`` or
+            ``"torch:DEVICE"``; the environment variable MASKUPE_RENDERER, or else the fastest
+            that is there, if left out.
         strip_pixels: about how many pixels to render at a time, whole rows and at least one; the
             backend's own number if left out. Fewer need less memory, on a graphics card above all;
             the result is the same.
@@ -92,13 +104,40 @@ def render(
     """
     job = make_job(maps, image, areas, window, strength, weight, fade, out, clean)
     threads = machine_threads() if threads is None else max(1, threads)
-    strip, rows = _prepare(job, backend or default_backend())
+    if backend is None:
+        backend = _fastest(job)
+    strip, rows = _prepare(job, backend)
+    threads = _useful(threads, backend)
     if strip_pixels is not None:
         rows = rows_of(strip_pixels, job.width)
     if job.strength == 0:
         strip = _copy(job)
     run_strips(strip, job.height, rows, threads, progress)
     return job.out.reshape(image.shape) if out is None else out
+
+
+def _fastest(job: Job) -> str:
+    """The backend for a job whose caller names none."""
+    usual = default_backend()
+    if os.environ.get(BACKEND_VARIABLE) or job.strength == 0:
+        return usual
+    return "cuda" if card().on_card(job, usual) else usual
+
+
+def _useful(threads: int, backend: str) -> int:
+    """How many of so many threads can be of use to a backend."""
+    return min(threads, cuda_backend.MOST_SLOTS) if backend.startswith("cuda") else threads
+
+
+@functools.cache
+def card() -> Choice:
+    """Whether the graphics card is the faster renderer, as far as it is known in this process."""
+
+    def run(job: Job, backend: str) -> None:
+        strip, rows = _prepare(job, backend)
+        run_strips(strip, job.height, rows, _useful(machine_threads(), backend), None)
+
+    return Choice(run, card_in_use)
 
 
 def _copy(job: Job) -> StripFunction:
@@ -118,6 +157,8 @@ def _prepare(job: Job, backend: str) -> tuple[StripFunction, int]:
         from maskupe.rendering import torch_backend
 
         return torch_backend.prepare(job, device or "cpu")
+    if name == "cuda":
+        return cuda_backend.prepare(job, backend)
     raise InputError(
-        f"There is no rendering backend called {backend!r}.", "Use native, numpy or torch."
+        f"There is no rendering backend called {backend!r}.", "Use native, numpy, cuda or torch."
     )

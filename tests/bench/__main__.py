@@ -18,10 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from maskupe.strips import machine_threads
+from tests.bench.card_page import page as card_page
 from tests.bench.machine import describe, load
 from tests.bench.report import plot, report
 from tests.bench.sections import SECTIONS, Setting
 
+#: What tools/try_card.sh measured on a graphics card, if its file lies beside the others.
+CARD = "card.json"
 NOTES = Path(__file__).with_name("notes.md")
 
 
@@ -58,6 +61,9 @@ def main(arguments: list[str] | None = None) -> int:
         result["loads"][name] = load()
         result[name] = SECTIONS[name](setting)
     page = report(result, NOTES.read_text("utf-8"))
+    if options.write is not None and (options.write / CARD).is_file():
+        card = json.loads((options.write / CARD).read_text("utf-8"))
+        page = f"{page.rstrip()}\n\n{card_page(card, '##')}"
     if options.write is None:
         print(page)
         return 0

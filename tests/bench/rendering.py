@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from maskupe.coverage import Coverage, cover, everything
+from maskupe.coverage import Coverage, cover, full_coverage
 from maskupe.maps import Maps, Window
 from maskupe.native import library
 from maskupe.rendering import native_backend, render
@@ -50,7 +50,7 @@ def kinds(
     """Every kind × depth for the whole picture; on several threads also a disc with its band."""
     scene = white_noise(megapixels) if noise else photograph(megapixels)
     height, width = scene.shape[:2]
-    whole = everything(height, width)
+    whole = full_coverage(height, width)
     part = cover(selected_disc(height, width, DISC))
     pictures = {depth: at_depth(scene, depth) for depth in DEPTHS}
     result: dict[str, Ratio] = {}
@@ -69,7 +69,7 @@ def kinds(
 def builds(megapixels: float, threads: int, rounds: int) -> dict[str, Ratio]:
     """Every build of the compiled code that runs here, for every kind of map."""
     scene = photograph(megapixels)
-    areas = everything(*scene.shape[:2])
+    areas = full_coverage(*scene.shape[:2])
     found = [path for path in library.candidates() if path.is_file()]
     opened = {path.stem.partition("-")[2]: library.open_library(path) for path in found}
     usual = native_backend.load
@@ -93,7 +93,7 @@ def _with(build: object, run: Callable[[], object]) -> object:
 def backends(megapixels: float, threads: int, rounds: int) -> dict[str, Ratio]:
     """The fallback, and a graphics card where there is one, for every kind of map."""
     scene = photograph(megapixels)
-    areas = everything(*scene.shape[:2])
+    areas = full_coverage(*scene.shape[:2])
     names = ["native", "numpy"]
     if importlib.util.find_spec("torch"):
         import torch
