@@ -70,7 +70,6 @@ def predict_effect(
     inside = shares[0] >= min(0.5, float(shares[0].max()))
     delta = np.float32(GAIN_DELTA)
     gain = np.log((enhanced[inside] + delta) / (context[inside] + delta))
-    bound = None if matte is None else _bound(maps, matte, layer)
     a, b = shares
     weights = _CELL_WEIGHTS[0] * a + _CELL_WEIGHTS[1] * b + _CELL_WEIGHTS[2]
     curve = _mean_curve((context @ LUMA).ravel(), (enhanced @ LUMA).ravel(), weights.ravel())

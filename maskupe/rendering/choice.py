@@ -146,14 +146,15 @@ def kind_of(job: Job) -> Any:
     shapes = [getattr(maps, name).shape for name in sorted(arrays) if name != "guide"]
     masked = job.coverage.strides[0] != 0
     bound = job.fade.bound is not None
-    return type(maps), *shapes, job.image.dtype, job.image.shape[2], masked, bound
+    clean = job.clean is not None
+    return type(maps), *shapes, job.image.dtype, job.image.shape[2], masked, bound, clean
 
 
 def without_pixels(job: Job) -> Job:
     """The same kind of job, which keeps no picture in memory."""
     image = np.zeros((2, 1, job.image.shape[2]), job.image.dtype)
     coverage = job.coverage if job.coverage.strides[0] == 0 else np.zeros((2, 1), np.uint16)
-    return dataclasses.replace(job, image=image, out=image, coverage=coverage)
+    return dataclasses.replace(job, image=image, out=image, coverage=coverage, clean=None)
 
 
 def synthetic(job: Job, side: int) -> Job:

@@ -72,10 +72,9 @@ def prepare(job: Job, device: str = "cuda") -> tuple[StripFunction, int]:
         if most == 0:
             out[...] = image
             return
-        # The place for an image without noise, from which the effect is computed: float32
-        # (n, w, 3) in 0…1 in place of the second None.
+        clean = None if job.clean is None else job.clean(first, last)
         with staging.slot() as slot:
-            slot.render(launch, first, image, None if least == FULL else coverage, None, out)
+            slot.render(launch, first, image, None if least == FULL else coverage, clean, out)
 
     return strip, rows
 

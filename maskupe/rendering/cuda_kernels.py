@@ -257,7 +257,8 @@ def render_rows(
 
     Args:
         image: stored pixels (n, width, CHANNELS) as integers of their size, of these rows.
-        clean: float32 (n, width, 3), 0…1, what is enhanced in place of the image's colours; only
+        clean: float32 (n, width, 4), 0…1, what is enhanced in place of the image's colours, and the
+            share of the effect that it gets; only
             read where CLEAN.
         out: like ``image``.
         coverage: int16 (n, width), its bits those of uint16; only read where ``masked``.
@@ -309,15 +310,20 @@ def render_rows(
     b = clamp01(value_of(blue, DEPTH) * (1.0 / white))
 
     if CLEAN:
-        seen_r = tl.load(clean + pixel * 3, mask=inside, other=0.0)
-        seen_g = tl.load(clean + pixel * 3 + 1, mask=inside, other=0.0)
-        seen_b = tl.load(clean + pixel * 3 + 2, mask=inside, other=0.0)
+        seen_r = tl.load(clean + pixel * 4, mask=inside, other=0.0)
+        seen_g = tl.load(clean + pixel * 4 + 1, mask=inside, other=0.0)
+        seen_b = tl.load(clean + pixel * 4 + 2, mask=inside, other=0.0)
     else:
         seen_r, seen_g, seen_b = r, g, b
     made_r, made_g, made_b = enhanced(
         seen_r, seen_g, seen_b, rows, columns, first + y, x, inside, map, table, guide,
         height, width, map_rows, map_columns, count, strength, KIND, STEPS, KNOTS,
     )  # fmt: skip
+    if CLEAN:
+        lift = tl.load(clean + pixel * 4 + 3, mask=inside, other=0.0)
+        made_r = lift * (made_r - seen_r) + seen_r
+        made_g = lift * (made_g - seen_g) + seen_g
+        made_b = lift * (made_b - seen_b) + seen_b
     r, g, b = made_r - r, made_g - g, made_b - b
 
     weight = tl.full([BLOCK], 1.0, tl.float32)

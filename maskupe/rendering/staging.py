@@ -192,7 +192,8 @@ class Slot:
             first: the region's row at which the strip begins.
             image: (n, w, channels) uint8, uint16 or float32.
             coverage: uint16 (n, w); None if all pixels take the full effect.
-            clean: float32 (n, w, 3), 0…1, what is enhanced in place of the image's colours; None
+            clean: float32 (n, w, 4), 0…1, of :class:`maskupe.denoise.CleanRows`: what is enhanced in
+                place of the image's colours, and the share of the effect that it gets; None
                 where that is the image.
             out: like ``image``; may be ``image`` itself.
         """
@@ -217,9 +218,9 @@ class Slot:
         if key in self._views:
             return self._views[key]
         pixels = image.shape[0] * image.shape[1]
-        lengths = {"image": image.nbytes, "coverage": 2 * pixels, "clean": 12 * pixels}
+        lengths = {"image": image.nbytes, "coverage": 2 * pixels, "clean": 16 * pixels}
         dtypes = {"image": image.dtype, "coverage": np.dtype("u2"), "clean": np.dtype("f4")}
-        shapes = {"image": image.shape, "coverage": image.shape[:2], "clean": (*image.shape[:2], 3)}
+        shapes = {"image": image.shape, "coverage": image.shape[:2], "clean": (*image.shape[:2], 4)}
         wanted = {"image": True, "coverage": has_coverage, "clean": has_clean}
         places, end = {}, 0
         for name, length in lengths.items():
