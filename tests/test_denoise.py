@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maskupe import Enhancer
-from maskupe.coverage import everything
+from maskupe.coverage import full_coverage
 from maskupe.denoise import Noise, amounts, clean_source, denoise_scale
 from maskupe.errors import CancelledError, InputError
 from maskupe.maps import ToneCurves, Window
@@ -115,7 +115,7 @@ def test_black_stays_black(backend, channels):
     image = (rng.random((64, 64, channels)) < 0.3).astype(np.uint8)
     if channels in (2, 4):
         image[..., -1] = 255
-    window, areas = Window(0, 0, 64, 64), everything(64, 64)
+    window, areas = Window(0, 0, 64, 64), full_coverage(64, 64)
     clean = clean_source(image, areas.plane, CURVE)
     before = render(lantern(30), image, areas, window, backend=backend)
     after = render(lantern(30), image, areas, window, backend=backend, clean=clean)
@@ -136,7 +136,7 @@ def test_pixels_of_c_and_alpha_keep_their_bits(backend, kind, dtype):
     plane = np.zeros((50, 70), np.uint16)
     plane[10:30, 5:40] = 65535
     weight = (plane > 0).astype(np.float32)
-    areas = everything(50, 70)
+    areas = full_coverage(50, 70)
     rows = clean_source(image, plane, CURVE, noise=FULL_NOISE)
     window = Window(0, 0, 70, 50)
     maps = random_maps(kind, np.random.default_rng(2))
@@ -152,7 +152,7 @@ def test_backends_agree_on_clean_rows(kind, dtype, channels):
     pytest.importorskip("torch")
     image = dark((40, 60, channels), dtype)
     maps = random_maps(kind, np.random.default_rng(4))
-    areas, window = everything(40, 60), Window(0, 0, 60, 40)
+    areas, window = full_coverage(40, 60), Window(0, 0, 60, 40)
     clean = clean_source(image, areas.plane, CURVE, noise=FULL_NOISE)
     results = [
         render(maps, image, areas, window, clean=clean, backend=name).astype(np.float64)

@@ -192,8 +192,8 @@ class Slot:
             first: the region's row at which the strip begins.
             image: (n, w, channels) uint8, uint16 or float32.
             coverage: uint16 (n, w); None if all pixels take the full effect.
-            clean: float32 (n, w, 4), 0…1, of :class:`maskupe.denoise.CleanRows`: what is enhanced in
-                place of the image's colours, and the share of the effect that it gets; None
+            clean: float32 (n, w, 4), 0…1, of :class:`maskupe.denoise.CleanRows`: what is enhanced
+                in place of the image's colours, and the share of the effect it gets; None
                 where that is the image.
             out: like ``image``; may be ``image`` itself.
         """
