@@ -44,7 +44,9 @@ def estimate_bytes(
     pixels = int(region[0]) * int(region[1])
     channels = int(region[2]) if len(region) > 2 else 1
     planes = 2 * channels * np.dtype(dtype).itemsize
-    # Two planes of distances, one of which becomes the coverage, and three of yes and no.
+    # Two planes of distances, one of which becomes the coverage, and three of yes and no. When
+    # these are gone, denoising takes their room: up to three bytes a pixel while it is prepared,
+    # and less than one afterwards. The matte's planes have a size of their own, as the network's.
     planes += 2 + 2 + 3
     planes += 4 * min(channels, 3) * ("illumination" in outputs) + 4 * ("weight" in outputs)
     planes += 2 * ("areas" in outputs) + channels * np.dtype(dtype).itemsize * (

@@ -33,7 +33,6 @@ MAY_IMPORT = {
     "maskupe_training": {"maskupe"},
     "maskupe_gimp": {"maskupe", "maskupe_daemon"},
 }
-LONGEST_FILE = 400
 
 
 def sources(folder: Path) -> list[Path]:
@@ -217,12 +216,6 @@ def test_nothing_is_unpickled_or_evaluated():
 
 
 # ----------------------------------------------------------------------------- housekeeping
-
-
-@pytest.mark.parametrize("path", EVERYTHING, ids=short)
-def test_files_are_short(path):
-    lines = len(path.read_text(encoding="utf-8").splitlines())
-    assert lines <= LONGEST_FILE, f"{short(path)} has {lines} lines; split it by ideas"
 
 
 def tracked() -> list[Path]:

@@ -19,7 +19,7 @@ COMMANDS = [
     ("maskupe", "--version"),
     ("maskupe", "models"),
     ("maskupe-daemon", "--help"),
-    ("maskupe-daemon", "keys", "list"),
+    ("maskupe-daemon", "service", "install", "--print"),
     ("maskupe-gimp", "doctor", "--profile", "."),
     ("maskupe-train", "evaluate", "--help"),
 ]

@@ -53,6 +53,11 @@ print(peak, image.nbytes + selection.nbytes + result.nbytes, image.nbytes + sele
 # keeps working memory of its own that does not depend on the picture.
 _ENGINE = 0 if find_spec("torch") else 40_000_000
 
+# Following edges takes no more than this whatever the picture's size: planes of 256×256 cells, of
+# which eleven are remembered. Between following them and not, 14 MB were measured at 12 megapixels
+# and 12 MB at 48.
+_MATTE = 20_000_000
+
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/clear_refs").exists(), reason="the peak can be reset on Linux only"
 )
@@ -65,7 +70,7 @@ pytestmark = pytest.mark.skipif(
     [("uint8", 3, "outside"), ("uint16", 4, "centred"), ("float32", 3, "inside")],
 )
 def test_a_job_takes_little_more_than_the_region_itself(tmp_path, dtype, channels, side):
-    """At most 1.6 times the bytes that come in and go out, which are counted too.
+    """At most 1.6 times the bytes that come in and go out, counted too, and a matte's planes.
 
     A tenth is what denoising a picture that is dark all over keeps: planes of a sixteenth of its
     size, and a strip of tiles for each thread.
@@ -77,7 +82,7 @@ def test_a_job_takes_little_more_than_the_region_itself(tmp_path, dtype, channel
         [sys.executable, "-c", _PROGRAM, *arguments], capture_output=True, text=True, check=True
     )
     peak, travelled, had = map(int, done.stdout.split())
-    assert peak + had <= 1.6 * travelled + _ENGINE
+    assert peak + had <= 1.6 * travelled + _MATTE + _ENGINE
     # What the daemon refuses by is no less than what is needed.
     assert peak <= estimate_bytes((*shape, channels), np.dtype(dtype))
 

@@ -8,7 +8,7 @@ import torch
 
 from maskupe.maps import TONE_OFFSET
 from maskupe.networks.lantern import (
-    LIT_GAIN,
+    LEAST_GAIN,
     MIDDLE_GRAY,
     TABLE,
     Lantern,
@@ -52,12 +52,20 @@ def test_untrained_it_exposes_a_to_middle_gray(network: Lantern, dark: float) ->
     assert float(lit) == pytest.approx(MIDDLE_GRAY, abs=0.04)
 
 
-def test_untrained_a_lit_selection_gets_a_little_more_light(network: Lantern) -> None:
+def test_untrained_a_lit_selection_is_lifted_to_middle_gray_too(network: Lantern) -> None:
     image, areas = scene(0.1)
     image[..., :128] = 0.30 + 0.8 * image[..., :128]
     with torch.no_grad():
         lit = network(image, areas).image[0, :, :, :118]
-    assert float(lit.mean()) == pytest.approx(LIT_GAIN * float(image[..., :118].mean()), abs=0.01)
+    assert float(lit.mean()) == pytest.approx(MIDDLE_GRAY, abs=0.01)
+
+
+def test_untrained_what_is_brighter_than_that_gets_a_little_more_light(network: Lantern) -> None:
+    image, areas = scene(0.1)
+    image[..., :128] = 0.55 + 0.8 * image[..., :128]
+    with torch.no_grad():
+        lit = network(image, areas).image[0, :, :, :118].mean()
+    assert float(lit) == pytest.approx(LEAST_GAIN * float(image[..., :118].mean()), abs=0.01)
 
 
 def test_untrained_it_does_not_darken_what_is_bright(network: Lantern) -> None:
