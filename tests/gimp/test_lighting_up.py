@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from maskupe import Enhancer, Transition
+from maskupe.region import region_of
 from tests.gimp.photo import babl, dark_photo
 from tests.gimp.session import Session
 
@@ -151,18 +152,39 @@ def outcome(request: pytest.FixtureRequest, gimp: Session) -> Outcome:
     )
 
 
+def beyond_reach(outcome: Outcome) -> npt.NDArray[np.bool_]:
+    """The pixels that no effect may reach, wherever the picture's edges are."""
+    assert outcome.selection is not None
+    rows, columns = region_of(outcome.selection, outcome.transition)
+    outside = np.ones(outcome.selection.shape, bool)
+    outside[rows, columns] = False
+    return outside
+
+
 def test_a_selection_comes_back_lit_up(outcome: Outcome, enhancer: Enhancer) -> None:
     assert outcome.told["called"] == [True, ""]
     case, seen, after = outcome.case, outcome.seen, outcome.after
     colours = slice(0, 1 if case.gray else 3)
 
+    settings = dict(case.settings)
+    options = {
+        "strength": settings.get("strength", 1.0),
+        "denoise": "auto" if settings.get("automatic_denoise", True) else settings["denoise"],
+        "transition": outcome.transition,
+    }
+    # Where edges are followed, only the pixels tell which areas they belong to.
+    expected, weight = enhancer.enhance_with_matte(seen, outcome.selection, **options)
+    in_a, in_c = weight == 1, weight == 0
     if outcome.selection is None:
-        in_a = np.ones(seen.shape[:2], bool)
-        in_c = ~in_a
+        assert in_a.all()
     else:
-        areas = enhancer.areas(outcome.selection, outcome.transition)
-        in_a, in_c = areas.a, areas.c
         assert in_c.sum() > 1000
+        assert in_a.sum() > 1000
+        assert in_c[beyond_reach(outcome)].all()
+    if outcome.selection is not None and not outcome.transition.follows_edges:
+        areas = enhancer.areas(outcome.selection, outcome.transition)
+        assert np.array_equal(in_a, areas.a)
+        assert np.array_equal(in_c, areas.c)
     dark, light = seen[in_a][:, colours].mean(), after[in_a][:, colours].mean()
     assert light > 1.3 * dark
 
@@ -170,14 +192,6 @@ def test_a_selection_comes_back_lit_up(outcome: Outcome, enhancer: Enhancer) -> 
     if case.alpha:
         assert np.array_equal(seen[..., -1], after[..., -1])
 
-    settings = dict(case.settings)
-    expected = enhancer.enhance(
-        seen,
-        outcome.selection,
-        strength=settings.get("strength", 1.0),
-        denoise="auto" if settings.get("automatic_denoise", True) else settings["denoise"],
-        transition=outcome.transition,
-    )
     level = {"uint8": 1, "uint16": 257, "float32": 1 / 255}[seen.dtype.name]
     off = np.abs(after.astype(np.float64) - expected.astype(np.float64)).max()
     assert off <= level
