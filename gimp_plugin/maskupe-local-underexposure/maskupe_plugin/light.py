@@ -4,8 +4,8 @@ The layer below divided by it is the result, nearly: black stays black whatever 
 and in an 8-bit image one step of a small divisor moves the result by several. So a second layer
 holds what is missing, a few levels either way. GIMP itself finds out what that is, in an image
 that the user never sees. Such a layer of whole numbers moves a pixel by half of the range at most,
-so where black is lifted further there is another one. All are in a group, to be shown, hidden, faded
-or masked together.
+so where black is lifted further there is another one. All are in a group, to be shown, hidden,
+faded or masked together.
 """
 
 from __future__ import annotations
