@@ -71,6 +71,11 @@ def float_encoding(drawable: Gimp.Drawable) -> Encoding:
     return _encoding(drawable, encoding_of(drawable).colour, False, "f32", False)
 
 
+def byte_encoding(drawable: Gimp.Drawable) -> Encoding:
+    """The same colours without alpha, as bytes: for a look at them."""
+    return _encoding(drawable, encoding_of(drawable).colour, False, "u8", False)
+
+
 def mask_encoding(mask: Gimp.Drawable) -> Encoding:
     """Numbers of a mask, 0…1."""
     return _encoding(mask, "Y", False, "f32", False)

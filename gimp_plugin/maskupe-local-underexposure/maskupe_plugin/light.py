@@ -3,20 +3,24 @@
 The layer below divided by it is the result, nearly: black stays black whatever it is divided by,
 and in an 8-bit image one step of a small divisor moves the result by several. So a second layer
 holds what is missing, a few levels either way. GIMP itself finds out what that is, in an image
-that the user never sees. Both are in a group, to be shown, hidden, faded or masked together.
+that the user never sees. Such a layer of whole numbers moves a pixel by half of the range at most,
+so where black is lifted further there is another one. All are in a group, to be shown, hidden,
+faded or masked together.
 """
 
 from __future__ import annotations
 
 from gi.repository import Gimp
 
-from maskupe_plugin.encoding import float_encoding
+from maskupe_plugin.encoding import byte_encoding, float_encoding
 from maskupe_plugin.job import Answer, Job
 from maskupe_plugin.layers import add_layer, fill, in_own_curve
-from maskupe_plugin.pixels import Report, copy_pixels
+from maskupe_plugin.pixels import Report, copy_pixels, region_bands
 from maskupe_plugin.region import Box
 from maskupe_plugin.words import _
 
+#: Each moves a pixel by almost half of the range: three are enough for all of it.
+_MOST_REMAINDERS = 3
 _NORMAL, _EXTRACT = Gimp.LayerMode.NORMAL, Gimp.LayerMode.GRAIN_EXTRACT
 
 
@@ -30,9 +34,14 @@ def add_light(job: Job, answer: Answer, report: Report) -> None:
     group.set_mode(Gimp.LayerMode.PASS_THROUGH)
     divisor = _add_divisor(job, answer.planes["illumination"], report)
     job.image.reorder_item(divisor, group, 0)
-    remainder = _remainder(job, divisor, answer.planes["image"])
-    job.image.insert_layer(remainder, group, 0)
-    remainder.set_offsets(*divisor.get_offsets()[1:])
+    layers = [divisor]
+    while len(layers) <= _MOST_REMAINDERS:
+        remainder = _remainder(job, layers, answer.planes["image"])
+        job.image.insert_layer(remainder, group, 0)
+        remainder.set_offsets(*divisor.get_offsets()[1:])
+        layers.append(remainder)
+        if not _at_its_limits(remainder):
+            break
     job.image.set_selected_layers([divisor])
 
 
@@ -45,12 +54,17 @@ def _add_divisor(job: Job, light: memoryview, report: Report) -> Gimp.Layer:
     return layer
 
 
-def _remainder(job: Job, divisor: Gimp.Layer, result: memoryview) -> Gimp.Layer:
-    """A layer in Grain Extract mode: what the division gives, less the result, around mid-gray.
+def _remainder(job: Job, layers: list[Gimp.Layer], result: memoryview) -> Gimp.Layer:
+    """A layer in Grain Extract mode: what the layers give, less the result, around mid-gray.
 
-    Extracted from what the division gives, it leaves the result.
+    Extracted from what the layers give, it leaves the result.
+
+    Args:
+        job: what was done.
+        layers: the divisor and earlier remainders, from the lowest.
+        result: the pixels wanted.
     """
-    width, height = divisor.get_width(), divisor.get_height()
+    width, height = layers[0].get_width(), layers[0].get_height()
     image = job.image
     hidden = Gimp.Image.new_with_precision(
         width, height, image.get_base_type(), image.get_precision()
@@ -65,9 +79,10 @@ def _remainder(job: Job, divisor: Gimp.Layer, result: memoryview) -> Gimp.Layer:
         # Alpha is left behind: both layers are opaque.
         whole = Box(0, 0, width, height)
         copy_pixels(job.drawable.get_buffer(), job.box, below.get_buffer(), whole)
-        above = Gimp.Layer.new_from_drawable(divisor, hidden)
-        hidden.insert_layer(above, None, 0)
-        above.set_offsets(0, 0)
+        for layer in layers:
+            above = Gimp.Layer.new_from_drawable(layer, hidden)
+            hidden.insert_layer(above, None, 0)
+            above.set_offsets(0, 0)
         hidden.insert_layer(wanted, None, 0)
         in_own_curve(job, wanted)
         fill(wanted, job.encoding, result, lambda _part: None)
@@ -79,6 +94,15 @@ def _remainder(job: Job, divisor: Gimp.Layer, result: memoryview) -> Gimp.Layer:
     layer.set_mode(_EXTRACT)
     in_own_curve(job, layer)
     return layer
+
+
+def _at_its_limits(layer: Gimp.Layer) -> bool:
+    """Whether a number of a layer is the least or the largest, so that it may have been clipped."""
+    if not layer.get_image().get_precision().value_nick.startswith("u"):
+        return False  # floating point has no limits
+    whole = Box(0, 0, layer.get_width(), layer.get_height())
+    bands = region_bands(layer.get_buffer(), whole, byte_encoding(layer))
+    return any(0 in band or 255 in band for band in bands)
 
 
 def _opaque(job: Job) -> Gimp.ImageType:
