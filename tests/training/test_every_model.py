@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 
 from maskupe.cli import main as maskupe
 from maskupe.networks.build import Network, build
-from maskupe.registry import resolve
+from maskupe.registry import MATTES, WEIGHTS_FOLDER, resolve
 from maskupe_training import checkpoint
 from maskupe_training.cli import main as train
 from maskupe_training.data.images import read_rgb, write_rgb
@@ -73,8 +74,15 @@ def trained(
 
 @pytest.fixture(scope="module")
 def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where weights are exported to, and what the daemon takes for the installed ones."""
-    return tmp_path_factory.mktemp("exports")
+    """Where weights are exported to, and what the daemon takes for the installed ones.
+
+    The matting network is none of the models that are trained here; the installed one is used.
+    """
+    folder = tmp_path_factory.mktemp("exports")
+    matting = WEIGHTS_FOLDER / MATTES["default"]
+    for path in (matting, matting.with_suffix(".onnx")):
+        shutil.copy(path, folder)
+    return folder
 
 
 @pytest.fixture(scope="module")
