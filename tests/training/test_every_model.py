@@ -130,8 +130,8 @@ def test_it_improves_resumes_and_its_export_is_used_and_served(
     write_rgb(tmp_path / "mask.png", np.repeat(selection[..., None], 3, 2))
     command = ["enhance", str(tmp_path / "photo.png"), "--mask", str(tmp_path / "mask.png")]
     command += ["-o", str(tmp_path / "out.png"), "--model", str(weights), "--transition", "6"]
-    # The command line cuts the region out, the daemon is sent all: of so small a picture these
-    # have not the same blocks, and so not the same noise.
+    # The command line cuts the region out, the daemon is sent all; the denoiser's blocks start at
+    # the region's corner, so the two would not remove quite the same.
     command += ["--denoise", "0"]
     assert maskupe(command) == 0
     result = read_rgb(tmp_path / "out.png")
