@@ -50,7 +50,7 @@ _OPEN = (0.05, 0.9)
 _EXACT = (0.5, 0.85)
 # Cells from the line whose mean tells whether it is open; from where on, and over which range.
 _BESIDE = 10.0
-_OPEN_LINE = (np.float32(0.4), np.float32(0.3))
+_OPEN_LINE = (np.float32(0.3), np.float32(0.25))
 # Cells (or pixels, where those are larger) from which a weight may come beyond the reach; and
 # how the weight falls there: it is complete up to 1 - 1 / steep of the reach.
 _SPILL = 2.2
@@ -184,7 +184,8 @@ def make_matte(seen: Surroundings, predict: Predict, layer: Window) -> Matte | N
     matte = np.maximum(_stretched(said, _CERTAIN), within)
     # A line that is open for the most part was not drawn around a subject: then there is none.
     beside = np.abs(signed_distance(seen.selection)) < _BESIDE
-    mostly = smoothstep((opened[beside].mean(keepdims=True) - _OPEN_LINE[0]) / _OPEN_LINE[1])
+    share = opened[beside].mean(dtype=np.float32) if beside.any() else np.float32(0.0)
+    mostly = smoothstep(np.array((share - _OPEN_LINE[0]) / _OPEN_LINE[1], np.float32))
     opened, matte = np.maximum(opened, mostly), np.maximum(matte, mostly)
     if float((matte * (seen.selection >= 0.5)).sum()) < _LEAST_KEPT * float(seen.selection.sum()):
         return None

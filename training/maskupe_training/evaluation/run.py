@@ -8,7 +8,7 @@ globally and blended by a feathered mask". Those that are installed join their l
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace, dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -175,7 +175,9 @@ def _baseline(baseline: Baseline) -> Method:
 
 def _model(enhancer: Enhancer) -> Method:
     def run(case: Case) -> U8:
-        result = enhancer.enhance(case.image, case.selection, transition=case.transition)
+        # The paper's setting: what is measured in A, B and C has areas by distance.
+        how = replace(case.transition, edges="off")
+        result = enhancer.enhance(case.image, case.selection, transition=how, denoise=0)
         return np.asarray(result, np.uint8)
 
     return run
