@@ -48,16 +48,17 @@ GUIDED_EPS = 2e-4
 _CERTAIN = (0.08, 0.96)
 _OPEN = (0.05, 0.9)
 _EXACT = (0.5, 0.85)
-# Cells from the line whose mean tells whether it is open; from where on, and over which range.
+# Cells from the line whose mean tells whether it is open: not up to the first share, from the
+# second on.
 _BESIDE = 10.0
-_OPEN_LINE = (np.float32(0.3), np.float32(0.25))
+_OPEN_LINE = (0.34, 0.42)
+# Shares of the selection: less than the first cannot be the subject, the second can.
+_KEPT = (0.2, 0.28)
 # Cells (or pixels, where those are larger) from which a weight may come beyond the reach; and
 # how the weight falls there: it is complete up to 1 - 1 / steep of the reach.
 _SPILL = 2.2
 _STEEP = np.float32(2.5)
 _MIDDLE_GRAY = 0.45
-# Share of the selection that must remain for a matte to be believed.
-_LEAST_KEPT = 0.02
 #: What a cell and its next neighbours say of the pixels between them.
 KEEP, NOTHING, ALL, MIXED = range(4)
 
@@ -156,17 +157,13 @@ def network_planes(image: Float, selection: Float) -> Float:
     return np.concatenate([image.transpose(2, 0, 1), selection[None], distance[None]])
 
 
-def make_matte(seen: Surroundings, predict: Predict, layer: Window) -> Matte | None:
+def make_matte(seen: Surroundings, predict: Predict, layer: Window) -> Matte:
     """Ask the network for the matte, and prepare it for full size.
 
     Args:
         seen: the selection's surroundings.
         predict: the network.
         layer: gives the layer's size; the frame's sides that are not the layer's end in nothing.
-
-    Returns:
-        None where the network finds no subject at all, so that areas by distance are the better
-        answer.
     """
     said, opened, exact = predict(network_planes(seen.image, seen.selection))
     opened, exact = _stretched(opened, _OPEN), _stretched(exact, _EXACT)
@@ -182,13 +179,14 @@ def make_matte(seen: Surroundings, predict: Predict, layer: Window) -> Matte | N
     inner = np.float32(reach * INNER_REACH)
     within = smoothstep((np.minimum(full, distance) - inner) / (np.float32(0.3) * inner))
     matte = np.maximum(_stretched(said, _CERTAIN), within)
-    # A line that is open for the most part was not drawn around a subject: then there is none.
+    # A line that is open for the most part was not drawn around a subject; nor was one of whose
+    # inside next to nothing would remain.
     beside = np.abs(signed_distance(seen.selection)) < _BESIDE
-    share = opened[beside].mean(dtype=np.float32) if beside.any() else np.float32(0.0)
-    mostly = smoothstep(np.array((share - _OPEN_LINE[0]) / _OPEN_LINE[1], np.float32))
-    opened, matte = np.maximum(opened, mostly), np.maximum(matte, mostly)
-    if float((matte * (seen.selection >= 0.5)).sum()) < _LEAST_KEPT * float(seen.selection.sum()):
-        return None
+    chosen = (seen.selection >= 0.5).astype(np.float32)
+    share = opened[beside].mean() if beside.any() else 0.0
+    kept = float((matte * chosen).sum()) / max(float(chosen.sum()), 1.0)
+    none = np.maximum(_rise(share, _OPEN_LINE), 1.0 - _rise(kept, _KEPT))
+    opened, matte = np.maximum(opened, none), np.maximum(matte, none)
     follow = follow * (1.0 - opened)
     a, b = guided_coefficients(matte, guide_of(seen.image), GUIDED_RADIUS, GUIDED_EPS)
     planes = np.concatenate([a.transpose(2, 0, 1), np.stack([b, exact, follow, opened])])
@@ -206,6 +204,11 @@ def _missing_light(image: Float, weight: Float) -> float:
     inside = np.clip(weight * 2.0 - 1.0, 0.0, 1.0)
     mean = float((inside * (image @ LUMA)).sum() / max(float(inside.sum()), 1e-6))
     return max(0.0, math.log((_MIDDLE_GRAY + GAIN_DELTA) / (mean + GAIN_DELTA)))
+
+
+def _rise(value: float, ends: tuple[float, float]) -> Float:
+    """0 up to the first end, 1 from the second on, smooth in between."""
+    return smoothstep(np.array((value - ends[0]) / (ends[1] - ends[0]), np.float32))
 
 
 def _distance(selection: Float, frame: Frame) -> Float:

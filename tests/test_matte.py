@@ -136,7 +136,6 @@ def test_beyond_the_reach_nothing_is_covered(shape, edges):
     transition, window = Transition(0.0, edges=edges), Window(0, 0, 460, 400)
     seen = surroundings_of(image, selection, None, window, transition)
     matte = make_matte(seen, told(1.0, 0.0, 0.0), window)
-    assert matte is not None
     covered = follow(image, selection, transition, told(1.0, 0.0, 0.0)) > 0
     assert covered[selection].all()
     rows, columns = (part.stop - part.start for part in SHAPES[shape])
@@ -186,13 +185,18 @@ def test_an_exact_matte_remains_itself():
     assert (got[selection == 0] == 0).all() and (got[selection == 1] == 1).all()
 
 
-def test_no_subject_at_all_is_no_matte():
+@pytest.mark.parametrize(("kept", "opened"), [(0.0, 0.0), (0.15, 0.0), (1.0, 0.6)])
+def test_without_a_subject_the_fade_by_distance_is_all(kept, opened):
+    """Next to nothing would remain of the selection, or most of its line follows no edge."""
     image = np.full((80, 90, 3), 50, np.uint8)
     selection = np.zeros((80, 90), bool)
     selection[38:42, 40:44] = True
     window = Window(0, 0, 90, 80)
     seen = surroundings_of(image, selection, None, window, Transition())
-    assert make_matte(seen, told(0.0, 0.0, 0.0), window) is None
+    matte = make_matte(seen, told(kept, opened, 0.0), window)
+    inside = (slice(1, -1), slice(1, -1))
+    assert (matte.planes[3][inside] == 1).all() and (matte.planes[5] == 0).all()
+    assert (matte.planes[6] == 1).all()
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
@@ -245,6 +249,5 @@ def test_the_areas_of_a_read_only_plane_are_not_written_to():
     areas = cover(selection, Transition())
     areas.plane.setflags(write=False)
     before = areas.plane.copy()
-    assert matte is not None
     apply_matte(matte, areas, image, selection, window)
     assert np.array_equal(areas.plane, before)
