@@ -133,9 +133,8 @@ def test_beyond_the_reach_nothing_is_covered(shape, edges):
     image = np.random.default_rng(1).integers(0, 256, (400, 460, 3)).astype(np.uint8)
     selection = np.zeros((400, 460), bool)
     selection[SHAPES[shape]] = True
-    transition, window = Transition(0.0, edges=edges), Window(0, 0, 460, 400)
-    seen = surroundings_of(image, selection, None, window, transition)
-    matte = make_matte(seen, told(1.0, 0.0, 0.0), window)
+    transition = Transition(0.0, edges=edges)
+    seen = surroundings_of(image, selection, None, Window(0, 0, 460, 400), transition)
     covered = follow(image, selection, transition, told(1.0, 0.0, 0.0)) > 0
     assert covered[selection].all()
     rows, columns = (part.stop - part.start for part in SHAPES[shape])
