@@ -51,7 +51,7 @@ _EXACT = (0.5, 0.85)
 # Cells from the line whose mean tells whether it is open: not up to the first share, from the
 # second on.
 _BESIDE = 10.0
-_OPEN_LINE = (0.34, 0.42)
+_OPEN_LINE = (0.75, 0.85)
 # Shares of the selection: less than the first cannot be the subject, the second can.
 _KEPT = (0.2, 0.28)
 # Cells (or pixels, where those are larger) from which a weight may come beyond the reach; and
