@@ -101,7 +101,7 @@ class Enhancer:
         self._threads = threads
         self._matting = matting or _default_matting
         self._maps: _Remembered[Maps] = _Remembered()
-        self._mattes: _Remembered[Matte] = _Remembered()
+        self._mattes: _Remembered[Matte | None] = _Remembered()
         self._effects: _Remembered[EffectStats] = _Remembered()
 
     @classmethod
@@ -397,7 +397,7 @@ class Enhancer:
         context: npt.NDArray[Any] | None,
         window: Window,
         transition: Transition,
-    ) -> Matte:
+    ) -> Matte | None:
         """The selection's matte; remembered by what the network sees."""
         seen = surroundings_of(region, selection, context, window, transition, self._threads)
         return self._mattes.get(seen.key(), lambda: make_matte(seen, self._matting(), window))

@@ -54,6 +54,10 @@ _BESIDE = 10.0
 _OPEN_LINE = (0.75, 0.85)
 # Shares of the selection: less than the first cannot be the subject, the second can.
 _KEPT = (0.2, 0.28)
+# A loop around a subject holds little else, unless it is drawn too wide. Then what it was drawn
+# for, the dark part, differs from the rest: shares of the selection, and by how many times.
+_MOST = (0.72, 0.84)
+_TOLD = (1.5, 2.0)
 # Cells (or pixels, where those are larger) from which a weight may come beyond the reach; and
 # how the weight falls there: it is complete up to 1 - 1 / steep of the reach.
 _SPILL = 2.2
@@ -157,13 +161,16 @@ def network_planes(image: Float, selection: Float) -> Float:
     return np.concatenate([image.transpose(2, 0, 1), selection[None], distance[None]])
 
 
-def make_matte(seen: Surroundings, predict: Predict, layer: Window) -> Matte:
+def make_matte(seen: Surroundings, predict: Predict, layer: Window) -> Matte | None:
     """Ask the network for the matte, and prepare it for full size.
 
     Args:
         seen: the selection's surroundings.
         predict: the network.
         layer: gives the layer's size; the frame's sides that are not the layer's end in nothing.
+
+    Returns:
+        None where there is no subject in the selection, so that areas by distance are the answer.
     """
     said, opened, exact = predict(network_planes(seen.image, seen.selection))
     opened, exact = _stretched(opened, _OPEN), _stretched(exact, _EXACT)
@@ -184,8 +191,14 @@ def make_matte(seen: Surroundings, predict: Predict, layer: Window) -> Matte:
     beside = np.abs(signed_distance(seen.selection)) < _BESIDE
     chosen = (seen.selection >= 0.5).astype(np.float32)
     share = opened[beside].mean() if beside.any() else 0.0
-    kept = float((matte * chosen).sum()) / max(float(chosen.sum()), 1.0)
-    none = np.maximum(_rise(share, _OPEN_LINE), 1.0 - _rise(kept, _KEPT))
+    own = exact * seen.selection + (1.0 - exact) * matte
+    kept = float((own * chosen).sum()) / max(float(chosen.sum()), 1.0)
+    doubtful = (1.0 - _rise(kept, _MOST)) * (
+        1.0 - _rise(_contrast(seen.image, matte, chosen), _TOLD)
+    )
+    none = np.maximum(_rise(share, _OPEN_LINE), np.maximum(1.0 - _rise(kept, _KEPT), doubtful))
+    if none >= 1.0:
+        return None
     opened, matte = np.maximum(opened, none), np.maximum(matte, none)
     follow = follow * (1.0 - opened)
     a, b = guided_coefficients(matte, guide_of(seen.image), GUIDED_RADIUS, GUIDED_EPS)
@@ -204,6 +217,16 @@ def _missing_light(image: Float, weight: Float) -> float:
     inside = np.clip(weight * 2.0 - 1.0, 0.0, 1.0)
     mean = float((inside * (image @ LUMA)).sum() / max(float(inside.sum()), 1e-6))
     return max(0.0, math.log((_MIDDLE_GRAY + GAIN_DELTA) / (mean + GAIN_DELTA)))
+
+
+def _contrast(image: Float, matte: Float, chosen: Float) -> float:
+    """How many times brighter the rest of a selection is than the subject in it, on average."""
+    luma = image @ LUMA
+    means = [
+        float((luma * part).sum() / max(float(part.sum()), 1e-6))
+        for part in (chosen * (1.0 - matte), chosen * matte)
+    ]
+    return (means[0] + GAIN_DELTA) / (means[1] + GAIN_DELTA)
 
 
 def _rise(value: float, ends: tuple[float, float]) -> Float:

@@ -45,6 +45,7 @@ def follow(
     window = window or Window(0, 0, width, height)
     seen = surroundings_of(image, selection, None, window, transition, threads)
     matte = make_matte(seen, predict, window)
+    assert matte is not None
     short = min(window.layer_width, window.layer_height)
     areas = cover(selection, transition, short_side=short)
     return apply_matte(matte, areas, image, selection, window, threads=threads, **options).plane

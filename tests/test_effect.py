@@ -101,6 +101,7 @@ def test_the_gain_is_the_subjects_mean_and_the_bound_what_it_gets():
     window = Window(0, 0, 300, 300)
     seen = surroundings_of(image, selection, None, window, Transition())
     matte = make_matte(seen, told(lambda planes: planes[3], 0.0, 0.0), window)
+    assert matte is not None
     context = cv2.resize(image, (256, 256), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
     inside = cv2.resize(selection.astype(np.float32), (256, 256), interpolation=cv2.INTER_AREA)
     maps = Gain(1.6).maps

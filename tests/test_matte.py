@@ -159,7 +159,7 @@ def test_a_feathered_selection_says_itself_how_far_its_line_may_be_off():
 
 
 def test_where_no_edge_is_followed_the_fade_by_distance_remains():
-    """An open line everywhere, and everything taken for subject: the fade, even in stops."""
+    """An open line on the left, and everything taken for subject: there the fade, even in stops."""
     rng = np.random.default_rng(3)
     image = rng.integers(0, 256, (300, 340, 3)).astype(np.uint8)
     y, x = np.mgrid[:300, :340]
@@ -167,9 +167,13 @@ def test_where_no_edge_is_followed_the_fade_by_distance_remains():
     transition = Transition(15.0)
     # The picture is brighter than middle gray: no light is missing that would bend the fade.
     by_distance = to_coverage(even(0.0).weights(cover(selection, transition).plane))
-    got = follow(image, selection, transition, told(1.0, 1.0, 0.0))
-    assert np.abs(got.astype(int) - by_distance).max() <= FULL // 510 + 1
-    assert np.array_equal(got == 0, by_distance < FULL // 510)
+
+    def left(planes: np.ndarray) -> np.ndarray:
+        return (np.arange(MATTE_SIZE) < MATTE_SIZE // 2) * np.ones((MATTE_SIZE, 1))
+
+    got = follow(image, selection, transition, told(1.0, left, 0.0))[:, :150]
+    assert np.abs(got.astype(int) - by_distance[:, :150]).max() <= FULL // 510 + 1
+    assert np.array_equal(got == 0, by_distance[:, :150] < FULL // 510)
     off = Transition(15.0, edges="off")
     assert np.array_equal(cover(selection, off).a, make_areas(selection, off).a)
 
@@ -184,7 +188,7 @@ def test_an_exact_matte_remains_itself():
     assert (got[selection == 0] == 0).all() and (got[selection == 1] == 1).all()
 
 
-@pytest.mark.parametrize(("kept", "opened"), [(0.0, 0.0), (0.15, 0.0), (1.0, 0.6)])
+@pytest.mark.parametrize(("kept", "opened"), [(0.0, 0.0), (0.15, 0.0), (1.0, 0.8)])
 def test_without_a_subject_the_fade_by_distance_is_all(kept, opened):
     """Next to nothing would remain of the selection, or most of its line follows no edge."""
     image = np.full((80, 90, 3), 50, np.uint8)
@@ -192,31 +196,28 @@ def test_without_a_subject_the_fade_by_distance_is_all(kept, opened):
     selection[38:42, 40:44] = True
     window = Window(0, 0, 90, 80)
     seen = surroundings_of(image, selection, None, window, Transition())
-    matte = make_matte(seen, told(kept, opened, 0.0), window)
-    inside = (slice(1, -1), slice(1, -1))
-    assert (matte.planes[3][inside] == 1).all() and (matte.planes[5] == 0).all()
-    assert (matte.planes[6] == 1).all()
+    assert make_matte(seen, told(kept, opened, 0.0), window) is None
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 def test_a_region_gives_the_weights_of_the_whole_layer(dtype):
     """The frame follows from selection and layer, so what is cut off around it does not count."""
     rng = np.random.default_rng(6)
-    image = rng.random((420, 500, 3)).astype(np.float32)
+    image = 0.15 + 0.6 * (rng.random((420, 500, 1)) < 0.5) + 0.1 * rng.random((420, 500, 3))
     if dtype != np.float32:
         image = np.rint(image * np.iinfo(dtype).max)
     image = image.astype(dtype)
     selection = np.zeros((420, 500), bool)
     selection[120:260, 150:330] = True
-    bright = told(lambda planes: (planes[:3].mean(0) > 0.5).astype(np.float32), 0.3, 0.2)
-    whole = follow(image, selection, Transition(), bright)
+    dark = told(lambda planes: (planes[:3].mean(0) < 0.5).astype(np.float32), 0.3, 0.2)
+    whole = follow(image, selection, Transition(), dark)
     for top, left, bottom, right in ((40, 50, 400, 470), (85, 100, 300, 380)):
         rows, columns = slice(top, bottom), slice(left, right)
         part = follow(
             image[rows, columns],
             selection[rows, columns],
             Transition(),
-            bright,
+            dark,
             Window(left, top, 500, 420),
         )
         difference = np.abs(part.astype(int) - whole[rows, columns])
@@ -245,6 +246,7 @@ def test_the_areas_of_a_read_only_plane_are_not_written_to():
     window = Window(0, 0, 70, 60)
     seen = surroundings_of(image, selection, None, window, Transition())
     matte = make_matte(seen, told(1.0, 0.0, 0.0), window)
+    assert matte is not None
     areas = cover(selection, Transition())
     areas.plane.setflags(write=False)
     before = areas.plane.copy()
