@@ -108,7 +108,7 @@ def test_a_new_layer_shows_the_result(gimp: Session, dtype: Any, gray: bool) -> 
     assert told["siblings"] == 2
     width, height, x, y = told["place"]
     assert 200 < width < 300 and 240 < height < 350 and 100 < x < 150 and 70 < y < 120
-    # Where edges are followed the weight itself is computed from the pixel, whose last bits GIMP and
+    # Where edges are followed the weight is computed from the pixel, whose last bits GIMP and
     # we do not convert alike: a few units in the last place more than by distance.
     assert off_by(planes) <= (0 if dtype == np.uint8 else 2e-5)
     assert not told["masked"]
