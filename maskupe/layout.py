@@ -28,3 +28,13 @@ def alpha_of(image: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
         alpha: npt.NDArray[Any] = image[..., -1]
         return alpha
     return None
+
+
+def has_whole_rows(array: npt.NDArray[Any]) -> bool:
+    """Whether the pixels of each row lie one after the other without gaps."""
+    expected = array.itemsize
+    for length, stride in zip(array.shape[:0:-1], array.strides[:0:-1], strict=True):
+        if length > 1 and stride != expected:
+            return False
+        expected *= length
+    return True

@@ -12,7 +12,7 @@ from maskupe.areas import selection_as_float
 from maskupe.areastrip import FULL
 from maskupe.coverage import Coverage
 from maskupe.fade import Fade, even
-from maskupe.layout import colour_channels, scale_of
+from maskupe.layout import colour_channels, has_whole_rows, scale_of
 from maskupe.maps import Window
 from maskupe.matte import ALL, KEEP, MIXED, NOTHING, Matte, guide_of
 from maskupe.native import DEPTHS, load
@@ -128,7 +128,7 @@ def _compiled_strip(
 ) -> Callable[[int, int], None] | None:
     """The same by the compiled code; None where it cannot be used."""
     library = load()
-    if library is None or not _contiguous_rows(pixels):
+    if library is None or not has_whole_rows(pixels):
         return None
     scale = 1.0
     if selection is not None:
@@ -138,7 +138,7 @@ def _compiled_strip(
             scale = 1.0 / scale_of(selection.dtype)
         else:
             return None
-        if not _contiguous_rows(selection[..., None]):
+        if not has_whole_rows(selection):
             return None
     ends = np.searchsorted(columns.low, columns.low, side="right").astype(np.int32)
     kept: dict[str, npt.NDArray[Any]] = {
@@ -176,12 +176,3 @@ def _compiled_strip(
         library.maskupe_apply_matte(native, first, last)
 
     return strip
-
-
-def _contiguous_rows(pixels: npt.NDArray[Any]) -> bool:
-    """Whether the pixels of each row lie one after the other without gaps."""
-    inner = (pixels.itemsize * pixels.shape[2], pixels.itemsize)
-    return all(
-        length == 1 or stride == wanted
-        for length, stride, wanted in zip(pixels.shape[1:], pixels.strides[1:], inner, strict=True)
-    )

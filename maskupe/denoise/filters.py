@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 import cv2
@@ -40,7 +41,7 @@ class _Cleaning(ctypes.Structure):
     ]
 
 
-class Filter:
+class Filter(ABC):
     """What both forms share: the arrays, and the constants of a region."""
 
     def __init__(
@@ -90,17 +91,17 @@ class Filter:
         """Free what only the preparation needs."""
         self.coarse = self.coarse[:, :0].copy()
 
+    @abstractmethod
     def coarsen(self, threads: int) -> None:
         """Fill ``coarse``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def correct(self, threads: int) -> None:
         """Fill ``correction``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def __call__(self, first: int, last: int) -> Float | None:
         """See :class:`maskupe.denoise.source.CleanRows`."""
-        raise NotImplementedError
 
 
 class CompiledFilter(Filter):

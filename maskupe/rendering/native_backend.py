@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskupe.errors import MaskUPEError
+from maskupe.layout import has_whole_rows
 from maskupe.native import DEPTHS, load
 from maskupe.native.structure import NativeJob
 from maskupe.rendering.arrange import arrange
@@ -69,7 +70,7 @@ def prepare(job: Job) -> tuple[StripFunction, int]:
             "coverage": _whole_rows(job.coverage[rows]),
         }
         out = job.out[rows]
-        target = out if _has_whole_rows(out) else np.empty(out.shape, out.dtype)
+        target = out if has_whole_rows(out) else np.empty(out.shape, out.dtype)
         planes = {name: _whole_rows(array) for name, array in planes.items()} | {"out": target}
         for name, array in planes.items():
             setattr(native, name, array.ctypes.data)
@@ -128,15 +129,5 @@ def _common(job: Job, dtype: np.dtype[Any]) -> tuple[NativeJob, dict[str, npt.ND
     return native, kept
 
 
-def _has_whole_rows(array: npt.NDArray[Any]) -> bool:
-    """Whether the pixels of each row lie one after the other without gaps."""
-    expected = array.itemsize
-    for length, stride in zip(array.shape[:0:-1], array.strides[:0:-1], strict=True):
-        if length > 1 and stride != expected:
-            return False
-        expected *= length
-    return True
-
-
 def _whole_rows(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    return array if _has_whole_rows(array) else np.ascontiguousarray(array)
+    return array if has_whole_rows(array) else np.ascontiguousarray(array)

@@ -158,7 +158,7 @@ def test_two_processes_normalize_as_one(kind: str, tmp_path: Path) -> None:
     mp.spawn(_in_two, (str(tmp_path), kind), nprocs=2)  # type: ignore[no-untyped-call]
     norm, batch, weights, areas = _norm_and_batch(kind)
     one = _pass(nn.Sequential(norm), batch, weights, areas)
-    two = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
+    two = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
     for name, value in one.items():
         if name in ("out", "grad"):
             torch.testing.assert_close(torch.cat([part[name] for part in two]), value)

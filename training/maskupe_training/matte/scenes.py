@@ -16,20 +16,16 @@ import cv2
 import numpy as np
 
 from maskupe.errors import InputError
+from maskupe.matte import guided_coefficients
+from maskupe.srgb import decode_srgb, encode_srgb
 from maskupe_training.data.images import F32, U8, fit_long_edge, list_images, read_rgb
 
 _LONG_EDGE = 512
 _ROOTS = 4096
 
-_LIGHT = np.where(
-    np.arange(256) / 255.0 <= 0.04045,
-    np.arange(256) / 255.0 / 12.92,
-    ((np.arange(256) / 255.0 + 0.055) / 1.055) ** 2.4,
-).astype(np.float32)
+_LIGHT = decode_srgb(np.arange(256) / 255.0).astype(np.float32)
 _roots = np.linspace(0.0, 1.0, _ROOTS) ** 2
-_ENCODED = np.where(
-    _roots <= 0.0031308, _roots * 12.92, 1.055 * _roots ** (1 / 2.4) - 0.055
-).astype(np.float32) * np.float32(255.0)
+_ENCODED = encode_srgb(_roots).astype(np.float32) * np.float32(255.0)
 
 
 @dataclass(frozen=True)
@@ -207,34 +203,10 @@ def regions_of(rng: np.random.Generator, image: U8) -> F32 | None:
     mask = cv2.resize(cv2.GaussianBlur(mask, (0, 0), 0.8), half, interpolation=cv2.INTER_LINEAR)
     guide = np.log2(1.0 + image.astype(np.float32)) / 8.0
     coarse = np.asarray(cv2.resize(guide, half, interpolation=cv2.INTER_AREA), np.float32)
-    a, b = guided(np.asarray(mask, np.float32), coarse, max(2, side // 80), 1e-4)
+    a, b = guided_coefficients(np.asarray(mask, np.float32), coarse, max(2, side // 80), 1e-4)
     whole = (side, side)
     alpha = (cv2.resize(a, whole) * guide).sum(-1) + cv2.resize(b, whole)
     return np.asarray(np.clip((alpha - 0.2) / 0.6, 0.0, 1.0), np.float32)
-
-
-def guided(values: F32, guide: F32, radius: int, eps: float) -> tuple[F32, F32]:
-    """The guided filter's coefficients (He et al.), of values (H, W) by a guide (H, W, 3).
-
-    Returns:
-        a float32 (H, W, 3) and b (H, W): values are about a · guide + b.
-    """
-    size = (2 * radius + 1, 2 * radius + 1)
-
-    def mean(plane: F32) -> F32:
-        return np.asarray(cv2.blur(plane, size), np.float32)
-
-    means, centre = mean(guide), mean(values)
-    covariance = np.empty((*values.shape, 3, 3), np.float32)
-    for i in range(3):
-        for j in range(i, 3):
-            part = mean(guide[..., i] * guide[..., j]) - means[..., i] * means[..., j]
-            covariance[..., i, j] = covariance[..., j, i] = part
-    covariance += np.eye(3, dtype=np.float32) * np.float32(eps)
-    shared = mean(guide * values[..., None]) - means * centre[..., None]
-    a = np.asarray(np.linalg.solve(covariance, shared[..., None])[..., 0], np.float32)
-    b = centre - (a * means).sum(-1)
-    return np.asarray(mean(a), np.float32), np.asarray(mean(b), np.float32)
 
 
 def expose(rng: np.random.Generator, image: U8, weight: F32, noise: F32) -> U8:
