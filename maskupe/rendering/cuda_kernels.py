@@ -55,7 +55,8 @@ def value_of(bits, DEPTH: tl.constexpr):
 @triton.jit
 def luma_of(r, g, b):
     """Return the luma of colours or of their differences."""
-    return RED * r + GREEN * g + BLUE * b
+    # Tensors first: a constant of Triton times a tensor is a constant to its interpreter.
+    return r * RED + g * GREEN + b * BLUE
 
 
 @triton.jit
