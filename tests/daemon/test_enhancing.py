@@ -4,11 +4,9 @@ import numpy as np
 import pytest
 
 from maskupe import Enhancer, Transition
-from maskupe.context import NETWORK_SIZE
 from maskupe.maps import Window
 from maskupe.rendering import torch_backend
 from maskupe.rendering.renderer import BACKEND_VARIABLE
-from maskupe.surroundings import MATTE_SIZE
 from maskupe_daemon.enhancing import SMALL_STRIP, Timing, enhance
 from maskupe_daemon.hardware import processor_name
 from maskupe_daemon.messages import parse
@@ -44,7 +42,9 @@ def give_a_gpu(monkeypatch, most_pixels):
 
         def limited(first, last):
             size = (last - first) * job.width
-            tried[device].append(size)
+            # The pipeline also tries its maps on small pictures; these do not count.
+            if (job.height, job.width) == SHAPE[:2]:
+                tried[device].append(size)
             if device == "cuda" and size > most_pixels:
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
             strip(first, last)
@@ -83,8 +83,7 @@ def test_smaller_strips_first_then_the_processor(models, monkeypatch, most_pixel
     assert (finished.fields["hardware"] == processor_name()) == (device == "cpu")
     done = {
         "cuda": sum(size for size in tried["cuda"] if size <= most_pixels),
-        # The pipeline tries its maps there, on the whole layer and on the selection's surroundings.
-        "cpu": sum(tried["cpu"]) - NETWORK_SIZE**2 - MATTE_SIZE**2,
+        "cpu": sum(tried["cpu"]),
     }
     assert done == {"cuda": 0, "cpu": 0, device: SHAPE[0] * SHAPE[1]}
     # The same bits as with enough memory.
