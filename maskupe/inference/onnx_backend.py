@@ -19,6 +19,10 @@ from maskupe.strips import machine_threads
 DIGEST_KEY = "weights_sha256"
 KIND_KEY = "kind"
 
+# The package has switched telemetry off by the environment (:mod:`maskupe`), which Windows does not
+# look at and which comes too late where another program has loaded the library before us.
+onnxruntime.disable_telemetry_events()
+
 # 256×256 pixels keep no more threads than these busy.
 _MOST_THREADS = 4
 
