@@ -25,6 +25,7 @@ from maskupe_daemon.logfile import logging_to
 from maskupe_daemon.models import Library, Maskupe, Models
 from maskupe_daemon.presence import announce, only_one, withdraw
 from maskupe_daemon.private import owner_only, secure_directory
+from maskupe_daemon.proxy import Bounds
 from maskupe_daemon.server import Server
 from maskupe_daemon.transport import (
     IO_THREADS,
@@ -39,6 +40,10 @@ log = logging.getLogger("maskupe_daemon")
 
 #: No client's pixels may take more than this share of the memory there is.
 _SHARE = 0.25
+#: Connections at once. Each takes three descriptors: the client's and both ends of the proxy's.
+_CONNECTIONS, _DESCRIPTORS_EACH = 1024, 3
+#: Descriptors for all else: libraries, models, libzmq's threads, the graphics card.
+_DESCRIPTORS_ELSE = 256
 #: Files, so also connections, that may be open at once where the system lets us choose; macOS
 #: takes no larger number.
 _OPEN_FILES = 10_240
@@ -109,7 +114,8 @@ def _serve(directory: Path, options: Options, library: Library) -> None:
         endpoint = options.endpoint or (
             "tcp://127.0.0.1:*" if options.tcp else default_endpoint(directory)
         )
-        listener = listen(context, endpoint, limits.max_plane)
+        bounds = Bounds(_most_connections(), limits.max_plane, limits.max_total)
+        listener = listen(context, endpoint, bounds)
         connection = Connection(
             endpoint=listener.endpoint,
             mechanism=listener.mechanism,
@@ -135,6 +141,8 @@ def _serve(directory: Path, options: Options, library: Library) -> None:
             if listener:
                 listener.close(linger_ms=0)
         context.term()
+        if listener:
+            listener.finish(timeout=1.0)
     log.info("stopped")
 
 
@@ -160,8 +168,7 @@ def _check_device(device: str) -> None:
 def _allow_open_files() -> None:
     """Raises the process's own limit of open files as far as it may.
 
-    libzmq ends the process when a client of a socket file finds no descriptor left, and many
-    systems start with as few as 256 or 1024.
+    Many systems start with as few as 256 or 1024.
     """
     if sys.platform == "win32":
         return
@@ -172,6 +179,19 @@ def _allow_open_files() -> None:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _most_connections() -> int:
+    """As many connections as there are descriptors for: without one libzmq ends the process."""
+    if sys.platform == "win32":
+        return _CONNECTIONS
+    import resource
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return _CONNECTIONS
+    spare = max(soft - _DESCRIPTORS_ELSE, soft // 4)
+    return max(1, min(_CONNECTIONS, spare // _DESCRIPTORS_EACH))
 
 
 @contextlib.contextmanager

@@ -208,6 +208,7 @@ class Server:
             )
         planes = [frame.buffer for frame in frames[1:]]
         fields = parse(frames[0].buffer, "client")
+        self._desk.check_total(fields)  # such a message comes without all of its planes
         check_sizes(fields, [plane.nbytes for plane in planes])
         if fields["type"] == "enhance":
             self._desk.enhance(route, fields, planes)
