@@ -9,6 +9,7 @@ import secrets
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from pathlib import Path
 import zmq
 
 from maskupe import __version__
-from maskupe.errors import InputError, MaskUPEError
+from maskupe.errors import InputError, MaskUPEError, MemoryLimitError
 from maskupe_daemon import memory
 from maskupe_daemon.connection import Connection, state_directory
 from maskupe_daemon.desk import Limits
@@ -92,6 +93,7 @@ def run(options: Options, library: Library | None = None) -> None:
                 _check_device(options.device)
                 memory.settle_allocator()
                 _allow_open_files()
+                _check_threads()
                 _serve(directory, options, library or Maskupe())
         except MaskUPEError as error:
             log.error("%s", error, extra={"is_told": True})
@@ -179,6 +181,30 @@ def _allow_open_files() -> None:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _check_threads() -> None:
+    """Makes sure that there can be as many threads as are needed: libzmq ends the process if not.
+
+    Raises:
+        MemoryLimitError: if their stacks do not fit into memory, or there may be no more threads.
+    """
+    end = threading.Event()
+    # libzmq's, its two of its own, and ours; what the work itself takes is reported as it fails.
+    threads = [threading.Thread(target=end.wait, daemon=True) for _ in range(IO_THREADS + 6)]
+    try:
+        for thread in threads:
+            thread.start()
+    except (RuntimeError, MemoryError) as error:
+        raise MemoryLimitError(
+            "There is not enough memory for the daemon's threads.",
+            "Close other programs, or raise the limit (ulimit -v, ulimit -u).",
+        ) from error
+    finally:
+        end.set()
+        for thread in threads:
+            if thread.ident is not None:
+                thread.join()
 
 
 def _most_connections() -> int:

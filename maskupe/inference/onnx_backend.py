@@ -10,7 +10,7 @@ import numpy.typing as npt
 import onnxruntime
 
 from maskupe import weightfile
-from maskupe.errors import WeightsError
+from maskupe.errors import WeightsError, is_memory_error
 from maskupe.inference import graphfile
 from maskupe.inference.predictor import Float, Predictor, has_batch_axis
 from maskupe.maps import KINDS, tensor_names
@@ -74,6 +74,8 @@ class Session:
         except graphfile.UnfitGraphError as error:
             raise StaleGraphError(f"{graph} {error}, so it is not run.", _EXPORT) from error
         except Exception as error:  # ONNX Runtime has no common base for its errors.
+            if is_memory_error(error):
+                raise MemoryError(str(error)) from error
             raise StaleGraphError(f"{graph} cannot be loaded.", "Export it again.") from error
         if self.about.get(DIGEST_KEY) != weightfile.digest(weights):
             raise StaleGraphError(f"{graph} belongs to other weights than {weights.name}.", _EXPORT)
