@@ -43,6 +43,8 @@ log = logging.getLogger("maskupe_daemon")
 _SHARE = 0.25
 #: Connections at once. Each takes three descriptors: the client's and both ends of the proxy's.
 _CONNECTIONS, _DESCRIPTORS_EACH = 1024, 3
+#: There, no more than 512 sockets can be waited for at a time, two for each connection.
+_CONNECTIONS_OF_WINDOWS = 200
 #: Descriptors for all else: libraries, models, libzmq's threads, the graphics card.
 _DESCRIPTORS_ELSE = 256
 #: Files, so also connections, that may be open at once where the system lets us choose; macOS
@@ -210,7 +212,7 @@ def _check_threads() -> None:
 def _most_connections() -> int:
     """As many connections as there are descriptors for: without one libzmq ends the process."""
     if sys.platform == "win32":
-        return _CONNECTIONS
+        return _CONNECTIONS_OF_WINDOWS
     import resource
 
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)

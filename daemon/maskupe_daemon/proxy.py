@@ -10,6 +10,7 @@ import contextlib
 import logging
 import math
 import selectors
+import signal
 import socket
 import threading
 import time
@@ -119,7 +120,8 @@ class Proxy:
                     self._serve(key, mask)
                 self._tidy()
         except Exception:
-            log.exception("the daemon cannot take clients any more")
+            log.exception("the daemon cannot take clients any more, so it ends")
+            signal.raise_signal(signal.SIGTERM)
         finally:
             self._selector.close()
             for pair in self._pairs:
@@ -152,6 +154,9 @@ class Proxy:
                 self._refuse(str(error))
                 self._drop(pair)
             except OSError:
+                self._drop(pair)
+            except Exception:  # whatever it is, the other clients are served
+                log.exception("a connection could not be served")
                 self._drop(pair)
 
     def _serve_client(self, pair: _Pair, mask: int) -> None:
@@ -235,14 +240,14 @@ class Proxy:
             client.close()
             return
         try:
+            client.setblocking(False)
+            if client.family != getattr(socket, "AF_UNIX", None):
+                client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             router = self._connect()
         except OSError:
             client.close()
             return
-        client.setblocking(False)
         router.setblocking(False)
-        if client.family != getattr(socket, "AF_UNIX", None):
-            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
         def may_arrive(size: int) -> bool:
             return self._may_arrive(pair, size)

@@ -94,7 +94,8 @@ def read(path: Path) -> dict[str, Any]:
         raise damaged
     if version not in (FORMAT, _BEFORE_CHECKSUMS):
         raise InputError(f"{path} is not a checkpoint of this version.", "Start a new run.")
-    return state
+    contents: dict[str, Any] = state
+    return contents
 
 
 def forget_after(log: Path, step: int) -> None:
