@@ -362,6 +362,7 @@ class Enhancer:
                 strength=scale if strength > 0 else 0.0,
                 effect=strength,
                 threads=self._threads,
+                origin=(window.y, window.x),
             )
 
         def lit(where: Coverage, fade: Fade) -> npt.NDArray[Any]:

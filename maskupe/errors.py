@@ -2,6 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+
+# How the system's loader, Python, NumPy, OpenCV and ONNX Runtime say that there was no memory.
+_NO_MEMORY = (
+    "failed to map segment",
+    "allocate memory",
+    "out of memory",
+    "cannot apply additional memory protection",
+    "can't start new thread",
+    "bad allocation",
+    "bad_alloc",
+    "insufficient memory",
+)
+
 
 class MaskUPEError(Exception):
     """Base of all errors meant for a person.
@@ -57,3 +71,17 @@ class CancelledError(MaskUPEError):
     """The caller asked to stop, and the work stopped."""
 
     code = "cancelled"
+
+
+def is_memory_error(error: BaseException) -> bool:
+    """Return whether an exception says that the system gave no more memory.
+
+    Of a graphics card's memory, too. Libraries that cannot be loaded for want of it, and those that
+    are not written in Python, have exceptions of their own for that.
+    """
+    if isinstance(error, MemoryError):
+        return True
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return True
+    text = str(error).lower()
+    return isinstance(error, Exception) and any(words in text for words in _NO_MEMORY)

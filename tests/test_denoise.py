@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from maskupe import Enhancer
 from maskupe.coverage import full_coverage
 from maskupe.denoise import Noise, amounts, clean_source, denoise_scale
+from maskupe.denoise.filters import Filter
 from maskupe.errors import CancelledError, InputError
 from maskupe.maps import ToneCurves, Window
 from maskupe.native import load
@@ -49,12 +50,16 @@ def lantern(gain: float = 6.0) -> ToneCurves:
     width=st.integers(1, 300),
     channels=st.integers(1, 4),
     dtype=st.sampled_from([np.uint8, np.uint16, np.float32]),
+    origin=st.tuples(st.integers(0, 40), st.integers(0, 40)),
 )
-@settings(max_examples=30)
-def test_both_forms_agree(height, width, channels, dtype):
+@settings(max_examples=40)
+def test_both_forms_agree(height, width, channels, dtype, origin):
     image = dark((height, width, channels), dtype)
+    noise = FULL_NOISE
     one, other = (
-        clean_source(image, whole(image.shape), CURVE, noise=FULL_NOISE, compiled=compiled)
+        clean_source(
+            image, whole(image.shape), CURVE, noise=noise, compiled=compiled, origin=origin
+        )
         for compiled in (True, False)
     )
     assert one is not None and other is not None
@@ -72,6 +77,47 @@ def test_rows_do_not_depend_on_how_they_are_cut(compiled):
     assert rows is not None
     parts = [rows(first, last) for first, last in ((0, 7), (7, 64), (64, 73), (73, 131))]
     np.testing.assert_allclose(np.concatenate(parts), rows(0, 131), atol=1e-6)
+
+
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=needs_kernel)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+@pytest.mark.parametrize(("top", "left"), [(16, 32), (1, 1), (2, 7), (13, 4), (31, 15)])
+def test_the_result_does_not_depend_on_where_the_region_is_cut_out(compiled, dtype, top, left):
+    layer = dark((240, 330, 3), dtype)
+
+    def clean(y, x, bottom, right):
+        region = np.ascontiguousarray(layer[y:bottom, x:right])
+        rows = clean_source(
+            region,
+            whole(region.shape),
+            CURVE,
+            noise=FULL_NOISE,
+            compiled=compiled,
+            origin=(y, x),
+        )
+        assert rows is not None
+        return rows(0, len(region))
+
+    all_of_it, part = clean(0, 0, 240, 330), clean(top, left, 233, 322)
+    edge = 64
+    inner = part[edge:-edge, edge:-edge]
+    rows, columns = slice(top + edge, 233 - edge), slice(left + edge, 322 - edge)
+    assert inner.shape == all_of_it[rows, columns].shape and min(inner.shape[:2]) > 70
+    np.testing.assert_allclose(inner, all_of_it[rows, columns], atol=2e-6)
+    # The noise that there is to remove is a thousand times that.
+    before = layer[rows, columns].astype(np.float32) / (255 if dtype is np.uint8 else 1)
+    assert np.abs(inner[..., :3] - before).mean() > 2e-3
+
+
+def test_cells_before_a_region_are_not_taken_for_flat_ones():
+    """What lies before it repeats its first pixels, which would make the noise seem less."""
+    image = dark((24, 3000, 3), np.float32)
+    found = []
+    for origin in ((0, 0), (15, 15), (13, 3)):
+        rows = clean_source(image, whole(image.shape), CURVE, origin=origin)
+        assert isinstance(rows, Filter)
+        found.append(rows.black**0.25)
+    assert max(found) < 1.1 * min(found)
 
 
 def test_noise_is_removed_and_waves_stay():

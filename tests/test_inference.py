@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -16,8 +20,10 @@ import torch
 from maskupe import registry, weightfile
 from maskupe.coverage import full_coverage
 from maskupe.errors import InputError, MaskUPEError, UnknownModelError, WeightsError
-from maskupe.inference import Predictor, load_predictor, loading
+from maskupe.inference import Predictor, graphfile, load_predictor, loading, onnx_backend
 from maskupe.inference.export import export_onnx
+from maskupe.inference.graphfile import UnfitGraphError
+from maskupe.inference.onnx_backend import Session
 from maskupe.inference.torch_backend import TorchPredictor
 from maskupe.maps import AffineGrid, CurveMaps, Window, tensor_names
 from maskupe.networks.build import build, load, save
@@ -274,3 +280,138 @@ def test_threads_get_their_own_answers(exported: Path, engine: str) -> None:
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+# ---------------------------------------------------------------------------- graphs of strangers
+
+
+def endless(model: onnx.ModelProto) -> None:
+    """A loop that goes on as long as its own condition, which is always true, holds."""
+    make, boolean = onnx.helper, onnx.TensorProto.BOOL
+    body = make.make_graph(
+        [make.make_node("Identity", ["on"], ["still"])],
+        "body",
+        [
+            make.make_tensor_value_info("i", onnx.TensorProto.INT64, []),
+            make.make_tensor_value_info("on", boolean, []),
+        ],
+        [make.make_tensor_value_info("still", boolean, [])],
+    )
+    yes = make.make_tensor("yes", boolean, [], [True])
+    model.graph.node.insert(0, make.make_node("Constant", [], ["yes"], value=yes))
+    model.graph.node.insert(1, make.make_node("Loop", ["", "yes"], [], body=body))
+
+
+def branching(model: onnx.ModelProto) -> None:
+    empty = onnx.helper.make_graph([], "empty", [], [])
+    nodes = [onnx.helper.make_node("If", ["yes"], [], then_branch=empty, else_branch=empty)]
+    model.graph.node.extend(nodes)
+
+
+def with_a_function(model: onnx.ModelProto) -> None:
+    model.functions.add().name = "own"
+
+
+def of_another_domain(model: onnx.ModelProto) -> None:
+    model.graph.node[0].domain = "com.microsoft"
+
+
+def with_foreign_weights(model: onnx.ModelProto) -> None:
+    outside = next(tensor for tensor in model.graph.initializer if tensor.external_data)
+    entry = next(entry for entry in outside.external_data if entry.key == "location")
+    entry.value = "../secret"
+
+
+def very_long(model: onnx.ModelProto) -> None:
+    for number in range(10_001):
+        model.graph.node.append(onnx.helper.make_node("Identity", ["context"], [f"n{number}"]))
+
+
+SPOILED = {
+    endless: "has loops or branches",
+    branching: "has loops or branches",
+    with_a_function: "has functions of its own",
+    of_another_domain: "operators that are not the standard's",
+    with_foreign_weights: "takes its weights from another file",
+    very_long: "nodes",
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILED)
+def test_a_graph_that_no_export_makes_is_not_run_but_our_own_network(
+    folder: Path, exported: Path, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Any], None]
+) -> None:
+    graph, path = folder / "star-dce.onnx", folder / "star-dce.safetensors"
+    model = onnx.load(str(graph), load_external_data=False)
+    spoil(model)
+    graph.write_bytes(model.SerializeToString())
+    predictor = load_predictor(path)
+    assert predictor.backend == "torch"
+    maps = predictor.predict(*example())
+    expected = load_predictor(exported / "star-dce.safetensors").predict(*example())
+    np.testing.assert_allclose(part(maps, "maps"), part(expected, "maps"), atol=1e-3)
+    monkeypatch.setattr(loading, "_has_torch", lambda: False)
+    with pytest.raises(WeightsError, match=SPOILED[spoil]):
+        load_predictor(path)
+
+
+def test_every_cut_through_a_graph_is_a_sentence(folder: Path) -> None:
+    graph, path = folder / "star-dce.onnx", folder / "star-dce.safetensors"
+    content = graph.read_bytes()
+    for size in range(0, 3000, 37):
+        graph.write_bytes(content[:size])
+        with pytest.raises((UnfitGraphError, WeightsError)):
+            graphfile.check(graph, path)
+            Session(graph, path, 1)
+
+
+@pytest.fixture
+def slow(folder: Path) -> Path:
+    """Weights with a graph that has nothing forbidden and takes minutes."""
+    graph, path = folder / "star-dce.onnx", folder / "star-dce.safetensors"
+    model = onnx.load(str(graph), load_external_data=False)
+    make = onnx.helper.make_node
+    shape = onnx.helper.make_tensor("shape", onnx.TensorProto.INT64, [2], [1500, 1500])
+    nodes = [
+        make("ReduceMean", ["context"], ["slow_mean"], keepdims=0),
+        make("Constant", [], ["slow_shape"], value=shape),
+        make("Expand", ["slow_mean", "slow_shape"], ["slow_0"]),
+    ]
+    nodes += [make("MatMul", [f"slow_{n}", f"slow_{n}"], [f"slow_{n + 1}"]) for n in range(2000)]
+    nodes += [make("ReduceMin", ["slow_2000"], ["slow_least"], keepdims=0)]
+    last = model.graph.node[-1]
+    name = last.output[0]
+    last.output[0] = "quick"
+    nodes += [make("Sum", ["quick", "slow_least"], [name])]
+    model.graph.node.extend(nodes)
+    graph.write_bytes(model.SerializeToString())
+    return path
+
+
+def test_a_graph_that_takes_too_long_is_ended(slow: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnx_backend, "LONGEST", 0.5)
+    predictor = load_predictor(slow)
+    assert predictor.backend == "onnxruntime"
+    began = time.monotonic()
+    with pytest.raises(WeightsError, match=r"took longer than 0\.5 s"):
+        predictor.predict(*example())
+    assert time.monotonic() - began < 10
+
+
+def test_ctrl_c_ends_a_graph_that_runs(slow: Path) -> None:
+    program = f"""
+import numpy as np
+from maskupe.inference import load_predictor
+p = load_predictor({str(slow)!r})
+print("begins", flush=True)
+p.predict(np.ones((256, 256, 3), np.float32), np.zeros((2, 256, 256), np.float32))
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begins\n"
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    _, complaint = process.communicate(timeout=20)
+    assert "KeyboardInterrupt" in complaint

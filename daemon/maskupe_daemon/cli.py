@@ -14,9 +14,9 @@ import sys
 import time
 from collections.abc import Sequence
 
-from maskupe import __version__
+from maskupe import __version__, addressspace
 from maskupe.cli.output import guard_output
-from maskupe.errors import MaskUPEError
+from maskupe.errors import MaskUPEError, is_memory_error
 from maskupe_daemon.failures import ClientError
 
 
@@ -37,7 +37,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_status if isinstance(error, MaskUPEError) else 1
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        if options.debug:
+            raise
+        with contextlib.suppress(OSError):
+            print(f"maskupe-daemon: {_unforeseen(error)}", file=sys.stderr, flush=True)
+        return 1
     return status
+
+
+def _unforeseen(error: Exception) -> str:
+    """A sentence for an error that is not meant for a person."""
+    if is_memory_error(error):
+        return "There is not enough memory. Close other programs, or raise the limit (ulimit -v)."
+    what = " ".join(f"Something unexpected failed ({type(error).__name__}: {error})".split())
+    return f"{what}. Run it again with --debug and report what it prints."
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -109,6 +125,7 @@ def _seconds(text: str) -> float:
 
 
 def _run(options: argparse.Namespace) -> int:
+    addressspace.require()
     from maskupe_daemon.lifecycle import Options, run
 
     run(

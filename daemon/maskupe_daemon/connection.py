@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import json
 import os
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -72,8 +73,10 @@ def read_connection(directory: Path | None = None) -> Connection:
     """
     path = (directory or state_directory()) / FILE_NAME
     try:
-        with path.open(encoding="utf-8") as file:
+        with open(path, encoding="utf-8", opener=_open_at_once) as file:
             status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise RefusedError(f"The connection file {path} is no file.", "Remove it.")
             if hasattr(os, "geteuid") and status.st_uid != os.geteuid():
                 raise RefusedError(
                     f"The connection file {path} belongs to another user.", "Remove it."
@@ -85,6 +88,8 @@ def read_connection(directory: Path | None = None) -> Connection:
             values = json.loads(file.read(65536))
     except FileNotFoundError:
         raise NotRunningError from None
+    except IsADirectoryError:
+        raise RefusedError(f"The connection file {path} is a folder.", "Remove it.") from None
     except (OSError, ValueError) as error:
         raise RefusedError(
             f"The connection file {path} cannot be read.", "Restart the daemon."
@@ -95,6 +100,11 @@ def read_connection(directory: Path | None = None) -> Connection:
         raise RefusedError(
             f"The connection file {path} is damaged: {error}.", "Restart the daemon."
         ) from error
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file; one that somebody would have to write into first, a pipe, too."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def as_connection(values: Any) -> Connection:

@@ -8,13 +8,15 @@ from __future__ import annotations
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from maskupe_daemon import memory
 from maskupe_daemon.jobs import FairQueue, Job, Route
+from maskupe_daemon.messages import plane_specs
 from maskupe_daemon.outbox import GoneError
+from maskupe_daemon.wire import WireError
 from maskupe_daemon.worker import Outcome
 
 log = logging.getLogger("maskupe_daemon.jobs")
@@ -117,6 +119,22 @@ class Desk:
         self._jobs[job.id] = job
         self._next()
 
+    def check_total(self, fields: Mapping[str, Any]) -> None:
+        """Compares what a message announces with what the daemon takes.
+
+        Raises:
+            WireError: ``too-large``.
+        """
+        size = sum(spec.nbytes for spec in plane_specs(fields))
+        if size > self._limits.max_total:
+            raise WireError(
+                "too-large",
+                f"The job has {size / 1e6:.0f} MB of pixels; "
+                f"the daemon takes at most {self._limits.max_total / 1e6:.0f} MB.",
+                "Select a smaller part, or work at a lower precision.",
+                request_id=fields["id"],
+            )
+
     def cancel(self, job_id: str) -> bool:
         """Stops a job; False if it is not known."""
         job = self._jobs.get(job_id)
@@ -206,13 +224,6 @@ class Desk:
         """Puts a job into the queue; or says why not, as fields of an error."""
         if self.stopping:
             return _stopped("shutting-down")
-        if job.nbytes > self._limits.max_total:
-            return {
-                "code": "too-large",
-                "message": f"The job has {job.nbytes / 1e6:.0f} MB of pixels; "
-                f"the daemon takes at most {self._limits.max_total / 1e6:.0f} MB.",
-                "hint": "Select a smaller part, or work at a lower precision.",
-            }
         unread = self._outbox.waiting_bytes(job.route)
         if unread > self._limits.max_total or not self.queue.offer(job):
             ahead = len(self.queue) + (1 if self.running else 0)

@@ -222,9 +222,3 @@ def _output(result: Any, name: str) -> npt.NDArray[Any]:
 def is_gpu_memory_error(error: BaseException) -> bool:
     """Whether a device, not the machine, ran out of memory (torch, CUDA and MPS word it alike)."""
     return isinstance(error, RuntimeError) and "out of memory" in str(error).lower()
-
-
-def is_memory_error(error: BaseException) -> bool:
-    """Whether memory ran out, as numpy, torch and ONNX Runtime say it."""
-    refused = isinstance(error, RuntimeError) and "allocate memory" in str(error).lower()
-    return isinstance(error, MemoryError) or refused or is_gpu_memory_error(error)

@@ -9,6 +9,7 @@ import secrets
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from pathlib import Path
 import zmq
 
 from maskupe import __version__
-from maskupe.errors import InputError, MaskUPEError
+from maskupe.errors import InputError, MaskUPEError, MemoryLimitError
 from maskupe_daemon import memory
 from maskupe_daemon.connection import Connection, state_directory
 from maskupe_daemon.desk import Limits
@@ -25,6 +26,7 @@ from maskupe_daemon.logfile import logging_to
 from maskupe_daemon.models import Library, Maskupe, Models
 from maskupe_daemon.presence import announce, only_one, withdraw
 from maskupe_daemon.private import owner_only, secure_directory
+from maskupe_daemon.proxy import Bounds
 from maskupe_daemon.server import Server
 from maskupe_daemon.transport import (
     IO_THREADS,
@@ -39,6 +41,12 @@ log = logging.getLogger("maskupe_daemon")
 
 #: No client's pixels may take more than this share of the memory there is.
 _SHARE = 0.25
+#: Connections at once. Each takes three descriptors: the client's and both ends of the proxy's.
+_CONNECTIONS, _DESCRIPTORS_EACH = 1024, 3
+#: There, no more than 512 sockets can be waited for at a time, two for each connection.
+_CONNECTIONS_OF_WINDOWS = 200
+#: Descriptors for all else: libraries, models, libzmq's threads, the graphics card.
+_DESCRIPTORS_ELSE = 256
 #: Files, so also connections, that may be open at once where the system lets us choose; macOS
 #: takes no larger number.
 _OPEN_FILES = 10_240
@@ -87,6 +95,7 @@ def run(options: Options, library: Library | None = None) -> None:
                 _check_device(options.device)
                 memory.settle_allocator()
                 _allow_open_files()
+                _check_threads()
                 _serve(directory, options, library or Maskupe())
         except MaskUPEError as error:
             log.error("%s", error, extra={"is_told": True})
@@ -109,7 +118,8 @@ def _serve(directory: Path, options: Options, library: Library) -> None:
         endpoint = options.endpoint or (
             "tcp://127.0.0.1:*" if options.tcp else default_endpoint(directory)
         )
-        listener = listen(context, endpoint, limits.max_plane)
+        bounds = Bounds(_most_connections(), limits.max_plane, limits.max_total)
+        listener = listen(context, endpoint, bounds)
         connection = Connection(
             endpoint=listener.endpoint,
             mechanism=listener.mechanism,
@@ -135,6 +145,8 @@ def _serve(directory: Path, options: Options, library: Library) -> None:
             if listener:
                 listener.close(linger_ms=0)
         context.term()
+        if listener:
+            listener.finish(timeout=1.0)
     log.info("stopped")
 
 
@@ -160,8 +172,7 @@ def _check_device(device: str) -> None:
 def _allow_open_files() -> None:
     """Raises the process's own limit of open files as far as it may.
 
-    libzmq ends the process when a client of a socket file finds no descriptor left, and many
-    systems start with as few as 256 or 1024.
+    Many systems start with as few as 256 or 1024.
     """
     if sys.platform == "win32":
         return
@@ -172,6 +183,43 @@ def _allow_open_files() -> None:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _check_threads() -> None:
+    """Makes sure that there can be as many threads as are needed: libzmq ends the process if not.
+
+    Raises:
+        MemoryLimitError: if their stacks do not fit into memory, or there may be no more threads.
+    """
+    end = threading.Event()
+    # libzmq's, its two of its own, and ours; what the work itself takes is reported as it fails.
+    threads = [threading.Thread(target=end.wait, daemon=True) for _ in range(IO_THREADS + 6)]
+    try:
+        for thread in threads:
+            thread.start()
+    except (RuntimeError, MemoryError) as error:
+        raise MemoryLimitError(
+            "There is not enough memory for the daemon's threads.",
+            "Close other programs, or raise the limit (ulimit -v, ulimit -u).",
+        ) from error
+    finally:
+        end.set()
+        for thread in threads:
+            if thread.ident is not None:
+                thread.join()
+
+
+def _most_connections() -> int:
+    """As many connections as there are descriptors for: without one libzmq ends the process."""
+    if sys.platform == "win32":
+        return _CONNECTIONS_OF_WINDOWS
+    import resource
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return _CONNECTIONS
+    spare = max(soft - _DESCRIPTORS_ELSE, soft // 4)
+    return max(1, min(_CONNECTIONS, spare // _DESCRIPTORS_EACH))
 
 
 @contextlib.contextmanager

@@ -24,6 +24,8 @@ def logging_to(directory: Path, *, verbose: bool) -> Iterator[None]:
     handlers: list[logging.Handler] = [stderr]
     with contextlib.suppress(OSError):
         path = directory / "daemon.log"
+        if path.is_fifo():  # opening it would wait until somebody reads
+            raise FileExistsError
         handlers.append(_QuietFileHandler(path, maxBytes=_MOST_BYTES, backupCount=_OLD_ONES))
     log = logging.getLogger("maskupe_daemon")
     for handler in handlers:

@@ -13,10 +13,12 @@ from typing import Any
 
 import psutil
 
+from maskupe import addressspace
+
 _CGROUP = Path("/sys/fs/cgroup")
 _OUR_CGROUP = Path("/proc/self/cgroup")
 # From malloc.h.
-_M_MMAP_THRESHOLD = -3
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
 _LARGE_BLOCK = 1 << 20
 
 
@@ -74,10 +76,14 @@ def settle_allocator() -> None:
     glibc raises the size from which it does so, up to 32 MB, as it sees large blocks come and go.
     Planes of that size then stay in its heaps, also those of clients that were gone before their
     message was complete, of which only libzmq knows.
+
+    Where address space is limited it also takes no 64 MB of it for each of so many threads.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK)
+        if addressspace.limit() is not None:
+            mallopt(_M_ARENA_MAX, 2)
 
 
 def discard(planes: list[Any]) -> None:

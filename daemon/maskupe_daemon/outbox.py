@@ -27,11 +27,12 @@ SLOWEST = 1e6
 
 @dataclass(frozen=True)
 class _Unread:
-    """A plane that its client has not taken yet; ``deadline`` by the monotonic clock."""
+    """A plane that its client has not taken yet; times are those of the monotonic clock."""
 
     route: Route
     nbytes: int
     tracker: zmq.MessageTracker
+    since: float
     deadline: float
 
 
@@ -43,12 +44,19 @@ class Outbox:
     """Sends answers and counts the bytes that each client has not taken yet.
 
     libzmq keeps an unsent plane until the client reads it or is disconnected. Until then its bytes
-    count, so that a slow reader cannot pile up results. One that takes nothing at all is
-    disconnected here: libzmq's heartbeats cannot see it, since they queue behind the plane.
+    count, so that slow readers cannot pile up results: where another one would be too much, those
+    who have let theirs lie longest are disconnected. So is one that takes nothing for long:
+    libzmq's heartbeats cannot see it, since they queue behind the plane.
+
+    Args:
+        listener: what sends.
+        most: bytes of results that may wait for their clients, all together; a single result may
+            have more.
     """
 
-    def __init__(self, listener: Listener) -> None:
+    def __init__(self, listener: Listener, most: int) -> None:
         self._listener = listener
+        self._most = most
         self._pending: list[_Unread] = []
 
     def send(self, route: Route, header: dict[str, Any], planes: Sequence[Any] = ()) -> None:
@@ -58,6 +66,7 @@ class Outbox:
             GoneError: if the client is gone, or does not read what it was sent before.
         """
         router = self._listener.router
+        self._make_room(route, sum(plane.nbytes for plane in planes))
         try:
             data = pack(header)
         except WireError:
@@ -81,12 +90,33 @@ class Outbox:
         for number, plane in enumerate(planes, 1):
             flags = zmq.SNDMORE if number < len(planes) else 0
             tracker = router.send(plane, flags, copy=False, track=True)
-            deadline = time.monotonic() + PATIENCE + plane.nbytes / SLOWEST
-            self._pending.append(_Unread(route, plane.nbytes, tracker, deadline))
+            now = time.monotonic()
+            deadline = now + PATIENCE + plane.nbytes / SLOWEST
+            self._pending.append(_Unread(route, plane.nbytes, tracker, now, deadline))
+
+    def _make_room(self, route: Route, size: int) -> None:
+        """Disconnects those who have not taken their results for longest.
+
+        Raises:
+            GoneError: if that is the client of ``route``.
+        """
+        if not size:
+            return
+        self._forget_taken()
+        while self._pending and self.waiting_bytes() + size > self._most:
+            oldest = min(self._pending, key=lambda unread: unread.since).route
+            log.warning("too many results wait to be taken; the longest waiting is given up")
+            _disconnect(oldest.descriptor)
+            self._pending = [unread for unread in self._pending if unread.route != oldest]
+            if oldest == route:
+                raise GoneError
+
+    def _forget_taken(self) -> None:
+        self._pending = [unread for unread in self._pending if not unread.tracker.done]
 
     def tidy(self) -> None:
         """Forgets what has been taken, and disconnects those who let their time pass."""
-        self._pending = [unread for unread in self._pending if not unread.tracker.done]
+        self._forget_taken()
         now = time.monotonic()
         for route in {unread.route for unread in self._pending if now > unread.deadline}:
             log.warning("a client does not take its result; its connection is closed")

@@ -74,7 +74,8 @@ def announce(connection: Connection, directory: Path) -> None:
     except OSError as error:
         raise AccessError(
             f"The connection file in {directory} cannot be written: {error.strerror}.",
-            "Make room there, or set MASKUPE_STATE_DIR to another place.",
+            f"Make room there, remove a {FILE_NAME} that is no file, or set MASKUPE_STATE_DIR to "
+            "another place.",
         ) from error
 
 

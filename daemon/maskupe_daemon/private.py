@@ -100,4 +100,8 @@ def replace_json(path: Path, values: Mapping[str, Any]) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     beside.unlink(missing_ok=True)  # of a process that had our number and was killed
     create_json(beside, values)
-    beside.replace(path)
+    try:
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise

@@ -74,7 +74,7 @@ class Server:
         self._wake_in, self._wake_out = socket.socketpair()
         self._wake_in.setblocking(False)
         self._wake_out.setblocking(False)
-        self._outbox = Outbox(listener)
+        self._outbox = Outbox(listener, limits.max_total)
         self._worker = Worker(models, self._worker_done)
         self._desk = Desk(self._worker, self._outbox, limits)
         self._began = time.monotonic()
@@ -208,6 +208,7 @@ class Server:
             )
         planes = [frame.buffer for frame in frames[1:]]
         fields = parse(frames[0].buffer, "client")
+        self._desk.check_total(fields)  # such a message comes without all of its planes
         check_sizes(fields, [plane.nbytes for plane in planes])
         if fields["type"] == "enhance":
             self._desk.enhance(route, fields, planes)

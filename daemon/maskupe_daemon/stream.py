@@ -167,13 +167,18 @@ def open_socket(endpoint: str, timeout: float) -> socket.socket:
         ClientError: for another kind of endpoint, or one that this Python has not.
     """
     scheme, _, address = endpoint.partition("://")
-    if scheme == "ipc":
-        return _open_file(Path(address), timeout)
-    if scheme == "tcp":
-        host, _, port = address.rpartition(":")
-        sock = socket.create_connection((host.strip("[]"), int(port)), timeout)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return sock
+    try:
+        if scheme == "ipc":
+            return _open_file(Path(address), timeout)
+        if scheme == "tcp":
+            host, _, port = address.rpartition(":")
+            sock = socket.create_connection((host.strip("[]"), int(port)), timeout)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return sock
+    except (ValueError, OverflowError) as error:  # no port, or one beyond 65535; a zero in a path
+        raise ClientError(
+            f"The endpoint {endpoint!r} cannot be used: {error}.", "Restart the daemon."
+        ) from error
     raise ClientError(f"The endpoint {endpoint!r} is of an unknown kind.")
 
 

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from maskupe.errors import CancelledError, InputError, MaskUPEError
+from maskupe.errors import CancelledError, InputError, MaskUPEError, is_memory_error
 from maskupe.inference.loading import choose_device
 from maskupe.photo_job import PhotoJob, run_job
 from maskupe.strips import machine_threads
@@ -74,9 +74,9 @@ def attempt(job: PhotoJob, models: Models, stop: threading.Event | None = None) 
         run_job(job, models.get, check)
     except MaskUPEError as error:
         return Result(job, str(error))
-    except MemoryError:
-        return Result(job, "There was not enough memory. Use fewer workers.")
     except Exception as error:
+        if is_memory_error(error):
+            return Result(job, "There was not enough memory. Use fewer workers.")
         where = traceback.extract_tb(error.__traceback__)[-1]
         return Result(job, f"{type(error).__name__}: {error} ({where.name}, line {where.lineno}).")
     return Result(job)

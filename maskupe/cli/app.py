@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from maskupe import addressspace
 from maskupe.cli.application import application
 
 app = application("maskupe", "Light up the selected part of a photograph and leave the rest alone.")
@@ -68,6 +69,7 @@ def enhance(
 
     Size, depth, colour profile, EXIF, XMP and transparency stay.
     """
+    addressspace.require()
     from maskupe.areas import Transition
     from maskupe.cli.enhance import enhance_file
     from maskupe.photo_job import PhotoJob, parse_denoise, parse_edges, parse_width
@@ -121,6 +123,7 @@ def batch(
 
     What is done already is skipped; one that fails does not stop the others.
     """
+    addressspace.require()
     from maskupe.cli.batch import run_batch
 
     return run_batch(manifest, workers, ray, device, force)

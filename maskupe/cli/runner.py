@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from maskupe.errors import MaskUPEError
+from maskupe.errors import MaskUPEError, is_memory_error
 
 # Typer raises click's exceptions but, since it brings its own copy of click, does not export
 # their base class; it is the common ancestor of those that it does export.
@@ -86,7 +86,7 @@ def _explain(name: str, error: Exception, extra: str | None) -> int:
     if isinstance(error, MaskUPEError):
         say(name, str(error))
         return error.exit_status
-    if isinstance(error, MemoryError):
+    if is_memory_error(error):
         say(name, "There is not enough memory.", "Close other programs, or crop the picture.")
         return FAILURE
     what = _sentence(f"Something unexpected failed ({type(error).__name__}: {error})")

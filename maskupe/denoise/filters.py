@@ -18,6 +18,8 @@ from maskupe.strips import rows_of, run_strips
 Float = npt.NDArray[np.float32]
 
 BLOCK, STEP = 8, 4
+#: The grids of blocks of all three sizes repeat after so many pixels.
+PERIOD = 16
 # Pixels of one strip where it is made coarser.
 _STRIP_PIXELS = 1 << 16
 # Rows of a strip of corrections: those of a tile of denoise.c.
@@ -35,20 +37,30 @@ class _Cleaning(ctypes.Structure):
         *((name, ctypes.c_void_p) for name in ("power", "amount")),
         *((name, ctypes.c_int64) for name in ("stride", "coverage_stride")),
         *((name, ctypes.c_int32) for name in ("width", "height", "channels", "depth")),
-        *((name, ctypes.c_int32) for name in ("coarse_rows", "coarse_columns")),
+        *((name, ctypes.c_int32) for name in ("top", "left", "coarse_rows", "coarse_columns")),
         *((name, ctypes.c_float) for name in ("help", "help_from", "help_most")),
         *((name, ctypes.c_float) for name in ("neutral", "black", "grain")),
     ]
 
 
 class Filter(ABC):
-    """What both forms share: the arrays, and the constants of a region."""
+    """What both forms share: the arrays, and the constants of a region.
+
+    Blocks lie where they lie in the layer, whatever was cut out of it. So there are up to 15 rows
+    and columns before the region's, ``top`` and ``left``, which repeat its first; ``height`` and
+    ``width`` include them.
+    """
 
     def __init__(
-        self, image: npt.NDArray[Any], coverage: npt.NDArray[np.uint16], amount: Float
+        self,
+        image: npt.NDArray[Any],
+        coverage: npt.NDArray[np.uint16],
+        amount: Float,
+        origin: tuple[int, int],
     ) -> None:
-        height, width = image.shape[:2]
-        cells = -(-height // 4), -(-width // 4)
+        self.top, self.left = (place % PERIOD for place in origin)
+        self.height, self.width = image.shape[0] + self.top, image.shape[1] + self.left
+        cells = -(-self.height // 4), -(-self.width // 4)
         if coverage.strides[1] != coverage.itemsize:
             coverage = np.ascontiguousarray(coverage)
         self.cells = cells
@@ -108,11 +120,15 @@ class CompiledFilter(Filter):
     """The compiled form."""
 
     def __init__(
-        self, image: npt.NDArray[Any], coverage: npt.NDArray[np.uint16], amount: Float
+        self,
+        image: npt.NDArray[Any],
+        coverage: npt.NDArray[np.uint16],
+        amount: Float,
+        origin: tuple[int, int],
     ) -> None:
         if image.strides[1:] != (image.itemsize * image.shape[2], image.itemsize):
             image = np.ascontiguousarray(image)
-        super().__init__(image, coverage, amount)
+        super().__init__(image, coverage, amount, origin)
         library = load()
         assert library is not None
         self._library = library
@@ -128,10 +144,12 @@ class CompiledFilter(Filter):
             amount=self.amount.ctypes.data,
             stride=self.image.strides[0],
             coverage_stride=self.coverage.strides[0],
-            width=self.image.shape[1],
-            height=self.image.shape[0],
+            width=self.width,
+            height=self.height,
             channels=self.image.shape[2],
             depth=DEPTHS[self.image.dtype],
+            top=self.top,
+            left=self.left,
             coarse_rows=self.cells[0],
             coarse_columns=self.cells[1],
             help=model.HELP,
@@ -173,6 +191,10 @@ class CompiledFilter(Filter):
         out = np.empty((last - first, self.image.shape[1], 4), np.float32)
         job, scratch = self._job(), self._scratch()
         changed = self._library.maskupe_clean(
-            ctypes.addressof(job), first, last, out.ctypes.data, scratch.ctypes.data
+            ctypes.addressof(job),
+            first + self.top,
+            last + self.top,
+            out.ctypes.data,
+            scratch.ctypes.data,
         )
         return out if changed else None

@@ -24,11 +24,11 @@ class ReferenceFilter(Filter):
 
     def coarsen(self, threads: int) -> None:
         """Fill ``coarse``."""
-        height, width = self.image.shape[:2]
-        step = max(4, rows_of(_STRIP_PIXELS, width) // 4 * 4)
-        for first in range(0, height, step):
-            planes = opened(self.image[first : first + step])
-            planes = _padded(planes, 0, -planes.shape[1] % 4, 0, -width % 4)
+        columns = np.arange(4 * self.cells[1])
+        step = max(4, rows_of(_STRIP_PIXELS, self.width) // 4 * 4)
+        for first in range(0, self.height, step):
+            rows = np.arange(first, min(first + step, 4 * self.cells[0]))
+            planes = self._planes(rows, columns)
             shape = (3, planes.shape[1] // 4, 4, planes.shape[2] // 4, 4)
             at = first // 4
             self.coarse[:, at : at + shape[1]] = planes.reshape(shape).mean(axis=(2, 4))
@@ -49,24 +49,30 @@ class ReferenceFilter(Filter):
         """See :class:`maskupe.denoise.source.CleanRows`."""
         if not self.coverage[first:last].any():
             return None
-        width = self.image.shape[1]
-        out = np.empty((last - first, width, 4), np.float32)
-        step = max(_ALIGNED, rows_of(_STRIP_PIXELS, width) // _ALIGNED * _ALIGNED)
+        out = np.empty((last - first, self.image.shape[1], 4), np.float32)
+        first, last = first + self.top, last + self.top
+        step = max(_ALIGNED, rows_of(_STRIP_PIXELS, self.width) // _ALIGNED * _ALIGNED)
         for start in range(first // _ALIGNED * _ALIGNED, last, step):
             low, high = max(start, first), min(start + step, last)
             clean = self._tile(start, start + -(-(high - start) // _ALIGNED) * _ALIGNED)
-            out[low - first : high - first] = clean[low - start : high - start, :width]
+            clean = clean[low - start : high - start, self.left : self.width]
+            out[low - first : high - first] = clean
         return out
+
+    def _planes(self, rows: npt.NDArray[np.intp], columns: npt.NDArray[np.intp]) -> Float:
+        """Return Y, Cr, Cb (3, rows, columns); beyond the region its outermost pixels go on."""
+        y = (rows - self.top).clip(0, self.image.shape[0] - 1)
+        x = (columns - self.left).clip(0, self.image.shape[1] - 1)
+        planes = opened(self.image[y[0] : y[-1] + 1])
+        return planes[:, (y - y[0])[:, None], x]
 
     def _tile(self, top: int, bottom: int) -> Float:
         """Return the clean rows, beginning and ending at multiples of 8."""
-        height, width = self.image.shape[:2]
+        height, width = self.height, self.width
         right = width + -width % _ALIGNED
         change, near = self._half(top, bottom, right)
         rows, columns = np.arange(top - STEP, bottom + STEP), np.arange(-STEP, right + STEP)
-        clamped = rows.clip(0, height - 1)
-        own = opened(self.image[clamped[0] : clamped[-1] + 1])
-        own = own[:, (clamped - clamped[0])[:, None], columns.clip(0, width - 1)]
+        own = self._planes(rows, columns)
         half = (-(-height // 2), -(-width // 2))
         spread = _between(np.concatenate([change, near]), rows, columns, half, top // 2 - STEP)
         corrected = own.copy()
@@ -90,13 +96,11 @@ class ReferenceFilter(Filter):
 
         Their first row and column lie 4 before those of the tile.
         """
-        height, width = self.image.shape[:2]
-        size = (-(-height // 2), -(-width // 2))
+        size = (-(-self.height // 2), -(-self.width // 2))
         rows = np.arange(top // 2 - 2 * STEP, bottom // 2 + 2 * STEP)
         columns = np.arange(-2 * STEP, right // 2 + 2 * STEP)
         y, x = rows.clip(0, size[0] - 1), columns.clip(0, size[1] - 1)
-        planes = opened(self.image[2 * y[0] : 2 * y[-1] + 2])
-        planes = _padded(planes, 0, planes.shape[1] % 2, 0, width % 2)
+        planes = self._planes(np.arange(2 * y[0], 2 * y[-1] + 2), np.arange(2 * size[1]))
         means = planes.reshape(3, planes.shape[1] // 2, 2, -1, 2).mean(axis=(2, 4))
         half = means[:, (y - y[0])[:, None], x]
         source = np.concatenate([self.correction, self.near[None]])
@@ -124,10 +128,6 @@ class ReferenceFilter(Filter):
             back = (found[plane] * factors[plane > 0]) @ _DCT
             result[plane] = _overlapped(back.reshape(*shape, 8, 8))
         return result
-
-
-def _padded(planes: Float, above: int, below: int, before: int, after: int) -> Float:
-    return np.pad(planes, ((0, 0), (above, below), (before, after)), mode="edge")
 
 
 def _between(

@@ -40,6 +40,7 @@ def clean_source(
     threads: int | None = None,
     compiled: bool | None = None,
     noise: Noise | None = None,
+    origin: tuple[int, int] = (0, 0),
 ) -> CleanRows | None:
     """Prepare denoising of a region: makes its coarse sizes and estimates the noise.
 
@@ -52,6 +53,8 @@ def clean_source(
         threads: the most threads to use; all that the process may use if None.
         compiled: whether to use the compiled form; where it loads if None.
         noise: in place of the estimate.
+        origin: row and column of the region's first pixel in its layer: the result is the same for
+            any region of it, but for the 64 pixels along its edges.
 
     Returns:
         What gives denoised rows, or None if there is nothing to remove. It holds about an eighth
@@ -71,12 +74,21 @@ def clean_source(
     library = load() if compiled or compiled is None else None
     threads = machine_threads() if threads is None else threads
     cleaning: Filter = (CompiledFilter if library is not None else ReferenceFilter)(
-        image, coverage, amount
+        image, coverage, amount, origin
     )
     cleaning.coarsen(threads)
-    step = coverage[2::4, 2::4] if min(coverage.shape) > 2 else coverage[:1, :1]
-    cells = np.zeros(cleaning.coarse.shape[1:], bool)
-    cells[: step.shape[0], : step.shape[1]] = step > 0
+    rows = _within(cleaning.cells[0], cleaning.top, coverage.shape[0])
+    columns = _within(cleaning.cells[1], cleaning.left, coverage.shape[1])
+    cells = np.zeros(cleaning.cells, bool)
+    middles = np.ix_(
+        *(
+            (4 * places + 2 - before).clip(0, size - 1)
+            for places, before, size in zip(
+                (rows, columns), (cleaning.top, cleaning.left), coverage.shape, strict=True
+            )
+        )
+    )
+    cells[np.ix_(rows, columns)] = coverage[middles] > 0
     tones = np.clip(cleaning.coarse[0], 0, _TONES - 1).astype(np.intp)
     cells &= amount[tones] > 0
     if not cells.any():
@@ -90,3 +102,16 @@ def clean_source(
     cleaning.correct(threads)
     cleaning.forget()
     return cleaning
+
+
+def _within(cells: int, before: int, size: int) -> npt.NDArray[np.intp]:
+    """Return which of the cells of four pixels lie in a region, the middle of the last at least.
+
+    Args:
+        cells: how many there are.
+        before: pixels of the first that lie before the region.
+        size: pixels of the region.
+    """
+    places = np.arange(cells)
+    found = places[(4 * places >= before) & (4 * places + 2 < before + size)]
+    return found if found.size else places[-1:]

@@ -39,12 +39,12 @@ class MattingPredictor:
         graph = path.with_suffix(".onnx")
         self._run: Callable[[Float], Any]
         if device == "cpu" and graph.is_file():
-            from maskupe.inference.onnx_backend import open_session
+            from maskupe.inference.onnx_backend import Session
 
-            session = open_session(graph, path, threads)
+            session = Session(graph, path, threads)
 
             def run(planes: Float) -> Any:
-                return session.run(None, {"planes": planes})[0]
+                return session.run({"planes": planes})[session.outputs[0]]
 
             self._run = run
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent import futures
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import numpy.typing as npt
 import onnxruntime
 
 from maskupe import weightfile
-from maskupe.errors import WeightsError
+from maskupe.errors import WeightsError, is_memory_error
+from maskupe.inference import graphfile
 from maskupe.inference.predictor import Float, Predictor, has_batch_axis
 from maskupe.maps import KINDS, tensor_names
 from maskupe.registry import ModelConfig
@@ -19,6 +21,15 @@ from maskupe.strips import machine_threads
 DIGEST_KEY = "weights_sha256"
 KIND_KEY = "kind"
 
+# The package has switched telemetry off by the environment (:mod:`maskupe`), which Windows does not
+# look at and which comes too late where another program has loaded the library before us.
+onnxruntime.disable_telemetry_events()
+
+#: Seconds after which a run is ended; our slowest network takes a second on an old processor.
+LONGEST = 60.0
+
+_EXPORT = "Export it again with 'maskupe-train export'."
+
 # 256×256 pixels keep no more threads than these busy.
 _MOST_THREADS = 4
 
@@ -27,33 +38,72 @@ class StaleGraphError(WeightsError):
     """The graph belongs to other weights than those beside it."""
 
 
-def open_session(graph: Path, weights: Path, threads: int | None) -> Any:
-    """Open an exported graph, which takes its weights from the weight file beside it.
+class Session:
+    """An exported graph that is ready to run. Safe to use from several threads.
+
+    Args:
+        graph: the ``.onnx`` file, looked through before anything of it is run.
+        weights: the weight file beside it, of which it takes its weights.
+        threads: how many threads one run may use; up to four if ``None``.
+
+    Attributes:
+        about: the graph's own metadata.
+        inputs: names of what it takes.
+        outputs: names of what it gives.
 
     Raises:
-        StaleGraphError: if the graph cannot be loaded, or was exported from other weights.
+        StaleGraphError: if the graph cannot be loaded, is not one that an export makes, or was
+            exported from other weights.
         WeightsError: if the weight file is missing.
     """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or min(_MOST_THREADS, machine_threads())
-    options.inter_op_num_threads = 1
-    # Waiting threads sleep: a daemon that has nothing to do must not keep a core busy.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # Failures come as exceptions; ONNX Runtime need not print them as well.
-    options.log_severity_level = 4
-    try:
-        session = onnxruntime.InferenceSession(
-            str(graph), options, providers=["CPUExecutionProvider"]
-        )
-        about = session.get_modelmeta().custom_metadata_map
-    except Exception as error:  # ONNX Runtime has no common base for its errors.
-        raise StaleGraphError(f"{graph} cannot be loaded.", "Export it again.") from error
-    if about.get(DIGEST_KEY) != weightfile.digest(weights):
-        raise StaleGraphError(
-            f"{graph} belongs to other weights than {weights.name}.",
-            "Export it again with 'maskupe-train export'.",
-        )
-    return session
+
+    def __init__(self, graph: Path, weights: Path, threads: int | None) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or min(_MOST_THREADS, machine_threads())
+        options.inter_op_num_threads = 1
+        # Waiting threads sleep: a daemon that has nothing to do must not keep a core busy.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # Failures come as exceptions; ONNX Runtime need not print them as well.
+        options.log_severity_level = 4
+        try:
+            graphfile.check(graph, weights)
+            self._session = onnxruntime.InferenceSession(
+                str(graph), options, providers=["CPUExecutionProvider"]
+            )
+            self.about = self._session.get_modelmeta().custom_metadata_map
+        except graphfile.UnfitGraphError as error:
+            raise StaleGraphError(f"{graph} {error}, so it is not run.", _EXPORT) from error
+        except Exception as error:  # ONNX Runtime has no common base for its errors.
+            if is_memory_error(error):
+                raise MemoryError(str(error)) from error
+            raise StaleGraphError(f"{graph} cannot be loaded.", "Export it again.") from error
+        if self.about.get(DIGEST_KEY) != weightfile.digest(weights):
+            raise StaleGraphError(f"{graph} belongs to other weights than {weights.name}.", _EXPORT)
+        self.inputs = [value.name for value in self._session.get_inputs()]
+        self.outputs = [value.name for value in self._session.get_outputs()]
+        self._graph = graph
+
+    def run(self, inputs: dict[str, Float]) -> dict[str, npt.NDArray[Any]]:
+        """Return the outputs by name.
+
+        It runs in another thread, so that Ctrl-C, or too long a time, ends it after its next node.
+
+        Raises:
+            WeightsError: if it takes longer than any network of ours does.
+        """
+        options = onnxruntime.RunOptions()
+        with futures.ThreadPoolExecutor(1, "maskupe-network") as pool:
+            running = pool.submit(self._session.run, self.outputs, inputs, options)
+            try:
+                values = running.result(LONGEST)
+            except BaseException as error:
+                options.terminate = True
+                if isinstance(error, futures.TimeoutError):
+                    raise WeightsError(
+                        f"{self._graph} took longer than {LONGEST:g} s.", _EXPORT
+                    ) from error
+                raise
+        return dict(zip(self.outputs, values, strict=True))
 
 
 class OnnxPredictor(Predictor):
@@ -75,22 +125,16 @@ class OnnxPredictor(Predictor):
     def __init__(self, graph: Path, weights: Path, name: str, threads: int | None = None) -> None:
         header = weightfile.read_header(weights)
         ModelConfig.from_dict(header.json("config"))  # refuses what this version does not know
-        self._session = open_session(graph, weights, threads)
-        about = self._session.get_modelmeta().custom_metadata_map
-        kind = KINDS.get(about.get(KIND_KEY, ""))
-        if kind is None or set(self._outputs()) != set(tensor_names(kind)):
+        self._session = Session(graph, weights, threads)
+        kind = KINDS.get(self._session.about.get(KIND_KEY, ""))
+        if kind is None or set(self._session.outputs) != set(tensor_names(kind)):
             raise WeightsError(f"{graph} is not a graph of MaskUPE's.", "Export it again.")
-        self._local = any(value.name == "areas" for value in self._session.get_inputs())
+        self._local = "areas" in self._session.inputs
         super().__init__(name, header.metadata, kind, "cpu")
-
-    def _outputs(self) -> list[str]:
-        return [value.name for value in self._session.get_outputs()]
 
     def _run(self, context: Float, areas: Float) -> dict[str, npt.NDArray[Any]]:
         inputs = {"context": context, "areas": areas} if self._local else {"context": context}
-        names = self._outputs()
-        values = self._session.run(names, inputs)
         return {
             name: value[0] if has_batch_axis(name) else value
-            for name, value in zip(names, values, strict=True)
+            for name, value in self._session.run(inputs).items()
         }

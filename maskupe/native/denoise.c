@@ -1,11 +1,13 @@
 /* Removes noise from dark pixels before they are brightened; maskupe/denoise has the formulas and
  * the calibration, and is the reference.
  *
- * Values are in codes of 255, as Y, Cr, Cb. Blocks of 8 x 8 at every fourth row and column, counted
- * from the region's corner, are transformed by a DCT, their coefficients shrunk and the overlapping
+ * Values are in codes of 255, as Y, Cr, Cb. Blocks of 8 x 8 at every fourth row and column are
+ * transformed by a DCT, their coefficients shrunk and the overlapping
  * results added under a smooth window, whose shifted copies add up to one. Columns lie apart by their remainder modulo 4, so that one vector holds the same
- * column of neighbouring blocks. The blocks of any tile lie where they lie in the whole region: the
- * result does not depend on how the work is cut up. */
+ * column of neighbouring blocks. The blocks of any tile lie where they lie in the whole layer: the
+ * result depends neither on how the work is cut up nor on where the region is cut out. For that the
+ * region's first row and column are `top` and `left`, their remainders modulo 16 in the layer; what
+ * lies before them repeats them, and all coordinates but those of memory count from there. */
 #include "export.h"
 #include "job.h"
 #include "pixels.h"
@@ -19,7 +21,8 @@ typedef struct {
     const float *power;      /* (3 levels, luma and chroma, 64): energy to multiples of noise */
     const float *amount;     /* by luma, 256 */
     int64_t stride, coverage_stride;
-    int32_t width, height, channels, depth;
+    int32_t width, height, channels, depth; /* the first two with what lies before the region */
+    int32_t top, left;
     int32_t coarse_rows, coarse_columns;
     float help, help_from, help_most; /* how much structure in luma protects chroma */
     float neutral, black; /* luma below which hue fades, squared; and the effect, its fourth power */
@@ -228,9 +231,11 @@ CONVERT(float, CLIPPED)
 
 /* Y, Cr, Cb of the columns x..x + n of row y; beyond the region its outermost pixels go on. */
 STAGE void read_row(const Cleaning *job, int y, int x, int n, float *planes[3]) {
-    const int size = DEPTH_BYTES[job->depth] * job->channels;
-    const uint8_t *row = job->image + clamp_index(y, job->height) * job->stride;
-    const int from = clamp_index(x, job->width), to = clamp_index(x + n - 1, job->width) + 1;
+    const int size = DEPTH_BYTES[job->depth] * job->channels, width = job->width - job->left;
+    const uint8_t *row =
+        job->image + clamp_index(y - job->top, job->height - job->top) * job->stride;
+    x -= job->left;
+    const int from = clamp_index(x, width), to = clamp_index(x + n - 1, width) + 1;
     /* Columns of the result in front of the first pixel. */
     const int before = from - x > 0 ? from - x < n ? from - x : n - 1 : 0, count = to - from;
     const uint8_t *p = row + (int64_t)from * size;
@@ -399,13 +404,15 @@ STAGE int any_amount(const Cleaning *job, int y0, int x0, int rows, int columns,
     float *planes[3] = {s->row[0], s->row[1], s->row[2]};
     const int last = job->height - y0 < rows ? job->height : y0 + rows;
     const int wide = job->width - x0 < columns ? job->width - x0 : columns;
+    const int top = y0 < job->top ? job->top : y0, before = x0 < job->left ? job->left - x0 : 0;
     int selected = 0;
-    for (int y = y0; y < last && !selected; y++) {
-        const uint16_t *p = (const uint16_t *)(job->coverage + y * job->coverage_stride) + x0;
-        for (int x = 0; x < wide; x++) selected |= p[x];
+    for (int y = top; y < last && !selected; y++) {
+        const uint8_t *row = job->coverage + (y - job->top) * job->coverage_stride;
+        const uint16_t *p = (const uint16_t *)row + (x0 - job->left);
+        for (int x = before; x < wide; x++) selected |= p[x];
     }
     if (!selected) return 0;
-    for (int y = y0; y < last; y++) {
+    for (int y = top; y < last; y++) {
         float least = 255.0f;
         read_row(job, y, x0, columns, planes);
         for (int x = 0; x < columns; x++) least = at_most(s->row[0][x], least);
@@ -418,12 +425,13 @@ STAGE int any_amount(const Cleaning *job, int y0, int x0, int rows, int columns,
 /* Writes a tile's rows first..last as r, g, b and the share of the effect, in 0..1. */
 STAGE void write_tile(const Cleaning *job, int y0, int x0, int first, int last, int columns, int clean,
                       float *out, int64_t out_floats, Scratch *s) {
+    const int before = x0 < job->left ? job->left - x0 : 0;
     float *planes[3] = {s->other[0], s->other[1], s->other[2]};
     for (int y = first; y < last; y++, out += out_floats) {
         if (clean) spread_row(job, y, y0, x0, columns + 2 * HALO, s);
         read_row(job, y, x0, columns, planes);
         float *to = out;
-        for (int x = 0; x < columns && x0 + x < job->width; x++, to += 4) {
+        for (int x = before; x < columns && x0 + x < job->width; x++, to += 4) {
             const float luma = s->other[0][x], red = s->other[1][x], blue = s->other[2][x];
             float l = luma, r = red, b = blue, lift = 1.0f;
             if (clean) {
@@ -447,13 +455,13 @@ STAGE void write_tile(const Cleaning *job, int y0, int x0, int first, int last, 
     }
 }
 
-/* The rows first..last without noise: (last - first, width, 4) in 0..1, r, g, b and how much of
+/* The rows first..last without noise: (last - first, the region's width, 4) in 0..1, r, g, b and how much of
  * the effect they are to take. Returns whether any pixel
  * may have changed. */
 EXPORT int32_t maskupe_clean(const Cleaning *job, int32_t first, int32_t last, float *out,
                              float *scratch) {
     Scratch *s = (Scratch *)(((uintptr_t)scratch + LINE - 1) / LINE * LINE);
-    const int64_t out_floats = 4 * (int64_t)job->width;
+    const int64_t out_floats = 4 * (int64_t)(job->width - job->left);
     int32_t any = 0;
     memset(s->in, 0, sizeof s->in);
     for (int y0 = first / 8 * 8; y0 < last; y0 += TALL) {
@@ -478,8 +486,9 @@ EXPORT int32_t maskupe_clean(const Cleaning *job, int32_t first, int32_t last, f
                 }
                 shrink_tile(job, 0, rows + 2 * HALO, wide, s);
             }
+            const int column = x0 < job->left ? 0 : x0 - job->left;
             write_tile(job, y0, x0, from, to, columns, clean, out + (from - first) * out_floats +
-                       4 * (int64_t)x0, out_floats, s);
+                       4 * (int64_t)column, out_floats, s);
         }
     }
     return any;

@@ -2,14 +2,15 @@
 
 ``MASKUPE_TEST_HEARTBEAT`` and ``MASKUPE_TEST_PATIENCE=SECONDS`` make the time shorter until silent
 clients, and those that do not take their result, are dropped; ``MASKUPE_TEST_REST=SECONDS`` the
-time without work after which memory is given back.
+time without work after which memory is given back, ``MASKUPE_TEST_STALLED=SECONDS`` that in which a
+message that keeps others out must go on.
 """
 
 import os
 from contextlib import ExitStack
 from unittest.mock import patch
 
-from maskupe_daemon import outbox, server, transport
+from maskupe_daemon import outbox, proxy, server, transport
 
 
 def _seconds(name):
@@ -29,4 +30,7 @@ def hurried():
         stack.enter_context(patch.object(outbox, "SLOWEST", 1e8))
     if rest is not None:
         stack.enter_context(patch.object(server, "_REST", rest))
+    stalled = _seconds("STALLED")
+    if stalled is not None:
+        stack.enter_context(patch.object(proxy, "STALLED", stalled))
     return stack

@@ -139,8 +139,11 @@ def test_why_it_ended_is_in_its_log_too(home, monkeypatch, capsys):
         raise RuntimeError("a fault of the test")
 
     monkeypatch.setattr("maskupe_daemon.server.Server.run", fail)
+    assert main(["run"]) == 1
+    (sentence,) = [line for line in capsys.readouterr().err.splitlines() if "unexpected" in line]
+    assert "(RuntimeError: a fault of the test)" in sentence and "--debug" in sentence
     with pytest.raises(RuntimeError):
-        main(["run"])
+        main(["run", "--debug"])
     assert "RuntimeError: a fault of the test" in (home / "daemon.log").read_text()
     assert left_behind(home) == ["daemon.lock", "daemon.log"]
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from maskupe.errors import MaskUPEError
+from maskupe.errors import InputError, MaskUPEError
 from maskupe_training import checkpoint
 from maskupe_training.cli import main
 from maskupe_training.data.images import write_rgb
@@ -158,3 +158,28 @@ def test_a_run_s_folder_that_cannot_be_made(
     run = Run(data_root, tmp_path / "file" / "run", accelerator="cpu")
     with pytest.raises(MaskUPEError, match=r"recipe\.json could not be written: .*another --out"):
         fit(load(str(recipe_path)), run)
+
+
+def test_a_bit_of_a_checkpoint_that_has_changed_is_noticed_wherever_it_is(tmp_path: Path) -> None:
+    state = {"step": 3, "model": {"w": torch.randn(40, 50)}, "note": "x"}
+    checkpoint.save(tmp_path / "last.pt", state)
+    read = checkpoint.read(tmp_path / "last.pt")
+    assert torch.equal(read["model"]["w"], state["model"]["w"])
+    content = (tmp_path / "last.pt").read_bytes()
+    rng = np.random.default_rng(0)
+    places = [*rng.integers(0, len(content), 200), *range(len(content) - 40, len(content))]
+    for place in places:
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << int(rng.integers(8))
+        (tmp_path / "last.pt").write_bytes(flipped)
+        with pytest.raises(InputError, match=r"last\.pt is damaged"):
+            checkpoint.read(tmp_path / "last.pt")
+    for short in (content[:-1], content[:-40], content + b"\0"):
+        (tmp_path / "last.pt").write_bytes(short)
+        with pytest.raises(InputError, match=r"last\.pt is damaged"):
+            checkpoint.read(tmp_path / "last.pt")
+
+
+def test_a_checkpoint_from_before_there_were_checksums_is_read(tmp_path: Path) -> None:
+    torch.save({"format": 1, "step": 7, "model": {"w": torch.ones(3)}}, tmp_path / "last.pt")
+    assert checkpoint.read(tmp_path / "last.pt")["step"] == 7

@@ -1,11 +1,13 @@
 """Checkpoints that survive what happens: written aside, then renamed; read without pickle's risks.
 
 A checkpoint holds only tensors, numbers, texts and containers of them, so it loads with
-``weights_only=True``.
+``weights_only=True``. Behind what PyTorch writes stands a SHA-256 of it, since PyTorch does not
+notice a bit that has changed in a tensor.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import subprocess
@@ -19,7 +21,11 @@ import torch
 from maskupe.errors import InputError, MaskUPEError
 from maskupe.replacing import replace_file
 
-FORMAT = 1
+#: Format 1 had no checksum; it can still be read.
+FORMAT = 2
+_BEFORE_CHECKSUMS = 1
+_MARK = b"\nsha256:"
+_TRAILER = len(_MARK) + hashlib.sha256().digest_size
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
@@ -30,6 +36,7 @@ def save(path: Path, state: dict[str, Any]) -> None:
     """
     buffer = io.BytesIO()
     torch.save({"format": FORMAT} | state, buffer)
+    buffer.write(_MARK + hashlib.sha256(buffer.getbuffer()).digest())
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, buffer.getvalue())
@@ -65,16 +72,30 @@ def read(path: Path) -> dict[str, Any]:
             f"There is no checkpoint {path}.",
             "Check the path; a training that has none yet starts without --resume.",
         )
+    damaged = InputError(
+        f"The checkpoint {path} is damaged, or is no checkpoint.",
+        "Put best.pt in its place and use --resume, or start again.",
+    )
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
+    body, checksum = content[:-_TRAILER], content[-_TRAILER:]
+    whole = checksum == _MARK + hashlib.sha256(body).digest()
+    try:
+        # Bytes behind it do not disturb PyTorch, and before there were checksums there were none.
+        state = torch.load(
+            io.BytesIO(body if whole else content), map_location="cpu", weights_only=True
+        )
     except Exception as error:
-        raise InputError(
-            f"The checkpoint {path} is damaged, or is no checkpoint.",
-            "Put best.pt in its place and use --resume, or start again.",
-        ) from error
-    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise damaged from error
+    version = state.get("format") if isinstance(state, dict) else None
+    if not whole and version != _BEFORE_CHECKSUMS:
+        raise damaged
+    if version not in (FORMAT, _BEFORE_CHECKSUMS):
         raise InputError(f"{path} is not a checkpoint of this version.", "Start a new run.")
-    return state
+    contents: dict[str, Any] = state
+    return contents
 
 
 def forget_after(log: Path, step: int) -> None:

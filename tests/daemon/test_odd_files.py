@@ -1,0 +1,118 @@
+"""What lies where the daemon's files belong, limits of the shell, and endpoints that cannot be."""
+
+import os
+import resource
+import subprocess
+import sys
+
+import pytest
+
+from maskupe_daemon.cli import main
+from maskupe_daemon.client import Client
+from maskupe_daemon.failures import ClientError, RefusedError
+from tests.daemon.running import ROOT, altered, serves
+
+MB = 1 << 20
+
+
+def test_a_connection_file_that_is_a_folder(home, capsys):
+    (home / "connection.json").mkdir()
+    assert main(["run"]) == 4
+    assert "connection.json" in capsys.readouterr().err
+    assert sorted(path.name for path in home.iterdir()) == [
+        "connection.json",
+        "daemon.lock",
+        "daemon.log",
+    ]
+    for words in (["status"], ["stop"]):
+        assert main(words) == 1
+        assert "is a folder. Remove it." in capsys.readouterr().err
+
+
+def test_a_connection_file_that_is_a_pipe_holds_nobody_up(home):
+    os.mkfifo(home / "connection.json", 0o600)
+    with pytest.raises(RefusedError, match="is no file"):
+        Client.connect(1.0)
+
+
+def test_a_log_that_is_a_pipe_does_not_hold_up_the_daemon(start, home):
+    os.mkfifo(home / "daemon.log")
+    daemon = start()
+    serves(daemon)
+    daemon.terminate()
+    assert daemon.wait() == 0
+
+
+@pytest.mark.parametrize("port", ["99999", "999999999999"])
+def test_a_port_that_there_is_not(home, capsys, port):
+    assert main(["run", "--endpoint", f"tcp://127.0.0.1:{port}"]) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert port in error
+    assert "Traceback" not in error
+
+
+@pytest.mark.parametrize("endpoint", ["tcp://127.0.0.1:99999", "tcp://127.0.0.1:x", "ipc:///a\0b"])
+def test_an_endpoint_in_the_connection_file_that_cannot_be(start, home, endpoint):
+    start()
+    altered(home, endpoint=endpoint)
+    with pytest.raises(ClientError, match=r"cannot be used|is not running"):
+        Client.connect(1.0)
+
+
+def limited(megabytes, *command, home):
+    """Runs a Python command that may have so much address space; returns the process."""
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_AS, (megabytes * MB, megabytes * MB))
+
+    return subprocess.Popen(
+        [sys.executable, *map(str, command)],
+        cwd=ROOT,
+        env={**os.environ, "MASKUPE_STATE_DIR": str(home)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=limit,
+    )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ulimit -v is Linux's")
+@pytest.mark.parametrize("megabytes", [100, 300, 400, 500, 600, 900])
+def test_little_address_space_is_a_sentence_or_enough(home, megabytes):
+    daemon = limited(megabytes, "-m", "maskupe_daemon", "run", "--device", "cpu", home=home)
+    client = "from maskupe_daemon.cli import main; raise SystemExit(main(['status']))"
+    while daemon.poll() is None:
+        asked = subprocess.run([sys.executable, "-c", client], capture_output=True, check=False)
+        if asked.returncode == 0:
+            daemon.terminate()
+            break
+    words = daemon.communicate(timeout=30)[0]
+    assert "Traceback" not in words
+    if daemon.returncode:
+        assert daemon.returncode == 1
+        assert words.strip().splitlines()[-1].startswith("maskupe-daemon: The")
+        assert "ulimit -v" in words
+    else:
+        assert megabytes > 500
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ulimit -v is Linux's")
+@pytest.mark.parametrize("megabytes", [100, 300, 400, 500, 900])
+def test_the_command_line_with_little_address_space(home, tmp_path, megabytes):
+    from PIL import Image
+
+    from tests import photographs as ph
+
+    Image.fromarray(ph.scene()).save(tmp_path / "in.png")
+    Image.fromarray(ph.disc()).save(tmp_path / "mask.png")
+    command = ["enhance", tmp_path / "in.png", "--mask", tmp_path / "mask.png"]
+    command += ["-o", tmp_path / "out.png", "--device", "cpu"]
+    process = limited(megabytes, "-m", "maskupe.cli", *command, home=home)
+    words = process.communicate(timeout=60)[0].strip()
+    assert "Traceback" not in words and "unexpected" not in words
+    if process.returncode:
+        assert process.returncode == 1
+        assert words.splitlines()[-1].startswith("maskupe: The")
+        assert not (tmp_path / "out.png").exists()
+    else:
+        assert megabytes > 500 and (tmp_path / "out.png").exists()
