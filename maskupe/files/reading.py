@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy.typing as npt
 
 from maskupe.errors import InputError
 from maskupe.files import jpeg, png, tiff
+from maskupe.files.colour import transfer_of
 from maskupe.files.photo import Photo
 from maskupe.layout import LUMA
 
@@ -29,11 +31,11 @@ def read_photo(path: Path | str) -> Photo:
         with path.open("rb") as file:
             head = file.read(16)
             if head[:4] in tiff.SIGNATURES:
-                return tiff.read(name, path)
+                return _prepared(name, tiff.read(name, path))
             if head.startswith(png.SIGNATURE):
-                return png.read(name, head + file.read())
+                return _prepared(name, png.read(name, head + file.read()))
             if head.startswith(jpeg.SIGNATURE):
-                return jpeg.read(name, head + file.read())
+                return _prepared(name, jpeg.read(name, head + file.read()))
     except FileNotFoundError:
         raise InputError(f"There is no file {path}.") from None
     except OSError as error:
@@ -41,6 +43,28 @@ def read_photo(path: Path | str) -> Photo:
     if not head:
         raise InputError(f"{name} is empty.")
     raise InputError(f"{name} is not a PNG, JPEG or TIFF file.", "Export it as one of these.")
+
+
+def _prepared(name: str, photo: Photo) -> Photo:
+    """The photo with pixels that can be worked on: display-encoded, and all of them numbers."""
+    stored, lost = photo.pixels, photo.metadata.lost
+    pixels = stored
+    if stored.dtype == np.float32 and not np.isfinite(stored).all():
+        numbers = np.isfinite(stored)
+        if not numbers.any():
+            raise InputError(f"{name} has pixels that are not numbers (NaN or infinite).")
+        pixels = np.where(numbers, stored, np.float32(0))
+        flat = numbers if numbers.ndim == 2 else numbers.all(axis=2)
+        count = flat.size - int(np.count_nonzero(flat))
+        subject = "1 pixel of the photo is" if count == 1 else f"{count} pixels of the photo are"
+        lost = (*lost, f"{subject} no number (NaN or infinite) and left so.")
+    transfer = transfer_of(name, photo.metadata.profile)
+    if transfer is not None:
+        pixels = transfer.display(pixels, photo.has_alpha)
+    if pixels is stored:
+        return photo
+    metadata = replace(photo.metadata, lost=lost)
+    return replace(photo, pixels=pixels, metadata=metadata, kept=stored, transfer=transfer)
 
 
 def read_mask(path: Path | str, size: tuple[int, int] | None = None) -> npt.NDArray[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskupe.errors import InputError
-from maskupe.files import jpeg, png, tiff
+from maskupe.files import jpeg, png, tiff, xmp
 from maskupe.files.photo import Format, Metadata, Photo
 from maskupe.replacing import replacing
 
@@ -48,17 +48,19 @@ class Output:
         """Writes the result, replacing the file in one step; on failure nothing has changed.
 
         Args:
-            pixels: of the photo's shape and dtype.
+            pixels: of the photo's shape and dtype, encoded as they are.
 
         Raises:
             MaskUPEError: if the disk is full or the file cannot be replaced.
         """
         with replacing(self.path) as part:
-            self._encode(part, pixels)
+            self._encode(part, self.photo.as_stored(pixels))
 
     def _encode(self, part: Path, pixels: npt.NDArray[Any]) -> None:
         same_format = self.photo.format == self.format
         metadata = self.photo.metadata
+        if self.format != "JPEG" and metadata.xmp_extension is not None:
+            metadata = replace(metadata, xmp=xmp.without_extension(metadata.xmp))
         if self.format == "TIFF":
             tiff.write(part, pixels, metadata, extras=same_format)
         elif self.format == "PNG":
@@ -86,6 +88,11 @@ def check_output(path: Path | str, photo: Photo, quality: int = JPEG_QUALITY) ->
     kind = format_of(path)
     if kind == "JPEG":
         _check_fits_jpeg(path, photo)
+    if kind == "PNG" and max(photo.size) > png.MAX_SIDE:
+        raise InputError(
+            f"PNG holds at most {png.MAX_SIDE} pixels a side and this photo has more.",
+            "Write a TIFF.",
+        )
     return Output(target, kind, photo, quality, _notes(kind, photo))
 
 
@@ -184,12 +191,28 @@ def _is_opaque(pixels: npt.NDArray[Any]) -> bool:
 
 
 def _notes(kind: Format, photo: Photo) -> tuple[str, ...]:
-    depth = photo.pixels.dtype
-    if kind == "JPEG" and depth != np.uint8:
-        return ("JPEG holds 8 bits per channel; write a PNG or TIFF to keep the photo's depth.",)
-    if kind == "PNG" and depth == np.float32:
-        return ("PNG holds 16 bits per channel; write a TIFF to keep the photo's floats.",)
-    return ()
+    """Sentences about what the result will not hold of the photo."""
+    notes = list(photo.metadata.lost)
+    metadata = photo.metadata
+    same_format = kind == photo.format
+    if kind == "JPEG" and photo.depth != np.uint8:
+        notes.append(
+            "JPEG holds 8 bits per channel; write a PNG or TIFF to keep the photo's depth."
+        )
+    if kind == "PNG" and photo.depth == np.float32:
+        notes.append("PNG holds 16 bits per channel; write a TIFF to keep the photo's floats.")
+    if kind == "JPEG" and (left_out := jpeg.too_large(metadata, extras=same_format)):
+        said = " and ".join(left_out)
+        notes.append(f"JPEG has no room for the photo's {said}; write a PNG or TIFF to keep it.")
+    if kind != "JPEG" and metadata.xmp_extension is not None:
+        notes.append(f"{kind} cannot hold the photo's extended XMP; write a JPEG to keep it.")
+    if kind != "TIFF" and metadata.planes is not None:
+        count = metadata.planes.shape[2]
+        what = "further channel" if count == 1 else f"{count} further channels"
+        notes.append(
+            f"{kind} cannot hold the photo's {what} (saved selections); write a TIFF to keep them."
+        )
+    return tuple(notes)
 
 
 def _without_alpha(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -201,7 +224,7 @@ def _without_alpha(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
 def _as_integers(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
     if pixels.dtype != np.float32:
         return pixels
-    return np.asarray(np.rint(np.clip(pixels, 0.0, 1.0) * np.float32(65535.0)), np.uint16)
+    return np.asarray(np.rint(_clipped(pixels) * np.float32(65535.0)), np.uint16)
 
 
 def _as_eight_bits(pixels: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
@@ -209,4 +232,9 @@ def _as_eight_bits(pixels: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
         return np.ascontiguousarray(pixels)
     if pixels.dtype == np.uint16:  # v / 257 rounded, exactly
         return np.asarray((pixels.astype(np.uint32) * 255 + 32767) // 65535, np.uint8)
-    return np.asarray(np.rint(np.clip(pixels, 0.0, 1.0) * np.float32(255.0)), np.uint8)
+    return np.asarray(np.rint(_clipped(pixels) * np.float32(255.0)), np.uint8)
+
+
+def _clipped(pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Floats in 0…1, black where they are no number."""
+    return np.clip(np.nan_to_num(pixels, nan=0.0), 0.0, 1.0)
