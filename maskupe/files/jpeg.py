@@ -39,6 +39,8 @@ _START, _START_OF_SCAN, _END = 0xD8, 0xDA, 0xD9
 _BARE = frozenset([0x01, *range(0xD0, 0xD8)])
 # Start-of-frame markers: 0xC0…0xCF without the tables DHT, JPG and DAC.
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+# Huffman, arithmetic and quantisation tables, number of lines, restart interval.
+_TABLES = frozenset([0xC4, 0xCC, 0xDB, 0xDC, 0xDD])
 # Within the pixels, a 0xFF that is neither data nor a restart begins the next marker.
 _NEXT_MARKER = re.compile(rb"\xff+[^\x00\x01\xd0-\xd7\xff]")
 #: A segment's length field counts itself, so this many bytes of payload fit.
@@ -233,13 +235,9 @@ def decode(name: str, data: bytes) -> npt.NDArray[np.uint8]:
         InputError: as :func:`read`.
         MemoryLimitError: as :func:`read`.
     """
-    frame, scan = b"", len(data)
-    progressive = False
-    for marker, position, body in _segments(data):
-        if marker in _FRAMES:
-            frame, progressive = body, progressive or marker in (0xC2, 0xC6, 0xCA, 0xCE)
-        elif marker == _START_OF_SCAN:
-            scan = position
+    data, frame, scan = _bare(data)
+    if not scan:
+        raise InputError(f"{name} is a damaged JPEG file: it has no picture.")
     if len(frame) >= 6 and frame[0] != 8:
         raise InputError(f"{name} is a JPEG of {frame[0]} bits.", "Save it as PNG or TIFF.")
     try:
@@ -258,7 +256,7 @@ def decode(name: str, data: bytes) -> npt.NDArray[np.uint8]:
         )
     count, end = _scans(data, scan)
     # All coefficients of a picture in several scans are held, two bytes each.
-    held = math.ceil(channels * 2 / 3) if count > 1 or progressive else 0
+    held = math.ceil(channels * 2 / 3) if count > 1 else 0
     check_size(name, width, height, channels + held)
     if count > _MANY_SCANS and count * width * height > _MAX_SCANNED:
         raise InputError(f"{name} is a damaged JPEG file: it has {count} passes over its pixels.")
@@ -271,6 +269,29 @@ def decode(name: str, data: bytes) -> npt.NDArray[np.uint8]:
         raise InputError(
             f"{name} is a damaged or incomplete JPEG file ({_remark(error)})."
         ) from error
+
+
+def _bare(data: bytes) -> tuple[bytes, bytes, int]:
+    """The file with nothing before its pixels but what decoding them takes.
+
+    So what we see and what libjpeg sees is the same, and what else there is, junk between segments
+    say, neither stops it nor passes for damage.
+
+    Returns:
+        The shorter file, the body of its frame header, and the position behind its first scan's
+        marker; 0 if there is no scan.
+    """
+    pieces, frame = [data[:2]], b""
+    for marker, position, body in _segments(data):
+        if marker == _START_OF_SCAN:
+            head = b"".join(pieces)
+            return head + data[position - 2 :], frame, len(head) + 2
+        if marker == _APP0 and body.startswith(_JFIF_MARK):
+            pieces.append(_segment(_APP0, _jfif(None)))
+        elif marker in _TABLES or marker in _FRAMES or body.startswith(b"Adobe"):
+            pieces.append(_segment(marker, body))
+            frame = body if marker in _FRAMES else frame
+    return data, frame, 0
 
 
 def _header(data: bytes) -> tuple[int, int, int]:
@@ -300,18 +321,8 @@ def _decode_strictly(data: bytes, space: str, end: int | None = None) -> npt.NDA
             trimmed += b"\0" if trimmed.endswith(b"\xff") else b""
             if len(trimmed) < end:
                 return _decode_strictly(trimmed + bytes([0xFF, _END]), space)
-        if not _HARMLESS.search(said):
-            raise
-        pixels = simplejpeg.decode_jpeg(
-            data, space, fastdct=False, fastupsample=False, strict=False
-        )
+        raise
     return np.asarray(pixels[..., 0] if space == "GRAY" else pixels)
-
-
-# Warnings that are not about pixels. Only the last one is told, and these come before any pixel.
-_HARMLESS = re.compile(
-    r"unknown JFIF revision|Unknown Adobe color transform|before marker 0x(e|fe|db|c[0-2])"
-)
 
 
 def _remark(error: ValueError) -> str:

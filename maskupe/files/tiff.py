@@ -149,7 +149,7 @@ def _is_thumbnail(page: Any, picture: Any) -> bool:
         return False
     # Of the same shape, but for what rounding and black borders make of it.
     across, down = page.imagewidth / picture.imagewidth, page.imagelength / picture.imagelength
-    return abs(across - down) <= 0.1 * max(across, down) + 1 / longer
+    return bool(abs(across - down) <= 0.1 * max(across, down) + 1 / longer)
 
 
 def _pixels(name: str, page: Any) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
