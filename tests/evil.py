@@ -90,3 +90,9 @@ def write(path: Path, content: bytes) -> Path:
     """Write a file and return its path."""
     path.write_bytes(content)
     return path
+
+
+def resource(number: int, payload: bytes) -> bytes:
+    """One of Photoshop's image resources."""
+    padded = payload + b"\0" * (len(payload) % 2)
+    return b"8BIM" + struct.pack(">HHI", number, 0, len(payload)) + padded

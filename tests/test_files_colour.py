@@ -63,9 +63,7 @@ def test_a_profile_s_curve_is_undone_for_the_work_and_stored_again(tmp_path, gam
     assert written.dtype == dtype
     np.testing.assert_array_equal(written[10:], stored[10:])
     expected = as_dtype(decode_srgb(brighter[:10].astype(np.float64)) ** (1 / gamma), dtype)
-    np.testing.assert_allclose(
-        written[:10], expected, atol=2 if dtype == np.uint16 else 1e-4
-    )
+    np.testing.assert_allclose(written[:10], expected, atol=2 if dtype == np.uint16 else 1e-4)
 
 
 @pytest.mark.parametrize("gamma", [1.8, 2.2, 2.4])

@@ -36,7 +36,7 @@ _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 # depends on how it was built.
 _PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 # Compressed profiles and packets beyond this are damaged or a trap; so are all of a file together.
-_MAX_UNPACKED = 64 * 2**20
+_MAX_UNPACKED = 32 * 2**20
 # Of pixels there are 8 KiB in a chunk or more.
 _MAX_CHUNKS = 1_000_000
 # Pieces of text, and what they take together: of more than that, the first are kept.

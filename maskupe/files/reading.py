@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy.typing as npt
 from maskupe.errors import InputError
 from maskupe.files import jpeg, png, tiff
 from maskupe.files.colour import transfer_of
+from maskupe.files.limits import check_file_size
 from maskupe.files.photo import Photo
 from maskupe.layout import LUMA
 
@@ -32,6 +34,7 @@ def read_photo(path: Path | str) -> Photo:
             head = file.read(16)
             if head[:4] in tiff.SIGNATURES:
                 return _prepared(name, tiff.read(name, path))
+            check_file_size(name, os.fstat(file.fileno()).st_size)
             if head.startswith(png.SIGNATURE):
                 return _prepared(name, png.read(name, head + file.read()))
             if head.startswith(jpeg.SIGNATURE):
