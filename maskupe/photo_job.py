@@ -97,7 +97,9 @@ def run_job(
         output.write(enhancer.enhance(photo.pixels, mask, **options))
     else:
         result, weight = enhancer.enhance_with_matte(photo.pixels, mask, **options)
-        with replacing(matte) as part:  # it takes its place when the result is there
+        with replacing(
+            matte, like=photo.path
+        ) as part:  # it takes its place when the result is there
             part.write_bytes(encode_matte(weight))
             output.write(result)
     return Outcome(output.path, photo.size, output.notes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -69,6 +70,7 @@ class Photo:
         kept: the pixels as the file has them, where that is not ``pixels``: in linear light, or
             with some that are no numbers.
         transfer: how ``kept`` is encoded, ``None`` if as ``pixels``.
+        path: the file that it was read from, ``None`` if from none.
     """
 
     pixels: npt.NDArray[Any]
@@ -76,6 +78,7 @@ class Photo:
     metadata: Metadata = field(default_factory=Metadata)
     kept: npt.NDArray[Any] | None = None
     transfer: Transfer | None = None
+    path: Path | None = None
 
     @property
     def size(self) -> tuple[int, int]:

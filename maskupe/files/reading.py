@@ -30,19 +30,28 @@ def read_photo(path: Path | str) -> Photo:
     try:
         if path.is_dir():
             raise InputError(f"{path} is a directory, not a picture.")
-        with path.open("rb") as file:
-            head = file.read(16)
-            if head[:4] in tiff.SIGNATURES:
-                return _prepared(name, tiff.read(name, path))
-            check_file_size(name, os.fstat(file.fileno()).st_size)
-            if head.startswith(png.SIGNATURE):
-                return _prepared(name, png.read(name, head + file.read()))
-            if head.startswith(jpeg.SIGNATURE):
-                return _prepared(name, jpeg.read(name, head + file.read()))
+        photo = _decoded(name, path)
     except FileNotFoundError:
         raise InputError(f"There is no file {path}.") from None
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        said = getattr(error, "strerror", None) or error
+        raise InputError(f"{path} cannot be read: {said}.") from error
+    return _prepared(name, replace(photo, path=path))
+
+
+def _decoded(name: str, path: Path) -> Photo:
+    """The photo as its file has it."""
+    with path.open("rb") as file:
+        head = file.read(16)
+        if head[:4] in tiff.SIGNATURES:
+            return tiff.read(name, path)
+        check_file_size(name, os.fstat(file.fileno()).st_size)
+        if head.startswith(png.SIGNATURE):
+            return png.read(name, head + file.read())
+        if head.startswith(jpeg.SIGNATURE):
+            return jpeg.read(name, head + file.read())
     if not head:
         raise InputError(f"{name} is empty.")
     raise InputError(f"{name} is not a PNG, JPEG or TIFF file.", "Export it as one of these.")

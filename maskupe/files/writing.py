@@ -53,7 +53,7 @@ class Output:
         Raises:
             MaskUPEError: if the disk is full or the file cannot be replaced.
         """
-        with replacing(self.path) as part:
+        with replacing(self.path, like=self.photo.path) as part:
             self._encode(part, self.photo.as_stored(pixels))
 
     def _encode(self, part: Path, pixels: npt.NDArray[Any]) -> None:
@@ -160,6 +160,8 @@ def _target(path: Path, what: str) -> Path:
     if path.is_dir():
         raise InputError(f"The {what} {path} is a directory.", "Name a file in it.")
     target = Path(os.path.realpath(path))
+    if target.is_symlink():
+        raise InputError(f"The {what} {path} is a link that leads in a circle.", "Name a file.")
     if target.exists() and not target.is_file():
         raise InputError(f"The {what} {path} is not a regular file.")
     if not target.parent.is_dir():
