@@ -1,25 +1,22 @@
-"""Reading photographs and masks, whatever their format, with an error that says what is wrong."""
+"""Reading photographs, whatever their format, with an error that says what is wrong."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from maskupe.errors import InputError
-from maskupe.files import jpeg, png, tiff
+from maskupe.files import jpeg, modern, png, tiff
 from maskupe.files.colour import transfer_of
 from maskupe.files.limits import check_file_size
 from maskupe.files.photo import Photo
-from maskupe.layout import LUMA
 
 
 def read_photo(path: Path | str) -> Photo:
-    """Reads a PNG, JPEG or TIFF file; its content decides which, not its name.
+    """Reads a PNG, JPEG, TIFF, WebP, AVIF or HEIC file; its content decides which, not its name.
 
     Raises:
         InputError: if there is no such file, or it cannot be used; says why.
@@ -44,7 +41,7 @@ def read_photo(path: Path | str) -> Photo:
 def _decoded(name: str, path: Path) -> Photo:
     """The photo as its file has it."""
     with path.open("rb") as file:
-        head = file.read(16)
+        head = file.read(modern.HEAD)
         if head[:4] in tiff.SIGNATURES:
             return tiff.read(name, path)
         check_file_size(name, os.fstat(file.fileno()).st_size)
@@ -52,9 +49,13 @@ def _decoded(name: str, path: Path) -> Photo:
             return png.read(name, head + file.read())
         if head.startswith(jpeg.SIGNATURE):
             return jpeg.read(name, head + file.read())
+        if kind := modern.kind_of(head):
+            return modern.read(name, head + file.read(), kind)
     if not head:
         raise InputError(f"{name} is empty.")
-    raise InputError(f"{name} is not a PNG, JPEG or TIFF file.", "Export it as one of these.")
+    raise InputError(
+        f"{name} is not a PNG, JPEG, TIFF, WebP or AVIF file.", "Export it as one of these."
+    )
 
 
 def _prepared(name: str, photo: Photo) -> Photo:
@@ -77,39 +78,3 @@ def _prepared(name: str, photo: Photo) -> Photo:
         return photo
     metadata = replace(photo.metadata, lost=lost)
     return replace(photo, pixels=pixels, metadata=metadata, kept=stored, transfer=transfer)
-
-
-def read_mask(path: Path | str, size: tuple[int, int] | None = None) -> npt.NDArray[Any]:
-    """Reads a mask: white (1) is selected, black (0) is not, gray in between.
-
-    Colour counts by its luma, transparency as not selected.
-
-    Args:
-        path: a picture of any kind that :func:`read_photo` takes.
-        size: (height, width) of the photo as displayed, if it is to be checked.
-
-    Returns:
-        (H, W), uint8, uint16 or float32 in 0…1.
-
-    Raises:
-        InputError: as :func:`read_photo`, or if the mask is of another size.
-    """
-    mask = read_photo(path)
-    if size is not None and mask.size != size:
-        raise InputError(
-            f"The mask is {mask.size[1]} × {mask.size[0]} and the photo {size[1]} × {size[0]}.",
-            "Save the mask at the photo's size, turned as the photo is displayed.",
-        )
-    pixels = mask.pixels
-    if pixels.ndim == 2:
-        return pixels
-    scale = 1.0 if pixels.dtype == np.float32 else 1.0 / np.iinfo(pixels.dtype).max
-    colour = pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., :1]
-    weights = (LUMA if colour.shape[2] == 3 else np.ones(1, np.float32)) * np.float32(scale)
-    values: npt.NDArray[np.float32] = colour @ weights
-    if mask.has_alpha:
-        values *= pixels[..., -1] * np.float32(scale)
-    # The luma weights' sum rounds to a hair above one.
-    if pixels.dtype != np.float32:
-        np.minimum(values, 1.0, out=values)
-    return values

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskupe.errors import InputError
-from maskupe.files import jpeg, png, tiff, xmp
+from maskupe.files import jpeg, modern, png, tiff, xmp
 from maskupe.files.photo import Format, Metadata, Photo
 from maskupe.replacing import replacing
 
@@ -21,6 +21,8 @@ _FORMATS: dict[str, Format] = {
     ".jpeg": "JPEG",
     ".tif": "TIFF",
     ".tiff": "TIFF",
+    ".webp": "WebP",
+    ".avif": "AVIF",
 }
 #: JPEG quality if none is asked for: no loss that is seen at 4:4:4.
 JPEG_QUALITY = 95
@@ -65,6 +67,9 @@ class Output:
             tiff.write(part, pixels, metadata, extras=same_format)
         elif self.format == "PNG":
             part.write_bytes(png.encode(_as_integers(pixels), metadata, extras=same_format))
+        elif self.format == "WebP" or self.format == "AVIF":
+            eight = _as_eight_bits(pixels)
+            part.write_bytes(modern.encode(eight, metadata, self.format, quality=self.quality))
         else:
             eight = _as_eight_bits(_without_alpha(pixels))
             data = jpeg.encode(eight, metadata, quality=self.quality, extras=same_format)
@@ -75,9 +80,10 @@ def check_output(path: Path | str, photo: Photo, quality: int = JPEG_QUALITY) ->
     """Whether the result of this photo can be written there, found out before the work.
 
     Args:
-        path: ends in .png, .jpg, .jpeg, .tif or .tiff; an existing file will be replaced.
+        path: its ending says the format, .png, .jpg, .tif, .webp or .avif; an existing file
+            will be replaced.
         photo: what the result comes from; it may be the same file.
-        quality: of a JPEG, 1…100.
+        quality: of a JPEG or AVIF, 1…100.
 
     Raises:
         InputError: if it cannot; says why.
@@ -88,19 +94,20 @@ def check_output(path: Path | str, photo: Photo, quality: int = JPEG_QUALITY) ->
     kind = format_of(path)
     if kind == "JPEG":
         _check_fits_jpeg(path, photo)
-    if kind == "PNG" and max(photo.size) > png.MAX_SIDE:
+    limit = {"PNG": png.MAX_SIDE, **modern.MAX_SIDES}.get(kind)
+    if limit is not None and max(photo.size) > limit:
         raise InputError(
-            f"PNG holds at most {png.MAX_SIDE} pixels a side and this photo has more.",
-            "Write a TIFF.",
+            f"{kind} holds at most {limit} pixels a side and this photo has more.", "Write a TIFF."
         )
     return Output(target, kind, photo, quality, _notes(kind, photo))
 
 
-def check_matte(path: Path | str) -> Path:
+def check_matte(path: Path | str, size: tuple[int, int]) -> Path:
     """Check that a matte can be written to a file, before the work.
 
     Args:
         path: ends in .png; an existing file will be replaced.
+        size: (height, width) of the photo.
 
     Returns:
         The file that will be written: where links lead to.
@@ -113,6 +120,8 @@ def check_matte(path: Path | str) -> Path:
         raise InputError(
             f"The matte {path.name or path} is not a PNG file.", "Let its name end in .png."
         )
+    if max(size) > png.MAX_SIDE:
+        raise InputError(f"A matte, a PNG, holds at most {png.MAX_SIDE} pixels a side.")
     return _writable(path, "matte")
 
 
@@ -206,6 +215,9 @@ def _notes(kind: Format, photo: Photo) -> tuple[str, ...]:
     if kind == "JPEG" and (left_out := jpeg.too_large(metadata, extras=same_format)):
         said = " and ".join(left_out)
         notes.append(f"JPEG has no room for the photo's {said}; write a PNG or TIFF to keep it.")
+    if kind in ("WebP", "AVIF") and (left_out := modern.not_held(metadata)):
+        said = " and ".join(left_out)
+        notes.append(f"{kind} has no place for the photo's {said}; write a PNG or TIFF.")
     if kind != "JPEG" and metadata.xmp_extension is not None:
         notes.append(f"{kind} cannot hold the photo's extended XMP; write a JPEG to keep it.")
     if kind != "TIFF" and metadata.planes is not None:
