@@ -108,7 +108,7 @@ def _read_heic(name: str, data: bytes) -> Photo:
     width, height = file.size
     check_size(name, width, height, 8)
     info = file.info
-    pixels = np.asarray(file)
+    pixels = np.array(file)  # a copy: what it gives is the library's, and goes with the file
     if pixels.dtype == np.uint16:  # its values are moved up to the highest bits
         bits = int(info["bit_depth"])
         pixels = _full_range(pixels >> np.uint16(16 - bits), bits)

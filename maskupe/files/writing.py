@@ -206,10 +206,9 @@ def _notes(kind: Format, photo: Photo) -> tuple[str, ...]:
     notes = list(photo.metadata.lost)
     metadata = photo.metadata
     same_format = kind == photo.format
-    if kind == "JPEG" and photo.depth != np.uint8:
-        notes.append(
-            "JPEG holds 8 bits per channel; write a PNG or TIFF to keep the photo's depth."
-        )
+    if kind not in ("PNG", "TIFF") and photo.depth != np.uint8:
+        what = "JPEG holds" if kind == "JPEG" else f"{kind} is written with"
+        notes.append(f"{what} 8 bits per channel; write a PNG or TIFF to keep the photo's depth.")
     if kind == "PNG" and photo.depth == np.float32:
         notes.append("PNG holds 16 bits per channel; write a TIFF to keep the photo's floats.")
     if kind == "JPEG" and (left_out := jpeg.too_large(metadata, extras=same_format)):
