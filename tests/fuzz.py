@@ -30,7 +30,7 @@ from typing import Any
 SECONDS = 5.0
 MEMORY = 2 * 2**30
 MUTANTS = 6000
-SUFFIXES = {"PNG": ".png", "JPEG": ".jpg", "TIFF": ".tif"}
+SUFFIXES = {"PNG": ".png", "JPEG": ".jpg", "TIFF": ".tif", "WebP": ".webp", "AVIF": ".avif"}
 
 
 # ---------------------------------------------------------------------------------------- child
@@ -171,7 +171,35 @@ def _tiffs() -> list[bytes]:
     ]
 
 
-_SEEDS: dict[str, Callable[[], list[bytes]]] = {"PNG": _pngs, "JPEG": _jpegs, "TIFF": _tiffs}
+def _webps() -> list[bytes]:
+    from tests import photographs as ph
+
+    options: dict[str, Any] = {"exif": ph.exif_block(6), "icc_profile": ph.profile(), "xmp": ph.XMP}
+    return [
+        ph.encoded(ph.scene(32, 48, 4), "WEBP", lossless=True, **options),
+        ph.encoded(ph.scene(32, 48), "WEBP", quality=80),
+    ]
+
+
+def _avifs() -> list[bytes]:
+    import imagecodecs
+
+    from tests import photographs as ph
+
+    options: dict[str, Any] = {"exif": ph.exif_block(6), "icc_profile": ph.profile(), "xmp": ph.XMP}
+    return [
+        ph.encoded(ph.scene(32, 48, 4), "AVIF", quality=80, **options),
+        imagecodecs.avif_encode(ph.scene(32, 48, 3, "uint16") >> 6, bitspersample=10),
+    ]
+
+
+_SEEDS: dict[str, Callable[[], list[bytes]]] = {
+    "PNG": _pngs,
+    "JPEG": _jpegs,
+    "TIFF": _tiffs,
+    "WebP": _webps,
+    "AVIF": _avifs,
+}
 _NUMBERS = [0, 1, 2, 0x7F, 0x80, 0xFF, 0x100, 0x7FFF, 0x8000, 0xFFFF, 0x10000, 2**31 - 1, 2**32 - 1]
 
 
