@@ -12,7 +12,9 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 
 from maskupe.batch import is_done, read_manifest, run_local
 from maskupe.batch.cluster import run_on_ray
@@ -166,6 +168,15 @@ def test_failures_are_listed_and_the_others_go_on(folder, capsys):
     assert any("m2.png" in line and "no file" in line for line in lines)
     assert sorted(outputs(folder)) == ["out0.png", "out3.png"]
     assert not list(folder.glob(".*"))
+
+
+def test_what_was_lost_is_said_of_each_photo(folder, weights, capsys):
+    tifffile.imwrite(folder / "deep.tif", ph.scene(dtype=np.uint16), photometric="rgb")
+    row = {"photo": "deep.tif", "output": "out.jpg", "model": weights}
+    (folder / "one.jsonl").write_text(json.dumps(row), encoding="utf-8")
+    assert main(["batch", str(folder / "one.jsonl")]) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "deep.tif: JPEG holds 8 bits per channel" in line
 
 
 def test_stopping_in_the_middle_leaves_no_half_files(folder):
