@@ -30,7 +30,14 @@ from typing import Any
 SECONDS = 5.0
 MEMORY = 2 * 2**30
 MUTANTS = 6000
-SUFFIXES = {"PNG": ".png", "JPEG": ".jpg", "TIFF": ".tif", "WebP": ".webp", "AVIF": ".avif"}
+SUFFIXES = {
+    "PNG": ".png",
+    "JPEG": ".jpg",
+    "TIFF": ".tif",
+    "WebP": ".webp",
+    "AVIF": ".avif",
+    "JPEG XL": ".jxl",
+}
 
 
 # ---------------------------------------------------------------------------------------- child
@@ -198,12 +205,25 @@ def _avifs() -> list[bytes]:
     ]
 
 
+def _jxls() -> list[bytes]:
+    import imagecodecs
+
+    from tests import photographs as ph
+
+    return [
+        imagecodecs.jpegxl_encode(ph.scene(32, 48, 4), lossless=True, usecontainer=True),
+        imagecodecs.jpegxl_encode(ph.scene(32, 48), distance=1.0),
+        imagecodecs.jpegxl_encode(ph.scene(32, 48, 3, "uint16"), lossless=True),
+    ]
+
+
 _SEEDS: dict[str, Callable[[], list[bytes]]] = {
     "PNG": _pngs,
     "JPEG": _jpegs,
     "TIFF": _tiffs,
     "WebP": _webps,
     "AVIF": _avifs,
+    "JPEG XL": _jxls,
 }
 _NUMBERS = [0, 1, 2, 0x7F, 0x80, 0xFF, 0x100, 0x7FFF, 0x8000, 0xFFFF, 0x10000, 2**31 - 1, 2**32 - 1]
 

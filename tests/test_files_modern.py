@@ -13,7 +13,8 @@ import tifffile
 from PIL import Image
 
 from maskupe.errors import InputError
-from maskupe.files import check_output, read_photo
+from maskupe.files import Metadata, Photo, check_output, exif, read_photo
+from maskupe.srgb import encode_srgb
 from tests import evil
 from tests import photographs as ph
 
@@ -175,11 +176,53 @@ def test_a_png_wider_than_libpng_takes_is_told(tmp_path):
         read_photo(path)
 
 
-@pytest.mark.parametrize("head", [b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"])
-def test_jpeg_xl_is_told_by_name(tmp_path, head):
-    path = evil.write(tmp_path / "a.jxl", head + bytes(100))
-    with pytest.raises(InputError, match=r"is a JPEG XL picture.*djxl photo.jxl photo.png"):
-        read_photo(path)
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("size", [(48, 64), (31, 45), (300, 20)])
+def test_jpeg_xl_keeps_every_bit(tmp_path, channels, size):
+    pixels = ph.scene(*size, channels)
+    photo = Photo(pixels, "PNG", Metadata(exif=ph.exif_block()[6:], xmp=ph.XMP))
+    _, again = through(photo, tmp_path / "b.jxl")
+    np.testing.assert_array_equal(again.pixels, pixels)
+    assert again.format == "JPEG XL" and again.metadata.profile == b""
+    assert b'xmp:Rating="5"' in again.metadata.xmp
+    assert exif.parse(again.metadata.exif).main[0x010F].data == b"Maker\0"
+
+
+@pytest.mark.parametrize("container", [True, False])
+@pytest.mark.parametrize(("bits", "dtype"), [(8, np.uint8), (10, np.uint16), (12, np.uint16)])
+def test_a_jpeg_xl_s_depth_is_read_in_full(tmp_path, bits, dtype, container):
+    top = 2**bits - 1
+    pixels = np.linspace(0, top, 32 * 48 * 3).reshape(32, 48, 3).astype(dtype)
+    options = {"lossless": True, "bitspersample": bits, "usecontainer": container}
+    path = evil.write(tmp_path / "a.jxl", imagecodecs.jpegxl_encode(pixels, **options))
+    photo = read_photo(path)
+    if bits == 8:
+        np.testing.assert_array_equal(photo.pixels, pixels)
+    else:  # what is deeper is in linear light, as the encoder says in the file
+        expected = encode_srgb(pixels / np.float64(top))
+        np.testing.assert_allclose(photo.pixels, expected, atol=5e-4)
+        _, again = through(photo, tmp_path / "b.tif")
+        stored = np.rint(pixels.astype(float) * (65535 / top))
+        np.testing.assert_allclose(again.kept, stored, atol=1)
+    assert bool(photo.metadata.profile) == (bits > 8)
+
+
+def test_jpeg_xl_is_written_in_srgb_only(tmp_path):
+    photo = read_photo(ph.save(tmp_path / "a.png", ph.scene(), icc_profile=ph.profile()))
+    through(photo, tmp_path / "b.jxl")
+    wide = imagecodecs.cms_profile(
+        "rgb", gamma=2.2, primaries=[0.64, 0.33, 0.21, 0.71, 0.15, 0.06], whitepoint=[0.3127, 0.329]
+    )
+    photo = read_photo(ph.save(tmp_path / "c.png", ph.scene(), icc_profile=wide))
+    with pytest.raises(InputError, match="in sRGB only, and the photo has another colour space"):
+        check_output(tmp_path / "d.jxl", photo)
+
+
+def test_damaged_jpeg_xls_are_refused(tmp_path):
+    whole = imagecodecs.jpegxl_encode(ph.scene(), lossless=True, usecontainer=True)
+    for content in (whole[:60], whole[:300], whole[:-30], b"\xff\x0a", b"\xff\x0a" + b"\xff" * 99):
+        with pytest.raises(InputError):
+            read_photo(evil.write(tmp_path / "a.jxl", content))
 
 
 def heic(text: str) -> bytes:

@@ -32,9 +32,9 @@ def test_missing_empty_directory_and_foreign_files(tmp_path):
     (tmp_path / "empty.png").touch()
     assert "empty" in refusal(tmp_path / "empty.png")
     (tmp_path / "text.png").write_text("hello, this is not a picture")
-    assert "not a PNG, JPEG, TIFF, WebP or AVIF" in refusal(tmp_path / "text.png")
+    assert "not a PNG, JPEG, TIFF, WebP, AVIF or JPEG XL" in refusal(tmp_path / "text.png")
     Image.new("RGB", (4, 4)).save(tmp_path / "a.gif")
-    assert "not a PNG, JPEG, TIFF, WebP or AVIF" in refusal(tmp_path / "a.gif")
+    assert "not a PNG, JPEG, TIFF, WebP, AVIF or JPEG XL" in refusal(tmp_path / "a.gif")
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF"])

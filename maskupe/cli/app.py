@@ -21,7 +21,10 @@ Quality = Annotated[int, typer.Option(metavar="1-100", help="Quality of a JPEG o
 @app.command()
 def enhance(
     photo: Annotated[
-        Path, typer.Argument(metavar="PHOTO", help="A PNG, JPEG, TIFF, WebP, AVIF or HEIC file.")
+        Path,
+        typer.Argument(
+            metavar="PHOTO", help="A PNG, JPEG, TIFF, WebP, AVIF, JPEG XL or HEIC file."
+        ),
     ],
     output: Annotated[
         Path,

@@ -1,4 +1,4 @@
-"""Photographs on disk: PNG, JPEG, TIFF, WebP and AVIF in and out, HEIC in; nothing lost unsaid.
+"""Photographs on disk: as PNG, JPEG, TIFF, WebP, AVIF or JPEG XL, and HEIC to read.
 
 :func:`read_photo` gives the pixels as they are displayed together with all that a picture editor
 would keep (ICC profile, EXIF, XMP, resolution, alpha); :func:`check_output` says before the work

@@ -28,6 +28,7 @@ _HDR = 0.1
 _SAMPLES = 4097
 _STRIP = 1 << 20
 
+_SPACES = {b"RGB ": "rgb", b"GRAY": "gray"}
 _D65 = (0.3127, 0.3290)
 _SRGB_PRIMARIES = (0.64, 0.33, 0.30, 0.60, 0.15, 0.06)
 # ITU-T H.273, table 2: chromaticities of red, green and blue, and white.
@@ -141,10 +142,34 @@ def transfer_of(name: str, profile: bytes) -> Transfer | None:
     return Transfer(None if np.abs(linear - even).max() < 2e-3 else linear)
 
 
+def is_srgb(profile: bytes) -> bool:
+    """Whether a profile shows every colour as sRGB does, to a level of 8 bits; so does none."""
+    if not profile:
+        return True
+    space = _SPACES.get(profile[16:20])
+    if space is None:
+        return False
+    steps = np.linspace(0, 255, 9).astype(np.uint8)
+    colours = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(1, -1, 3)
+    sample = colours if space == "rgb" else np.arange(256, dtype=np.uint8)[None]
+    try:
+        shown = imagecodecs.cms_transform(
+            np.ascontiguousarray(sample),
+            profile,
+            imagecodecs.cms_profile("srgb"),
+            colorspace=space,
+            outcolorspace="rgb",
+        )
+    except (imagecodecs.CmsError, ValueError, RuntimeError):
+        return False
+    expected = sample if space == "rgb" else np.repeat(sample[..., None], 3, axis=2)
+    return bool(np.abs(shown.astype(int) - expected).max() <= 1)
+
+
 @functools.lru_cache(maxsize=8)
 def _curve(profile: bytes) -> npt.NDArray[np.float64] | None:
     """Linear light of grays at even steps, None if LittleCMS can make nothing of the profile."""
-    space = {b"RGB ": "rgb", b"GRAY": "gray"}.get(profile[16:20])
+    space = _SPACES.get(profile[16:20])
     if space is None:
         return None
     steps = np.linspace(0.0, 1.0, _SAMPLES, dtype=np.float32)[None]

@@ -1,8 +1,7 @@
 """WebP, AVIF and HEIC files: the codecs' own libraries through Pillow, and HEIC through an extra.
 
 Pillow reads and writes their EXIF, XMP and profiles but only 8 bits, so deeper AVIF files are
-decoded by imagecodecs. JPEG XL is only recognised: imagecodecs gives no profile of it, Pillow has
-no reader, and the plug-in that has both is under the GPL.
+decoded by imagecodecs.
 """
 
 from __future__ import annotations
@@ -23,11 +22,10 @@ from maskupe.files.limits import check_size
 from maskupe.files.orientation import upright
 from maskupe.files.photo import LOST_BESIDE, Metadata, Photo
 
-Kind = Literal["WebP", "AVIF", "HEIC", "JPEG XL"]
+Kind = Literal["WebP", "AVIF", "HEIC"]
 
 #: WebP's size fields have 14 bits; libavif takes no more than 16384² pixels.
 MAX_SIDES = {"WebP": 16383, "AVIF": 16384}
-_JPEG_XL = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
 _BRANDS: dict[bytes, Kind] = {
     b"avif": "AVIF",
     b"avis": "AVIF",
@@ -41,8 +39,6 @@ def kind_of(head: bytes) -> Kind | None:
     """Which of these formats a file is, by its first ``HEAD`` bytes."""
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "WebP"
-    if head.startswith(_JPEG_XL):
-        return "JPEG XL"
     if head[4:8] == b"ftyp":
         length = min(int.from_bytes(head[:4], "big"), HEAD)
         brands = [head[8:12], *(head[start : start + 4] for start in range(16, length, 4))]
@@ -57,11 +53,6 @@ def read(name: str, data: bytes, kind: Kind) -> Photo:
         InputError: if it is damaged, animated, HDR or too large, or what reads it is not installed.
         MemoryLimitError: if it does not fit into memory.
     """
-    if kind == "JPEG XL":
-        raise InputError(
-            f"{name} is a JPEG XL picture, whose colour profile cannot be read here.",
-            "Convert it first: djxl photo.jxl photo.png",
-        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from maskupe.errors import InputError
-from maskupe.files import jpeg, modern, png, tiff
+from maskupe.files import jpeg, jxl, modern, png, tiff
 from maskupe.files.colour import transfer_of
 from maskupe.files.limits import check_file_size
 from maskupe.files.photo import Photo
 
 
 def read_photo(path: Path | str) -> Photo:
-    """Reads a PNG, JPEG, TIFF, WebP, AVIF or HEIC file; its content decides which, not its name.
+    """Reads a PNG, JPEG, TIFF, WebP, AVIF, JPEG XL or HEIC file; its content decides which.
 
     Raises:
         InputError: if there is no such file, or it cannot be used; says why.
@@ -49,12 +49,15 @@ def _decoded(name: str, path: Path) -> Photo:
             return png.read(name, head + file.read())
         if head.startswith(jpeg.SIGNATURE):
             return jpeg.read(name, head + file.read())
+        if head.startswith(jxl.SIGNATURES):
+            return jxl.read(name, head + file.read())
         if kind := modern.kind_of(head):
             return modern.read(name, head + file.read(), kind)
     if not head:
         raise InputError(f"{name} is empty.")
     raise InputError(
-        f"{name} is not a PNG, JPEG, TIFF, WebP or AVIF file.", "Export it as one of these."
+        f"{name} is not a PNG, JPEG, TIFF, WebP, AVIF or JPEG XL file.",
+        "Export it as one of these.",
     )
 
 

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from maskupe.errors import InputError
-from maskupe.files import jpeg, modern, png, tiff, xmp
+from maskupe.files import jpeg, jxl, modern, png, tiff, xmp
+from maskupe.files.colour import is_srgb
 from maskupe.files.photo import Format, Metadata, Photo
 from maskupe.replacing import replacing
 
@@ -23,6 +24,7 @@ _FORMATS: dict[str, Format] = {
     ".tiff": "TIFF",
     ".webp": "WebP",
     ".avif": "AVIF",
+    ".jxl": "JPEG XL",
 }
 #: JPEG quality if none is asked for: no loss that is seen at 4:4:4.
 JPEG_QUALITY = 95
@@ -67,6 +69,8 @@ class Output:
             tiff.write(part, pixels, metadata, extras=same_format)
         elif self.format == "PNG":
             part.write_bytes(png.encode(_as_integers(pixels), metadata, extras=same_format))
+        elif self.format == "JPEG XL":
+            part.write_bytes(jxl.encode(_as_eight_bits(pixels), metadata))
         elif self.format == "WebP" or self.format == "AVIF":
             eight = _as_eight_bits(pixels)
             part.write_bytes(modern.encode(eight, metadata, self.format, quality=self.quality))
@@ -80,7 +84,8 @@ def check_output(path: Path | str, photo: Photo, quality: int = JPEG_QUALITY) ->
     """Whether the result of this photo can be written there, found out before the work.
 
     Args:
-        path: its ending says the format, .png, .jpg, .tif, .webp or .avif; an existing file
+        path: its ending says the format, .png, .jpg, .tif, .webp, .avif or
+            .jxl; an existing file
             will be replaced.
         photo: what the result comes from; it may be the same file.
         quality: of a JPEG or AVIF, 1…100.
@@ -94,7 +99,12 @@ def check_output(path: Path | str, photo: Photo, quality: int = JPEG_QUALITY) ->
     kind = format_of(path)
     if kind == "JPEG":
         _check_fits_jpeg(path, photo)
-    limit = {"PNG": png.MAX_SIDE, **modern.MAX_SIDES}.get(kind)
+    if kind == "JPEG XL" and not is_srgb(photo.metadata.profile):
+        raise InputError(
+            "JPEG XL is written in sRGB only, and the photo has another colour space.",
+            "Write a PNG, TIFF, WebP or AVIF, which keep its profile.",
+        )
+    limit = {"PNG": png.MAX_SIDE, "JPEG XL": jxl.MAX_SIDE, **modern.MAX_SIDES}.get(kind)
     if limit is not None and max(photo.size) > limit:
         raise InputError(
             f"{kind} holds at most {limit} pixels a side and this photo has more.", "Write a TIFF."
@@ -214,7 +224,7 @@ def _notes(kind: Format, photo: Photo) -> tuple[str, ...]:
     if kind == "JPEG" and (left_out := jpeg.too_large(metadata, extras=same_format)):
         said = " and ".join(left_out)
         notes.append(f"JPEG has no room for the photo's {said}; write a PNG or TIFF to keep it.")
-    if kind in ("WebP", "AVIF") and (left_out := modern.not_held(metadata)):
+    if kind in ("WebP", "AVIF", "JPEG XL") and (left_out := modern.not_held(metadata)):
         said = " and ".join(left_out)
         notes.append(f"{kind} has no place for the photo's {said}; write a PNG or TIFF.")
     if kind != "JPEG" and metadata.xmp_extension is not None:
