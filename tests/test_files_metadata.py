@@ -72,7 +72,8 @@ def iptc_in(path) -> dict:
 
 
 @pytest.mark.parametrize(
-    ("source", "target"), itertools.product(["jpg", "png", "tif", "tiff"], ["jpg", "png", "tif"])
+    ("source", "target"),
+    list(itertools.product(["jpg", "png", "tif", "tiff"], ["jpg", "png", "tif"])),
 )
 def test_captions_pass_between_all_formats(tmp_path, source, target):
     photo = read_photo(with_iptc(tmp_path, source))
