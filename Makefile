@@ -14,7 +14,7 @@ DEV_STAMP := $(VENV)/.dev
 SOURCES := maskupe daemon training gimp_plugin tests
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-fast test-pythons check format docs picture package gimp bench soak clean
+.PHONY: help demo test test-unit test-fast test-pythons check format docs picture package gimp bench fuzz soak clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -61,6 +61,9 @@ gimp: $(DEV_STAMP) ## the tests in real GIMPs 3.0 and 3.2, which must be had
 
 bench: $(DEV_STAMP) ## measure everything, some minutes: docs/benchmarks.md and .json
 	$(BIN)/python -m tests.bench --write docs
+
+fuzz: $(DEV_STAMP) ## read damaged pictures by the thousand, a minute or two: MUTANTS=6000
+	$(BIN)/python -m tests.fuzz $(if $(MUTANTS),--mutants $(MUTANTS))
 
 soak: $(DEV_STAMP) ## let the daemon work for minutes and watch its memory
 	$(BIN)/python -m tests.daemon.soak

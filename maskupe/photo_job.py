@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from maskupe.areas import Transition
 from maskupe.checks import check_options
 from maskupe.errors import InputError
-from maskupe.files import check_matte, check_output, encode_matte, read_mask, read_photo
+from maskupe.files import (
+    check_matte,
+    check_output,
+    encode_matte,
+    interpret_mask,
+    read_photo,
+)
 from maskupe.files.writing import JPEG_QUALITY, check_quality
 from maskupe.replacing import replacing
 
@@ -84,8 +90,10 @@ def run_job(
     if job.mask is not None and _same_file(job.mask, job.output):
         raise InputError(f"The output {job.output} is the mask.", "Name another file.")
     output = check_output(job.output, photo, job.quality)
-    matte = None if job.matte is None else _check_matte(job, job.matte, output.path)
-    mask = None if job.mask is None else read_mask(job.mask, photo.size)
+    matte = None if job.matte is None else _check_matte(job, job.matte, output.path, photo.size)
+    mask = None if job.mask is None else interpret_mask(job.mask, photo.size)
+    selection = None if mask is None else mask.selection
+    notes = output.notes if mask is None else (*mask.notes, *output.notes)
     enhancer = load(job.model)
     options: dict[str, Any] = {
         "strength": job.strength,
@@ -94,13 +102,15 @@ def run_job(
         "progress": progress,
     }
     if matte is None:
-        output.write(enhancer.enhance(photo.pixels, mask, **options))
+        output.write(enhancer.enhance(photo.pixels, selection, **options))
     else:
-        result, weight = enhancer.enhance_with_matte(photo.pixels, mask, **options)
-        with replacing(matte) as part:  # it takes its place when the result is there
+        result, weight = enhancer.enhance_with_matte(photo.pixels, selection, **options)
+        with replacing(
+            matte, like=photo.path
+        ) as part:  # it takes its place when the result is there
             part.write_bytes(encode_matte(weight))
             output.write(result)
-    return Outcome(output.path, photo.size, output.notes)
+    return Outcome(output.path, photo.size, notes)
 
 
 def parse_width(text: str) -> float | Literal["auto"]:
@@ -162,9 +172,9 @@ def parse_denoise(text: str) -> float | Literal["auto"]:
         ) from None
 
 
-def _check_matte(job: PhotoJob, matte: Path, output: Path) -> Path:
+def _check_matte(job: PhotoJob, matte: Path, output: Path, size: tuple[int, int]) -> Path:
     """The file that the matte goes to, which must be none of the others."""
-    target = check_matte(matte)
+    target = check_matte(matte, size)
     for name, other in (("photo", job.photo), ("mask", job.mask), ("output", output)):
         if other is not None and _same_file(target, other):
             raise InputError(f"The matte {matte} is the {name}.", "Name another file.")

@@ -217,6 +217,14 @@ def given_file(model: str | Path) -> Path | None:
     return Path(model) if is_file else None
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is a file: no, where its name is none that a file can have."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def resolve(name: str) -> ModelConfig:
     """The model of that name, or of the alias ``default``.
 
@@ -236,7 +244,7 @@ def weights_path(config: ModelConfig) -> Path | None:
     if config.weights is None:
         return None
     path = WEIGHTS_FOLDER / config.weights
-    return path if path.is_file() else None
+    return path if is_file(path) else None
 
 
 def available() -> tuple[str, ...]:

@@ -7,11 +7,14 @@ import json
 import os
 import shutil
 import socket
+import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 
 from maskupe.batch import is_done, read_manifest, run_local
 from maskupe.batch.cluster import run_on_ray
@@ -54,6 +57,50 @@ def folder(tmp_path, weights) -> Path:
         for row in rows:
             file.write(json.dumps({k: v for k, v in row.items() if v}) + "\n\n")
     return tmp_path
+
+
+EUROPEAN = """Photo;Mask;OUTPUT;strength;Transition;denoise;;
+0.png;m0.png;o0.png;0,5;12,5;auto;;
+;;;;;;;
+  ;; ;;;;;
+
+1.jpg;;o1.jpg;+1,25;;0,75;;
+"""
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_a_table_as_european_spreadsheets_write_it(tmp_path, encoding, separator, newline):
+    text = EUROPEAN.replace(";", separator).replace("\n", newline)
+    if separator == "|":  # of its own choice, which Excel says in a line before
+        text = f"sep=|{newline}{text}"
+    (tmp_path / "jobs.csv").write_bytes(text.encode(encoding))
+    first, second = read_manifest(tmp_path / "jobs.csv")
+    assert first.photo == tmp_path / "0.png" and first.mask == tmp_path / "m0.png"
+    assert (first.strength, first.transition.width, first.denoise) == (0.5, 12.5, "auto")
+    assert second.output == tmp_path / "o1.jpg" and second.mask is None
+    assert (second.strength, second.transition.width, second.denoise) == (1.25, "auto", 0.75)
+
+
+def test_commas_in_quotes_and_in_names(tmp_path):
+    text = 'photo,output,strength\n"a, b.png","c;d.png","0,5"\n'
+    (tmp_path / "jobs.csv").write_text(text)
+    (job,) = read_manifest(tmp_path / "jobs.csv")
+    assert (job.photo.name, job.output.name, job.strength) == ("a, b.png", "c;d.png", 0.5)
+
+
+def test_links_in_a_circle_are_told_with_their_line(tmp_path):
+    (tmp_path / "one.png").symlink_to("two.png")
+    (tmp_path / "two.png").symlink_to("one.png")
+    ph.save(tmp_path / "a.png", ph.scene())
+    for row in ("one.png,,o.png", "a.png,two.png,o.png", "a.png,,one.png"):
+        (tmp_path / "jobs.csv").write_text(f"photo,mask,output\n{row}\n")
+        assert main(["batch", str(tmp_path / "jobs.csv")]) in (1, 2)
+        if sys.version_info < (3, 13):  # later ones follow no further and let the file be missing
+            with pytest.raises(InputError, match=r"line 2: .* links lead in a circle"):
+                read_manifest(tmp_path / "jobs.csv")
+    assert (tmp_path / "one.png").is_symlink()
 
 
 def outputs(folder: Path) -> dict[str, bytes]:
@@ -123,6 +170,15 @@ def test_failures_are_listed_and_the_others_go_on(folder, capsys):
     assert not list(folder.glob(".*"))
 
 
+def test_what_was_lost_is_said_of_each_photo(folder, weights, capsys):
+    tifffile.imwrite(folder / "deep.tif", ph.scene(dtype=np.uint16), photometric="rgb")
+    row = {"photo": "deep.tif", "output": "out.jpg", "model": weights}
+    (folder / "one.jsonl").write_text(json.dumps(row), encoding="utf-8")
+    assert main(["batch", str(folder / "one.jsonl")]) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "deep.tif: JPEG holds 8 bits per channel" in line
+
+
 def test_stopping_in_the_middle_leaves_no_half_files(folder):
     jobs = read_manifest(folder / "jobs.csv")
     results = run_local(jobs, workers=1, device="cpu")
@@ -185,6 +241,26 @@ def test_a_ray_cluster_gives_the_same_bytes(folder, monkeypatch):
         ("a.jsonl", '{"photo": "a.png", "output": "b.png", "edges": true}', "reach 'True'"),
         ("a.csv", b"photo,output\n\xff\xfe\x00,b.png\n", "cannot be read"),
         ("a.jsonl", '{"photo": "a.png", "output": "b.png"}\n{"photo":\n', "line 2: It is not JSON"),
+        ("a.csv", "Photo;photo;output\na.png;a.png;b.png\n", "line 1: The column 'photo' is"),
+        ("a.csv", "photo;output;\na.png;b.png;c.png\n", "line 2: It has more values"),
+        ("a.csv", b"photo;output\nB\xe4r.png;b.png\n", "not UTF-8. Save it as 'CSV UTF-8'"),
+        ("a.jsonl", '{"photo": "a.png", "output": "b.png", "strength": 1e400}', "of inf is out"),
+        ("a.jsonl", '{"photo": "a.png", "output": "b.png", "quality": 1e400}', "whole number"),
+        ("a.jsonl", '{"photo": "a.png", "output": "b.png", "quality": true}', "is not a number"),
+        (
+            "a.jsonl",
+            '{"photo": "a.png", "output": "b.png", "strength": 1' + "0" * 400 + "}",
+            "is not a number",
+        ),
+        ("a.jsonl", '{"photo": "\\ud800.png", "output": "b.png"}', "is not a path"),
+        ("a.jsonl", '{"photo": "a.png", "output": "\\udb00.png"}', "is not a path"),
+        ("a.jsonl", '{"photo": "a.png", "mask": "\\ud83d", "output": "b.png"}', "is not a path"),
+        ("a.jsonl", '{"photo": "a.png", "output": "b.png", "\\ud83d": 1}', "is unknown"),
+        (
+            "a.jsonl",
+            '{"photo": "a.png", "output": "b.png", "model": "' + "x" * 5000 + '.safetensors"}',
+            "There is no weight file",
+        ),
         ("a.jsonl", "[1, 2]\n", "line 1: It is not a JSON object"),
         ("a.jsonl", '{"photo": 5, "output": "b.png"}\n', "The photo 5 is not a path"),
     ],

@@ -212,7 +212,9 @@ def test_every_slip_is_one_sentence_and_leaves_nothing(tmp_path, weights, photo,
     assert "damaged" in slip(tmp_path / "broken.png", *usual)
     assert "no file" in slip(photo, "--mask", tmp_path / "no.png", "-o", target)
     assert "10 × 10 and the photo 64 × 48" in slip(photo, "--mask", small, "-o", target)
-    assert "selection is empty" in slip(photo, "--mask", black, "-o", target, "--model", weights)
+    assert "black.png selects nothing" in slip(
+        photo, "--mask", black, "-o", target, "--model", weights
+    )
     assert "no model 'nonsense'" in slip(photo, "-o", target, "--model", "nonsense")
     assert "is a directory" in slip(photo, "--mask", mask, "-o", tmp_path)
     assert "does not say its format" in slip(photo, "-o", tmp_path / "out.bmp")

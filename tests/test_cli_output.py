@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests import photographs as ph
+from tests.untrained import write_weights
+
 ENTRIES = {
     "maskupe": "maskupe.cli",
     "maskupe-daemon": "maskupe_daemon.cli",
@@ -78,3 +81,71 @@ def test_a_full_disk_is_a_sentence(command, tmp_path):
     *_, last = done.stderr.splitlines()
     assert last.endswith("The output cannot be written (No space left on device).")
     assert "Traceback" not in done.stderr and "ignored" not in done.stderr
+
+
+# ------------------------------------------------------------------------- encodings and terminals
+
+
+def enhanced(folder: Path, name: str, encoding: str) -> subprocess.CompletedProcess[bytes]:
+    """What `maskupe enhance` says of a photo of that name, on a terminal of that encoding."""
+    photo = ph.save(folder / "in.png", ph.scene()).rename(folder / name)
+    weights = str(write_weights(folder))
+    program = "import sys; from maskupe.cli import main; sys.exit(main())"
+    command = ["enhance", photo, "-o", photo, "--model", weights]
+    return subprocess.run(
+        [sys.executable, "-c", program, *map(os.fsencode, command)],
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        capture_output=True,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("encoding", ["cp1251", "ascii", "cp437", "latin-1", "utf-8"])
+@pytest.mark.parametrize("name", ["plain.png", "Füße 日本.png"])
+def test_an_output_s_encoding_costs_no_result(tmp_path, encoding, name):
+    done = enhanced(tmp_path, name, encoding)
+    assert (done.returncode, done.stderr) == (0, b"")
+    said = done.stdout.decode(encoding)
+    times = "×" if encoding in ("latin-1", "utf-8") else "x"
+    assert f"(64 {times} 48 pixels" in said and said.startswith("Wrote ")
+    if encoding == "cp1251" and name != "plain.png":
+        assert r"F\xfc\xdfe \u65e5\u672c.png" in said
+
+
+HOSTILE = "a\x1b[2J\x07\nb\r\u202egnp.\x9b31m.png"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="such names cannot be there")
+@pytest.mark.parametrize("debug", [[], ["--debug"]])
+def test_names_do_nothing_to_a_terminal(tmp_path, capfd, debug):
+    from maskupe.cli import main
+
+    done = enhanced(tmp_path, HOSTILE, "utf-8")
+    assert done.returncode == 0
+    said = done.stdout.decode()
+    assert r"a\x1b[2J\x07\x0ab\x0d\u202egnp.\x9b31m.png" in said
+    assert said.count("\n") == 1 and said.endswith("\n")
+    missing = str(tmp_path / f"no{HOSTILE}")
+    assert main(["enhance", missing, "-o", str(tmp_path / "o.png"), *debug]) == 2
+    error = capfd.readouterr().err
+    for character in "\x1b\x07\r\u202e\x9b":
+        assert character not in error
+    assert bool(debug) == ("Traceback" in error)
+
+
+def test_a_name_that_is_no_text_is_said(tmp_path):
+    if sys.platform != "linux":
+        pytest.skip("names are bytes on Linux")
+    done = enhanced(tmp_path, os.fsdecode(b"B\xe4r.png"), "utf-8")
+    assert done.returncode == 0
+    assert rb"B\udce4r.png" in done.stdout
+
+
+def test_five_thousand_letters_are_cut_in_a_sentence(tmp_path, capsys):
+    from maskupe.cli import main
+
+    photo = str(ph.save(tmp_path / "a.png", ph.scene()))
+    for model in ("x" * 5000, "x" * 5000 + ".safetensors", "x/" * 2500 + ".safetensors"):
+        assert main(["enhance", photo, "-o", str(tmp_path / "b.png"), "--model", model]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "There is no" in line and len(line) < 700

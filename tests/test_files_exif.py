@@ -17,7 +17,7 @@ def test_the_stale_thumbnail_is_unlinked():
     block = ph.exif_block()[6:]
     order = exif.byte_order(block)
     first = struct.unpack_from(order + "I", block, 4)[0]
-    _, pointer = exif.read_directory(block, first, order)
+    pointer = exif.next_pointer(block, first, order)
     linked = bytearray(block)
     struct.pack_into(order + "I", linked, pointer, len(block))
     linked += struct.pack(order + "H", 0) + bytes(4)

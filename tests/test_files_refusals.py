@@ -32,9 +32,9 @@ def test_missing_empty_directory_and_foreign_files(tmp_path):
     (tmp_path / "empty.png").touch()
     assert "empty" in refusal(tmp_path / "empty.png")
     (tmp_path / "text.png").write_text("hello, this is not a picture")
-    assert "not a PNG, JPEG or TIFF" in refusal(tmp_path / "text.png")
-    Image.new("RGB", (4, 4)).save(tmp_path / "a.webp")
-    assert "not a PNG, JPEG or TIFF" in refusal(tmp_path / "a.webp")
+    assert "not a PNG, JPEG, TIFF, WebP, AVIF or JPEG XL" in refusal(tmp_path / "text.png")
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.gif")
+    assert "not a PNG, JPEG, TIFF, WebP, AVIF or JPEG XL" in refusal(tmp_path / "a.gif")
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF"])
@@ -52,7 +52,9 @@ def test_a_jpeg_is_complete_whatever_lies_behind_and_cut_whatever_lies_before(tm
     path = tmp_path / "a.jpg"
     path.write_bytes(whole + bytes(10 * len(whole)))
     assert read_photo(path).size == (200, 200)
-    path.write_bytes(whole[:-2])
+    path.write_bytes(whole[:-2])  # of the picture nothing is missing
+    assert read_photo(path).size == (200, 200)
+    path.write_bytes(whole[:-200] + whole)
     assert "incomplete" in refusal(path)
 
 
@@ -100,9 +102,9 @@ def test_raw_lab_double_and_many_channels(tmp_path):
     assert "Lab" in refusal(tmp_path / "lab.tif")
     Image.fromarray(pixels).convert("YCbCr").save(tmp_path / "ycc.tif")
     assert "YCBCR" in refusal(tmp_path / "ycc.tif")
-    five = np.zeros((8, 8, 5), np.uint8)
-    tifffile.imwrite(tmp_path / "five.tif", five, photometric="rgb", planarconfig="contig")
-    assert "5 channels" in refusal(tmp_path / "five.tif")
+    many = np.zeros((8, 8, 60), np.uint8)
+    tifffile.imwrite(tmp_path / "many.tif", many, photometric="rgb", planarconfig="contig")
+    assert "60 channels" in refusal(tmp_path / "many.tif")
     tifffile.imwrite(tmp_path / "int.tif", np.zeros((8, 8), np.int32))
     assert "int32" in refusal(tmp_path / "int.tif")
     for name, value in (("nan.tif", np.float32("nan")), ("large.tif", np.float64(1e300))):

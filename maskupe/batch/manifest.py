@@ -6,8 +6,12 @@ at once and not after an hour; so is that no output is written over another or o
 
 from __future__ import annotations
 
+import codecs
 import csv
+import io
 import json
+import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +24,8 @@ from maskupe.photo_job import PhotoJob, parse_denoise, parse_edges, parse_width
 
 REQUIRED = ("photo", "output")
 OPTIONAL = ("mask", "model", "strength", "denoise", "transition", "side", "edges", "quality")
+_PATHS = ("photo", "output", "mask")
+_NUMBERS = ("strength", "denoise", "transition", "edges", "quality")
 
 
 def read_manifest(path: Path | str) -> list[PhotoJob]:
@@ -44,7 +50,7 @@ def read_manifest(path: Path | str) -> list[PhotoJob]:
                 raise InputError(f"{path.name}, line {number}: {error}") from error
     except FileNotFoundError:
         raise InputError(f"There is no manifest {path}.") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, csv.Error) as error:
         said = getattr(error, "strerror", None) or error
         raise InputError(f"The manifest {path} cannot be read: {said}.") from error
     if not jobs:
@@ -59,10 +65,10 @@ def _check_outputs(name: str, jobs: Mapping[int, PhotoJob]) -> None:
     for number, job in jobs.items():
         for source in (job.photo, job.mask):
             if source is not None:
-                sources.setdefault(source.resolve(), number)
+                sources.setdefault(_place(name, number, source), number)
     outputs: dict[Path, int] = {}
     for number, job in jobs.items():
-        place = job.output.resolve()
+        place = _place(name, number, job.output)
         if (other := outputs.setdefault(place, number)) != number:
             raise InputError(
                 f"{name}, line {number}: The output {job.output} is that of line {other} already."
@@ -75,32 +81,88 @@ def _check_outputs(name: str, jobs: Mapping[int, PhotoJob]) -> None:
             )
 
 
+def _place(name: str, number: int, path: Path) -> Path:
+    """Where a path leads to."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError) as error:
+        raise InputError(
+            f"{name}, line {number}: {path} cannot be followed: its links lead in a circle."
+        ) from error
+
+
+def _text(path: Path) -> str:
+    """The manifest's text: UTF-8, or UTF-16 as spreadsheets save "Unicode text"."""
+    content = path.read_bytes()
+    utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        return content.decode("utf-16" if utf16 else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"The manifest {path} cannot be read: it is not UTF-8.",
+            "Save it as 'CSV UTF-8', or as Unicode text.",
+        ) from error
+
+
 def _csv_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file, skipinitialspace=True)
-        for row in reader:
-            if None in row:
-                raise InputError(
-                    f"{path.name}, line {reader.line_num}: It has more values than the header."
-                )
-            # An empty cell is an option left out.
-            yield reader.line_num, {key: value for key, value in row.items() if value}
+    """The rows of a table as spreadsheets write it.
+
+    Cells are separated by commas, semicolons or tabs; numbers may have a decimal comma; capitals in
+    the header do not count; rows and columns in which nothing stands are no slips.
+    """
+    text = _text(path)
+    separator, skipped = _separator(text)
+    lines = io.StringIO(text, newline="")
+    for _ in range(skipped):
+        lines.readline()
+    reader = csv.reader(lines, delimiter=separator, skipinitialspace=True)
+    header = [name.strip().lower() for name in next(reader, [])]
+    names = [name for name in header if name]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(
+                f"{path.name}, line {1 + skipped}: The column {name!r} is there twice."
+            )
+    for row in reader:
+        number = reader.line_num + skipped
+        filled = {index: cell for index, cell in enumerate(row) if cell.strip()}
+        if any(index >= len(header) or not header[index] for index in filled):
+            raise InputError(f"{path.name}, line {number}: It has more values than the header.")
+        # An empty cell is an option left out.
+        if filled:
+            yield number, {header[index]: _cell(header[index], filled[index]) for index in filled}
+
+
+def _separator(text: str) -> tuple[str, int]:
+    """What separates the cells, and how many lines before the header say so (Excel's ``sep=``)."""
+    first = text.partition("\n")[0].strip("\r")
+    if first.lower().startswith("sep=") and len(first) == 5:
+        return first[4], 1
+
+    def known(separator: str) -> int:
+        cells = next(csv.reader([first], delimiter=separator, skipinitialspace=True), [])
+        return sum(cell.strip().lower() in REQUIRED + OPTIONAL for cell in cells)
+
+    return max(",;\t", key=known), 0
+
+
+def _cell(name: str, cell: str) -> str:
+    if name not in _NUMBERS:
+        return cell if name in _PATHS else cell.strip()
+    return re.sub(r"^([+-]?\d*),(\d+)$", r"\1.\2", cell.strip())
 
 
 def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    with path.open(encoding="utf-8-sig") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                values = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise InputError(
-                    f"{path.name}, line {number}: It is not JSON ({error})."
-                ) from error
-            if not isinstance(values, dict):
-                raise InputError(f"{path.name}, line {number}: It is not a JSON object.")
-            yield number, {key: v for key, v in values.items() if v not in (None, "")}
+    for number, line in enumerate(_text(path).split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            values = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{path.name}, line {number}: It is not JSON ({error}).") from error
+        if not isinstance(values, dict):
+            raise InputError(f"{path.name}, line {number}: It is not a JSON object.")
+        yield number, {key: v for key, v in values.items() if v not in (None, "")}
 
 
 def _job(values: dict[str, Any], folder: Path) -> PhotoJob:
@@ -115,8 +177,11 @@ def _job(values: dict[str, Any], folder: Path) -> PhotoJob:
 
     def path(name: str) -> Path:
         text = values[name]
-        if not isinstance(text, str) or "\0" in text:
-            raise InputError(f"The {name} {text!r} is not a path.")
+        try:
+            if not isinstance(text, str) or b"\0" in os.fsencode(text):
+                raise InputError(f"The {name} {text!r} is not a path.")
+        except UnicodeEncodeError:  # half of a character: no file has such a name
+            raise InputError(f"The {name} {text!r} is not a path.") from None
         return folder / text
 
     output = path("output")
@@ -143,15 +208,17 @@ def _model(name: str, folder: Path) -> str:
     if file is None:
         registry.resolve(name)
         return name
-    if not (folder / file).is_file():
+    if not registry.is_file(folder / file):
         raise InputError(f"There is no weight file {folder / file}.")
     return str(folder / file)
 
 
 def _number(values: Mapping[str, Any], name: str, default: float) -> float:
     try:
+        if isinstance(values.get(name), bool):
+            raise TypeError
         return float(values.get(name, default))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InputError(f"The {name} {values[name]!r} is not a number.") from None
 
 

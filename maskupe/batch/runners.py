@@ -24,10 +24,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of one job: ``error`` is empty if it went well, else a sentence."""
+    """What came of one job.
+
+    Attributes:
+        job: what was to be done.
+        error: empty if it went well, else a sentence.
+        notes: sentences worth saying about what was done.
+    """
 
     job: PhotoJob
     error: str = ""
+    notes: tuple[str, ...] = ()
 
 
 class Models:
@@ -71,7 +78,7 @@ def attempt(job: PhotoJob, models: Models, stop: threading.Event | None = None) 
 
     try:
         check(0.0)
-        run_job(job, models.get, check)
+        outcome = run_job(job, models.get, check)
     except MaskUPEError as error:
         return Result(job, str(error))
     except Exception as error:
@@ -79,7 +86,7 @@ def attempt(job: PhotoJob, models: Models, stop: threading.Event | None = None) 
             return Result(job, "There was not enough memory. Use fewer workers.")
         where = traceback.extract_tb(error.__traceback__)[-1]
         return Result(job, f"{type(error).__name__}: {error} ({where.name}, line {where.lineno}).")
-    return Result(job)
+    return Result(job, notes=outcome.notes)
 
 
 def default_workers() -> int:

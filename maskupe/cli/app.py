@@ -16,12 +16,17 @@ Model = Annotated[
     str, typer.Option(metavar="NAME", help="A name of 'maskupe models', or a .safetensors file.")
 ]
 Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where to compute.")]
-Quality = Annotated[int, typer.Option(metavar="1-100", help="Quality of a JPEG result.")]
+Quality = Annotated[int, typer.Option(metavar="1-100", help="Quality of a JPEG or AVIF result.")]
 
 
 @app.command()
 def enhance(
-    photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="A PNG, JPEG or TIFF file.")],
+    photo: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PHOTO", help="A PNG, JPEG, TIFF, WebP, AVIF, JPEG XL or HEIC file."
+        ),
+    ],
     output: Annotated[
         Path,
         typer.Option("-o", "--output", metavar="OUT", help="Where to write; may be PHOTO itself."),

@@ -1,4 +1,4 @@
-"""``maskupe batch``: progress while it runs, the failures at the end."""
+"""``maskupe batch``: progress while it runs, notes and failures at the end."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ def run_batch(manifest: Path, workers: int, ray: str | None, device: str, force:
     every = read_manifest(manifest)
     jobs = every if force else [job for job in every if not is_done(job)]
     failures: list[Result] = []
+    noted: list[Result] = []
     console = Console(stderr=True)
     columns = ("[progress.description]{task.description}", BarColumn(), MofNCompleteColumn())
     with Progress(
@@ -29,6 +30,10 @@ def run_batch(manifest: Path, workers: int, ray: str | None, device: str, force:
             progress.advance(task)
             if result.error:
                 failures.append(result)
+            if result.notes:
+                noted.append(result)
+    for result in noted:
+        say("maskupe", f"{result.job.photo}: {' '.join(result.notes)}")
     for failed in failures:
         say("maskupe", f"{failed.job.photo}: {failed.error}")
     done = len(jobs) - len(failures)

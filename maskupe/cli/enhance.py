@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 import time
 
+from maskupe.cli.output import printable
 from maskupe.cli.runner import say
 from maskupe.photo_job import PhotoJob, run_job
 
@@ -29,7 +29,7 @@ def enhance_file(job: PhotoJob, device: str) -> int:
         say("maskupe", note)
     height, width = outcome.size
     seconds = time.monotonic() - start
-    sys.stdout.write(f"Wrote {outcome.output} ({width} × {height} pixels, {seconds:.1f} s).\n")
+    print(printable(f"Wrote {outcome.output} ({width} × {height} pixels, {seconds:.1f} s)."))
     if job.matte is not None:
-        sys.stdout.write(f"Wrote the matte {job.matte}.\n")
+        print(printable(f"Wrote the matte {job.matte}."))
     return 0

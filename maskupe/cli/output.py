@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import functools
 import os
+import re
 import sys
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import ParamSpec
@@ -27,6 +30,7 @@ def guard_output(program: Callable[_Arguments, int]) -> Callable[_Arguments, int
 
     @functools.wraps(program)
     def run(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> int:
+        _accept_every_character()
         try:
             try:
                 return program(*args, **kwargs)
@@ -37,6 +41,52 @@ def guard_output(program: Callable[_Arguments, int]) -> Callable[_Arguments, int
             return UNSAID
 
     return run
+
+
+#: What stands for our own sentences' characters where the output's encoding lacks them.
+_PLAIN = {"×": "x", "…": "...", "–": "-", "—": "-", "“": '"', "”": '"', "‘": "'", "’": "'"}
+# What turns the direction of writing, and back.
+_DIRECTIONS = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
+# A name longer than this says no more than its ends do.
+_LONG = re.compile(r"\S{301,}")
+
+
+def _replaced(error: UnicodeError) -> tuple[str, int]:
+    """Codec error handler: a likeness of the character where there is one, else its number."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    character = error.object[error.start]
+    likeness = _PLAIN.get(character)
+    if likeness is None:
+        likeness = character.encode("ascii", "backslashreplace").decode("ascii")
+    return likeness, error.start + 1
+
+
+def _accept_every_character() -> None:
+    """Lets output in an encoding that lacks a character have another instead of an exception."""
+    codecs.register_error("maskupe", _replaced)
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="maskupe")
+
+
+def printable(text: str) -> str:
+    """The text in one line that does to a terminal nothing but appear.
+
+    File names may hold any character: those that move the cursor, turn the direction of writing or
+    are halves of one are written as their numbers. What is overlong is cut in its middle.
+    """
+    text = _LONG.sub(lambda found: f"{found[0][:100]}…{found[0][-100:]}", text)
+    return "".join(
+        character
+        if unicodedata.category(character) not in ("Cc", "Cs", "Zl", "Zp")
+        and unicodedata.bidirectional(character) not in _DIRECTIONS
+        else character.encode("ascii", "backslashreplace").decode("ascii")
+        if ord(character) > 127
+        else f"\\x{ord(character):02x}"
+        for character in text
+    )
 
 
 def _flush() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import typer
 
+from maskupe.cli.output import printable
 from maskupe.errors import MaskUPEError, is_memory_error
 
 # Typer raises click's exceptions but, since it brings its own copy of click, does not export
@@ -49,7 +50,8 @@ def run(app: typer.Typer, name: str, arguments: Sequence[str], extra: str | None
         raise
     except Exception as error:
         if debug:
-            traceback.print_exception(error)
+            for line in "".join(traceback.format_exception(error)).splitlines():
+                print(printable(line), file=sys.stderr)
         return _explain(name, error, extra)
 
 
@@ -96,7 +98,7 @@ def _explain(name: str, error: Exception, extra: str | None) -> int:
 
 def say(name: str, *sentences: str) -> None:
     """Prints sentences in one line to stderr, after the program's name."""
-    print(f"{name}: {' '.join(sentences)}", file=sys.stderr)
+    print(printable(f"{name}: {' '.join(sentences)}"), file=sys.stderr)
 
 
 def _sentence(text: str) -> str:

@@ -59,7 +59,7 @@ def _locate(model: str | Path) -> tuple[Path, str]:
     """The weight file of a name or path, and what the model is called."""
     file = registry.given_file(model)
     if file is not None:
-        if not file.is_file():
+        if not registry.is_file(file):
             raise InputError(f"There is no weight file {file}.", "Check the name of the file.")
         return file, file.stem
     config = registry.resolve(str(model))
