@@ -37,6 +37,7 @@ METADATA_KEYS = (
     "multiply_adds",
     "recipe",
     "training_data",
+    "scenes",
     "licence",
     "metrics",
     "commit",

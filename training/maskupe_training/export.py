@@ -16,6 +16,7 @@ from maskupe_training import checkpoint
 from maskupe_training.card import model_card
 from maskupe_training.credits import credit_lines
 from maskupe_training.data.manifest import manifest_digest
+from maskupe_training.data.splits import scene_record
 from maskupe_training.recipe import Recipe, from_tables
 from maskupe_training.recipe_files import command
 
@@ -55,7 +56,13 @@ def export(
     network = networks.build(config)
     network.load_state_dict(state["network"] | state["average"])
     network.eval()
+    # Said with the number, since it is of small pictures and of the cases that chose the weights.
     val = {f"val_{name}": round(value, 3) for name, value in state["val"].items()}
+    val |= {
+        "val_n": recipe.validation.cases,
+        "val_seed": recipe.validation.seed,
+        "val_size": recipe.augmentation.size,
+    }
     target.parent.mkdir(parents=True, exist_ok=True)
     metadata = {
         "recipe": recipe.to_dict(),
@@ -67,6 +74,14 @@ def export(
         "seed": str(recipe.seed),
         "command": command(recipe),
     }
+    scenes = state.get("scenes")
+    if scenes:  # of a checkpoint that is older than them, nothing is known
+        # The last checkpoint was not chosen by anything.
+        chosen = scenes["watched"] if path.name == "best.pt" else {}
+        metadata["scenes"] = {
+            "trained": scene_record(scenes["trained"]),
+            "chosen": scene_record(chosen),
+        }
     if credited:
         metadata["credits"] = credited
     networks.save(target, config, network, metadata)

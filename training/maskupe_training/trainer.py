@@ -20,6 +20,7 @@ import json
 import math
 import shutil
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,8 +35,8 @@ from maskupe.networks.build import Network, build
 from maskupe.registry import resolve
 from maskupe_training import checkpoint
 from maskupe_training.data.batches import Packed, automatic_workers, batches, compose
-from maskupe_training.data.images import ImageCache, memory_for
-from maskupe_training.data.open import open_source
+from maskupe_training.data.images import ImageCache, list_images, memory_for
+from maskupe_training.data.open import SourceRecipe, open_source
 from maskupe_training.data.samples import SampleSet
 from maskupe_training.launching import local_processes, start_fabric
 from maskupe_training.masks.sampler import MaskSampler
@@ -168,6 +169,10 @@ class _Training:
         self._telemetry: Telemetry | None = None
         if fabric.is_global_zero:
             self._validator = Validator(recipe, run.data_root)
+            self._scenes = {
+                "trained": _scenes(recipe.sources, run.data_root),
+                "watched": _scenes([recipe.validation.source], run.data_root),
+            }
             with checkpoint.writing(run.out / "recipe.json"):
                 run.out.mkdir(parents=True, exist_ok=True)
                 text = json.dumps(recipe.to_dict(), indent=1)
@@ -259,6 +264,7 @@ class _Training:
             "recipe": json.dumps(self._recipe.to_dict()),
             "val": {"psnr_a": result.psnr_a, "input_psnr_a": result.input_psnr_a},
             "commit": checkpoint.commit(),
+            "scenes": self._scenes,
         }
         checkpoint.save(self._last, state)
         if better:
@@ -321,6 +327,19 @@ def _samples(
     masks = MaskSampler(recipe.masks, data_root)
     length = recipe.training.steps * recipe.training.batch
     return SampleSet(sources, masks, recipe.augmentation, recipe.seed, length)
+
+
+def _scenes(sources: Sequence[SourceRecipe], data_root: Path) -> dict[str, list[str]]:
+    """The names of the scenes of data sets, by folder."""
+    found: dict[str, set[str]] = {}
+    for source in sources:
+        if source.kind == "relit":  # its backgrounds are photographs, and to open it takes long
+            names = [path.stem for path in list_images(data_root / source.backgrounds)]
+            found.setdefault(source.backgrounds, set()).update(names)
+        else:
+            opened = open_source(source, data_root, ImageCache(1))
+            found.setdefault(source.folder, set()).update(opened.scenes)
+    return {folder: sorted(names) for folder, names in found.items()}
 
 
 def _numbers(fabric: Fabric, recipe: Recipe, start: int) -> list[range]:

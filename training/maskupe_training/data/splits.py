@@ -1,0 +1,193 @@
+"""Which scenes are trained on, chosen by, and reported on: ``train``, ``val`` and ``test``.
+
+A checkpoint is chosen on ``val`` and reported on ``test``, so the two must not overlap, and
+whoever prepares a published data set must get the same parts as everybody else. For a data set in a
+folder named ``sice`` or ``uieb`` the parts are lists in ``lists/``: names are facts, no pictures.
+Scenes that a list does not know are divided by a hash of their names, which is the same however
+much of the data set is there. MIT-Adobe FiveK has a published division (:func:`fivek_split`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from maskupe.weightfile import Header
+
+SPLITS = ("train", "val", "test")
+Splits = dict[str, list[str]]
+
+_LISTS = Path(__file__).parent / "lists"
+#: Shares of val and test among the scenes that the lists do not know: UIEB's 800/90 in the paper.
+_SHARES: Mapping[str, tuple[float, float]] = {"sice": (0.1, 0.1), "uieb": (0.05, 0.1)}
+#: FiveK: the last number that is trained on, and every how many of those are for val.
+_LAST_OF_TRAIN = 4500
+_EVERY = 45
+# Characters of a name's mark in a weight file: 2 of 5,000 names share one with a chance of 0.3 %.
+_MARK = 8
+
+
+def is_listed(data: str) -> bool:
+    """Whether a data set, by its folder's name, is divided by a list."""
+    return data in _SHARES
+
+
+def divide(data: str, names: Iterable[str]) -> Splits:
+    """Divide the scenes of a data set for which :func:`is_listed` holds.
+
+    Args:
+        data: the folder's name.
+        names: of the scenes that are there.
+    """
+    content = _content(data)
+    place = {name: split for split in SPLITS for name in content[split]}
+    val, test = _SHARES[data]
+    found: Splits = {split: [] for split in SPLITS}
+    for name in sorted(names):
+        share = int(hashlib.sha256(f"{data}/{name}".encode()).hexdigest()[:8], 16) / 2**32
+        by_hash = "test" if share < test else "val" if share < test + val else "train"
+        found[place.get(name, by_hash)].append(name)
+    return found
+
+
+def superseded(data: str, splits: Mapping[str, Any]) -> bool:
+    """Whether a ``split.json`` is of the time before the lists, which then count instead.
+
+    It is, if it has no ``test`` and the lists know all of its scenes.
+    """
+    if "test" in splits or not is_listed(data):
+        return False
+    content = _content(data)
+    known = {name for split in SPLITS for name in content[split]}
+    return all(isinstance(names, list) and known.issuperset(names) for names in splits.values())
+
+
+def fivek_split(name: str) -> str:
+    """The part that a picture of MIT-Adobe FiveK belongs to.
+
+    The paper's 500 for validation and testing, a4501 to a5000, are ``test``; ``val`` is every 45th
+    of the 4,500 before them, 100 pictures, which are then not trained on.
+
+    Args:
+        name: ``a0001`` to ``a5000``.
+    """
+    number = int(name[1:])
+    if number > _LAST_OF_TRAIN:
+        return "test"
+    return "val" if number % _EVERY == 0 else "train"
+
+
+def list_digest(names: Sequence[str]) -> str:
+    """SHA-256 over scenes' names, whatever their order."""
+    return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()
+
+
+def scene_record(scenes: Mapping[str, Sequence[str]]) -> dict[str, dict[str, Any]]:
+    """Return what a weight file keeps of lists of scenes by folder.
+
+    Their number, the digest of the list, and a short hash of each name: enough to tell whether a
+    scene was among them, without telling the names of anybody's own photographs.
+    """
+    return {
+        folder: {
+            "count": len(names),
+            "sha256": list_digest(names),
+            "marks": " ".join(sorted(_mark(name) for name in names)),
+        }
+        for folder, names in scenes.items()
+    }
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a model has seen of some scenes.
+
+    Attributes:
+        known: whether its file, or the lists, say what it has seen of this data set.
+        trained: how many of the scenes it was trained on.
+        chosen: how many of the others its checkpoint was chosen by.
+    """
+
+    known: bool
+    trained: int
+    chosen: int
+
+
+def seen_scenes(header: Header, folder: str, scenes: Sequence[str]) -> Seen:
+    """Compare scenes with those that a weight file was trained on and chosen by.
+
+    Args:
+        header: what the weight file says about itself.
+        folder: the data set's, as recipes name it.
+        scenes: names.
+    """
+    record = header.json("scenes")
+    if record is not None:
+        trained = _marked(record.get("trained", {}), folder, scenes)
+        chosen = _marked(record.get("chosen", {}), folder, scenes) - trained
+        return Seen(True, len(trained), len(chosen))
+    recipe = header.json("recipe") or {}
+    used = _used(recipe.get("sources", ()), folder)
+    watched = _used([recipe.get("validation", {}).get("source", {})], folder)
+    if not used and not watched:
+        return Seen(bool(recipe), 0, 0)
+    if not is_listed(folder):
+        return Seen(False, 0, 0)
+    content = _content(folder)
+    for digest, parts in content["earlier"].items():
+        if digest in header.metadata.get("training_data", "") or not used:
+            own = _names(content, parts, used)
+            by = _names(content, parts, watched) - own
+            return Seen(True, len(own & set(scenes)), len(by & set(scenes)))
+    return Seen(False, 0, 0)
+
+
+def told(model: str, seen: Seen, total: int, what: str) -> str:
+    """One sentence about what a model has seen; empty if there is nothing to say.
+
+    Args:
+        model: its name.
+        seen: what it has seen.
+        total: of how many scenes.
+        what: the data, such as ``sice test``.
+    """
+    if not seen.known:
+        return f"{model} does not say which scenes it was trained on: {what} may be among them."
+    facts = [
+        f"{verb} {count} of the {total} scenes of {what}"
+        for verb, count in (
+            ("was trained on", seen.trained),
+            ("had its checkpoint chosen by, or watched with,", seen.chosen),
+        )
+        if count
+    ]
+    if not facts:
+        return ""
+    return f"{model} {' and '.join(facts)}, so it may look better there than on new ones."
+
+
+def _mark(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()[:_MARK]
+
+
+def _marked(record: Mapping[str, Any], folder: str, scenes: Sequence[str]) -> set[str]:
+    marks = set(record.get(folder, {}).get("marks", "").split())
+    return {name for name in scenes if _mark(name) in marks}
+
+
+def _used(sources: Iterable[Mapping[str, Any]], folder: str) -> set[str]:
+    return {str(source.get("split")) for source in sources if source.get("folder") == folder}
+
+
+def _names(content: Mapping[str, Any], parts: Mapping[str, Any], splits: set[str]) -> set[str]:
+    today = {part for split in splits for part in parts.get(split, ())}
+    return {name for part in today for name in content[part]}
+
+
+def _content(data: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((_LISTS / f"{data}.json").read_text("utf-8"))
+    return content
