@@ -172,7 +172,7 @@ def _note(model: str, request: Request, scenes: Sequence[str]) -> str:
     header = weightfile.read_header(weight_file(model))
     seen = seen_scenes(header, request.folder, scenes)
     what = f"{request.folder} {request.split}"
-    return told(model, seen, len(scenes), what)
+    return told(Path(model).stem, seen, len(scenes), what)
 
 
 def _methods(request: Request, threads: int) -> dict[str, Method]:
