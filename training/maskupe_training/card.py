@@ -53,8 +53,9 @@ def model_card(path: Path, header: Header, parameters: int) -> str:
         f"    {said.get('command', '')}",
         "",
     ]
-    if recipe.get("cuts"):
-        lines += ["## What it cuts against the paper", "", str(recipe["cuts"]), ""]
+    deviations = recipe.get("deviations") or recipe.get("cuts")  # as older files call it
+    if deviations:
+        lines += ["## Where it differs from the paper", "", str(deviations), ""]
     lines += _metrics(header.json("metrics") or {})
     lines += [
         "## Intended use and limits",

@@ -141,7 +141,7 @@ class Recipe:
     Attributes:
         model: a name in the registry.
         about: one sentence for the model card.
-        cuts: what this recipe cuts against the paper's; empty if nothing.
+        deviations: where this differs from the paper and from the references' code.
         licence: of the weights, as the data's licences allow.
         seed: decides initial weights and samples.
     """
@@ -153,7 +153,7 @@ class Recipe:
     validation: ValidationRecipe
     loss: LossRecipe
     training: TrainingRecipe
-    cuts: str = ""
+    deviations: str = ""
     seed: int = 0
     masks: MaskRecipe = field(default_factory=MaskRecipe)
     augmentation: Augmentation = field(default_factory=Augmentation)
@@ -181,7 +181,9 @@ class Recipe:
 
 def from_tables(tables: Mapping[str, Any], where: str) -> Recipe:
     """A recipe from its tables; ``where`` names them in errors."""
-    return build(Recipe, tables, where)
+    # What checkpoints and recipes call it that are older.
+    renamed = {"deviations" if key == "cuts" else key: tables[key] for key in tables}
+    return build(Recipe, renamed, where)
 
 
 def _plain(value: Any) -> Any:
