@@ -88,6 +88,25 @@ def export(
 
 
 @app.command()
+def card(
+    weights: Annotated[list[Path], typer.Argument(help="Weight files.")],
+    metrics: Annotated[
+        Path | None, typer.Option(help="JSON that `evaluate` wrote, to be quoted.")
+    ] = None,
+) -> None:
+    """Write model cards anew, beside the weights.
+
+    With numbers that were measured after the export; the weights themselves are not touched.
+    """
+    from maskupe_training.card import write_card
+    from maskupe_training.evaluation.report import card_metrics
+
+    for path in weights:
+        measured = card_metrics(metrics, path.stem) if metrics else None
+        typer.echo(str(write_card(path, measured)))
+
+
+@app.command()
 def evaluate(
     models: Annotated[
         list[str] | None,

@@ -11,9 +11,8 @@ from maskupe.errors import InputError
 from maskupe.inference.export import export_onnx
 from maskupe.networks import build as networks
 from maskupe.registry import resolve
-from maskupe.replacing import replace_file
 from maskupe_training import checkpoint
-from maskupe_training.card import model_card
+from maskupe_training.card import write_card
 from maskupe_training.credits import credit_lines
 from maskupe_training.data.manifest import manifest_digest
 from maskupe_training.data.splits import scene_record
@@ -85,11 +84,9 @@ def export(
     if credited:
         metadata["credits"] = credited
     networks.save(target, config, network, metadata)
-    _, loaded, header = networks.load(target)
+    _, loaded, _ = networks.load(target)
     export_onnx(loaded, target)
-    parameters = sum(value.numel() for value in loaded.parameters())
-    card = model_card(target, header, parameters)
-    replace_file(target.with_suffix(".md"), card.encode("utf-8"))
+    write_card(target)
     return target
 
 

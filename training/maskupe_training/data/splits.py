@@ -170,6 +170,32 @@ def told(model: str, seen: Seen, total: int, what: str) -> str:
     return f"{model} {' and '.join(facts)}, so it may look better there than on new ones."
 
 
+def scenes_told(header: Header) -> list[str]:
+    """What a weight file, or our lists, say of the scenes behind it; a sentence each."""
+    record = header.json("scenes")
+    if record is not None:
+        return [
+            f"{verb} {own['count']} scenes of `{folder}`, sha256:{own['sha256']}"
+            for key, verb in (("trained", "trained on"), ("chosen", "chosen by"))
+            for folder, own in record.get(key, {}).items()
+        ]
+    recipe = header.json("recipe") or {}
+    found = []
+    for folder in _SHARES:
+        content, data = _content(folder), header.metadata.get("training_data", "")
+        used = _used(recipe.get("sources", ()), folder)
+        watched = _used([recipe.get("validation", {}).get("source", {})], folder)
+        for digest, parts in content["earlier"].items():
+            if used and digest not in data:
+                continue
+            for splits, verb in ((used, "trained on"), (watched, "chosen by, or watched with,")):
+                names = _names(content, parts, splits)
+                today = " and ".join(part for split in splits for part in parts.get(split, ()))
+                if names:
+                    found.append(f"{verb} {len(names)} scenes of `{folder}`, now called {today}")
+    return found
+
+
 def _mark(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()[:_MARK]
 
