@@ -38,6 +38,7 @@ METADATA_KEYS = (
     "recipe",
     "training_data",
     "scenes",
+    "started_from",
     "licence",
     "metrics",
     "commit",

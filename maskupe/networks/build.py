@@ -39,6 +39,11 @@ def build(config: ModelConfig) -> Network:
         assert isinstance(network, LocalNetwork)
         return network
     assert isinstance(network, GlobalNetwork)
+    return condition(config, network)
+
+
+def condition(config: ModelConfig, network: GlobalNetwork) -> Network:
+    """The network f() of a configuration from its g(), which is copied; or g() itself."""
     if config.conditioning == "mconcat":
         return mconcat(network)
     if config.conditioning == "mnorm":

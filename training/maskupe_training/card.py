@@ -76,6 +76,7 @@ def model_card(
         f"| Trained on | {_data(recipe)} |",
         f"| Data manifest | {said.get('training_data', '')} |",
         *(f"| Scenes | {text} |" for text in scenes_told(header)),
+        *_started(header),
         f"| Seed | {said.get('seed', '')} |",
         f"| Source commit | {said.get('commit', '')} |",
         f"| Created | {said.get('created', '')} |",
@@ -101,6 +102,14 @@ def model_card(
         lines += ["## Credits", ""] + [f"- {line}" for line in credits] + [""]
     lines += ["## Recipe", "", "```json", json.dumps(recipe, indent=1), "```", ""]
     return "\n".join(lines)
+
+
+def _started(header: Header) -> list[str]:
+    start = header.json("started_from")
+    if not start:
+        return []
+    facts = f"{start['tensors']} of {start['of']} tensors, sha256:{start['sha256']}"
+    return [f"| Started from | {start['name']}: {facts}; licence: {start['licence']} |"]
 
 
 def _front_matter(said: Mapping[str, str]) -> list[str]:

@@ -33,6 +33,12 @@ def fit(
     ] = None,
     settings: Set = None,
     resume: Annotated[bool, typer.Option(help="Continue from the last checkpoint.")] = False,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from", metavar="WEIGHTS", help="Start from a model, a .safetensors, or a .pth."
+        ),
+    ] = None,
     max_minutes: Annotated[
         float | None, typer.Option(min=0, help="Stop after this time, with a checkpoint.")
     ] = None,
@@ -41,6 +47,7 @@ def fit(
     devices: Annotated[int, typer.Option(min=1, help="Processes, without torchrun.")] = 1,
 ) -> None:
     """Train a model, or the matting network, by a recipe."""
+    from maskupe.errors import InputError
     from maskupe_training.matte.recipe import is_matte
     from maskupe_training.recipe_files import load, tables
 
@@ -49,15 +56,18 @@ def fit(
         from maskupe_training.matte.fit import MatteRun, fit_matte
         from maskupe_training.matte.recipe import load as load_matte
 
-        how = MatteRun(data, folder, resume, max_minutes, threads, accelerator)
-        fit_matte(load_matte(recipe, settings or ()), how)
+        run = MatteRun(data, folder, resume, max_minutes, threads, accelerator)
+        if start:
+            raise InputError("--from is for local models.", "Set training.start in the recipe.")
+        fit_matte(load_matte(recipe, settings or ()), run)
         return
     from maskupe_training.launching import leave_group
     from maskupe_training.trainer import Run
     from maskupe_training.trainer import fit as train
 
     loaded = load(recipe, settings or ())
-    train(loaded, Run(data, folder, resume, max_minutes, threads, accelerator, devices))
+    how = Run(data, folder, resume, max_minutes, threads, accelerator, devices, start)
+    train(loaded, how)
     leave_group()
 
 

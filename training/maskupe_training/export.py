@@ -63,7 +63,7 @@ def export(
         "val_size": recipe.augmentation.size,
     }
     target.parent.mkdir(parents=True, exist_ok=True)
-    metadata = {
+    metadata: dict[str, Any] = {
         "recipe": recipe.to_dict(),
         "training_data": _training_data(recipe, data_root),
         "licence": recipe.licence,
@@ -73,6 +73,11 @@ def export(
         "seed": str(recipe.seed),
         "command": command(recipe),
     }
+    started = state.get("started_from")
+    if started:
+        before = started.pop("scenes")
+        metadata["started_from"] = started
+        metadata["command"] += f" --from {started['name']}"
     scenes = state.get("scenes")
     if scenes:  # of a checkpoint that is older than them, nothing is known
         # The last checkpoint was not chosen by anything.
@@ -81,6 +86,8 @@ def export(
             "trained": scene_record(scenes["trained"]),
             "chosen": scene_record(chosen),
         }
+        if started and before:
+            metadata["scenes"]["before"] = before
     if credited:
         metadata["credits"] = credited
     networks.save(target, config, network, metadata)

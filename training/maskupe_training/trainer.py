@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
@@ -42,6 +42,7 @@ from maskupe_training.launching import local_processes, start_fabric
 from maskupe_training.masks.sampler import MaskSampler
 from maskupe_training.objective import Objective
 from maskupe_training.recipe import OptimizerRecipe, Recipe, from_tables
+from maskupe_training.starting import start_from
 from maskupe_training.synchronised import synchronise_norms
 from maskupe_training.telemetry import Pace, Telemetry
 from maskupe_training.validation import Validator
@@ -67,6 +68,7 @@ class Run:
         threads: CPU threads per process.
         accelerator: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         devices: how many processes on this machine, without torchrun.
+        start: the weights to start from; see :mod:`maskupe_training.starting`.
     """
 
     data_root: Path
@@ -76,6 +78,7 @@ class Run:
     threads: int = 1
     accelerator: str = "auto"
     devices: int = 1
+    start: str | None = None
 
 
 def fit(recipe: Recipe, run: Run) -> Path:
@@ -138,7 +141,19 @@ class _Training:
 
     def __init__(self, recipe: Recipe, run: Run, last: Path, fabric: Fabric) -> None:
         torch.manual_seed(recipe.seed)
-        objective = Objective(build(resolve(recipe.model)), recipe.loss, recipe.training.stride)
+        config = resolve(recipe.model)
+        self._started: dict[str, Any] | None = None
+        if run.start and not run.resume:
+            network, start = start_from(run.start, config, recipe.licence)
+            self._started = start.as_dict()
+            if fabric.is_global_zero:
+                print(
+                    f"Started from {start.name}: {start.tensors} of {start.of} tensors, "
+                    f"licence: {start.licence}."
+                )
+        else:
+            network = build(config)
+        objective = Objective(network, recipe.loss, recipe.training.stride)
         if fabric.world_size > 1:
             synchronise_norms(objective)
         how = recipe.optimizer
@@ -159,6 +174,7 @@ class _Training:
             objective.network.load_state_dict(state["network"])
             optimizer.load_state_dict(state["optimizer"])
             self.step, self._best = state["step"], state["best"]
+            self._started = state.get("started_from")
             self._average = {n: value.to(fabric.device) for n, value in state["average"].items()}
             if state.get("scaler"):
                 fabric.strategy.precision.load_state_dict(state["scaler"])
@@ -265,6 +281,7 @@ class _Training:
             "val": {"psnr_a": result.psnr_a, "input_psnr_a": result.input_psnr_a},
             "commit": checkpoint.commit(),
             "scenes": self._scenes,
+            "started_from": self._started,
         }
         checkpoint.save(self._last, state)
         if better:

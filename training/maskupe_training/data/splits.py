@@ -128,22 +128,50 @@ def seen_scenes(header: Header, folder: str, scenes: Sequence[str]) -> Seen:
     record = header.json("scenes")
     if record is not None:
         trained = _marked(record.get("trained", {}), folder, scenes)
+        trained |= _marked(record.get("before", {}), folder, scenes)
         chosen = _marked(record.get("chosen", {}), folder, scenes) - trained
         return Seen(True, len(trained), len(chosen))
     recipe = header.json("recipe") or {}
-    used = _used(recipe.get("sources", ()), folder)
-    watched = _used([recipe.get("validation", {}).get("source", {})], folder)
-    if not used and not watched:
-        return Seen(bool(recipe), 0, 0)
-    if not is_listed(folder):
-        return Seen(False, 0, 0)
-    content = _content(folder)
-    for digest, parts in content["earlier"].items():
-        if digest in header.metadata.get("training_data", "") or not used:
-            own = _names(content, parts, used)
-            by = _names(content, parts, watched) - own
-            return Seen(True, len(own & set(scenes)), len(by & set(scenes)))
-    return Seen(False, 0, 0)
+    own = _of_lists(header).get(folder)
+    if own is None:
+        sources = [*recipe.get("sources", ()), recipe.get("validation", {}).get("source", {})]
+        return Seen(bool(recipe) and not _used(sources, folder), 0, 0)
+    was_trained, was_chosen = own
+    by = was_chosen - was_trained
+    return Seen(True, len(was_trained & set(scenes)), len(by & set(scenes)))
+
+
+def _of_lists(header: Header) -> dict[str, tuple[set[str], set[str]]]:
+    """What the lists know of weights that are older than them: by folder, trained on and watched.
+
+    The digest of the data says which ``split.json`` they had.
+    """
+    recipe, data = header.json("recipe") or {}, header.metadata.get("training_data", "")
+    found = {}
+    for folder in _SHARES:
+        content = _content(folder)
+        used = _used(recipe.get("sources", ()), folder)
+        watched = _used([recipe.get("validation", {}).get("source", {})], folder)
+        for digest, parts in content["earlier"].items():
+            if (used or watched) and (digest in data or not used):
+                found[folder] = (_names(content, parts, used), _names(content, parts, watched))
+    return found
+
+
+def trained_marks(header: Header) -> dict[str, dict[str, str]]:
+    """The marks of the scenes that weights were trained on, by folder.
+
+    Whoever starts from them was, in effect, trained on those, too: they become its ``before``.
+    """
+    found: dict[str, set[str]] = {}
+    record = header.json("scenes") or {}
+    for key in ("trained", "before"):
+        for folder, own in record.get(key, {}).items():
+            found.setdefault(folder, set()).update(own["marks"].split())
+    if not record:
+        for folder, (trained, _) in _of_lists(header).items():
+            found[folder] = {_mark(name) for name in trained}
+    return {folder: {"marks": " ".join(sorted(marks))} for folder, marks in found.items() if marks}
 
 
 def told(model: str, seen: Seen, total: int, what: str) -> str:
@@ -179,20 +207,13 @@ def scenes_told(header: Header) -> list[str]:
             for key, verb in (("trained", "trained on"), ("chosen", "chosen by"))
             for folder, own in record.get(key, {}).items()
         ]
-    recipe = header.json("recipe") or {}
     found = []
-    for folder in _SHARES:
-        content, data = _content(folder), header.metadata.get("training_data", "")
-        used = _used(recipe.get("sources", ()), folder)
-        watched = _used([recipe.get("validation", {}).get("source", {})], folder)
-        for digest, parts in content["earlier"].items():
-            if used and digest not in data:
-                continue
-            for splits, verb in ((used, "trained on"), (watched, "chosen by, or watched with,")):
-                names = _names(content, parts, splits)
-                today = " and ".join(part for split in splits for part in parts.get(split, ()))
-                if names:
-                    found.append(f"{verb} {len(names)} scenes of `{folder}`, now called {today}")
+    for folder, (trained, watched) in _of_lists(header).items():
+        for verb, names in (("trained on", trained), ("chosen by, or watched with,", watched)):
+            today = [split for split in SPLITS if names & set(_content(folder)[split])]
+            if names:
+                words = f"{len(names)} scenes of `{folder}`, now called {' and '.join(today)}"
+                found.append(f"{verb} {words}")
     return found
 
 
