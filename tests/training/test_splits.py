@@ -13,6 +13,7 @@ import torch
 from maskupe.networks.build import build, save
 from maskupe.registry import resolve
 from maskupe.weightfile import read_header
+from maskupe_training import checkpoint
 from maskupe_training.cli import main
 from maskupe_training.data.images import ImageCache, write_rgb
 from maskupe_training.data.open import SourceRecipe, open_source
@@ -164,6 +165,30 @@ def test_a_weight_file_knows_what_it_was_trained_on_and_chosen_by(
     (note,) = content["request"]["notes"]
     assert note.startswith(f"w was trained on {used} of the {used} scenes of brackets train, so")
     assert note in capsys.readouterr().out
+
+
+def test_a_resumed_run_has_seen_what_it_saw_before(
+    data_root: Path, recipe_path: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(data_root / "brackets", tmp_path / "brackets")
+    run, settings = tmp_path / "run", ["training.validate_every=1"]
+    fit(load(str(recipe_path), [*settings, "training.steps=1"]), Run(tmp_path, run))
+    splits = {"train": ["s0", "s4"], "val": ["s5"]}
+    (tmp_path / "brackets" / "split.json").write_text(json.dumps(splits))
+    longer = load(str(recipe_path), [*settings, "training.steps=2"])
+    fit(longer, Run(tmp_path, run, resume=True))
+    weights = export(run / "last.pt", tmp_path / "w.safetensors", tmp_path)
+    trained = ["s0", "s1", "s2", "s3", "s4"]
+    record = read_header(weights).json("scenes")["trained"]
+    assert record == scene_record({"brackets": trained})
+    # A checkpoint that is older than the record cannot say, and does not pretend to.
+    state = checkpoint.read(run / "last.pt")
+    del state["scenes"]
+    checkpoint.save(run / "last.pt", state)
+    longest = load(str(recipe_path), [*settings, "training.steps=3"])
+    fit(longest, Run(tmp_path, run, resume=True))
+    weights = export(run / "last.pt", tmp_path / "w.safetensors", tmp_path)
+    assert "scenes" not in read_header(weights).metadata
 
 
 def test_weights_that_say_nothing_are_told_to_say_nothing(tmp_path: Path) -> None:

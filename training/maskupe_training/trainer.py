@@ -143,6 +143,8 @@ class _Training:
         torch.manual_seed(recipe.seed)
         config = resolve(recipe.model)
         self._started: dict[str, Any] | None = None
+        # What a run saw before it was resumed; None where its checkpoint is too old to say.
+        earlier: dict[str, dict[str, list[str]]] | None = {}
         if run.start and not run.resume:
             network, start = start_from(run.start, config, recipe.licence)
             self._started = start.as_dict()
@@ -175,6 +177,7 @@ class _Training:
             optimizer.load_state_dict(state["optimizer"])
             self.step, self._best = state["step"], state["best"]
             self._started = state.get("started_from")
+            earlier = state.get("scenes")
             self._average = {n: value.to(fabric.device) for n, value in state["average"].items()}
             if state.get("scaler"):
                 fabric.strategy.precision.load_state_dict(state["scaler"])
@@ -185,10 +188,9 @@ class _Training:
         self._telemetry: Telemetry | None = None
         if fabric.is_global_zero:
             self._validator = Validator(recipe, run.data_root)
-            self._scenes = {
-                "trained": _scenes(recipe.sources, run.data_root),
-                "watched": _scenes([recipe.validation.source], run.data_root),
-            }
+            self._scenes = _seen(recipe, run.data_root) if earlier is not None else None
+            if self._scenes and earlier:
+                self._scenes = {key: _union(own, earlier[key]) for key, own in self._scenes.items()}
             with checkpoint.writing(run.out / "recipe.json"):
                 run.out.mkdir(parents=True, exist_ok=True)
                 text = json.dumps(recipe.to_dict(), indent=1)
@@ -344,6 +346,19 @@ def _samples(
     masks = MaskSampler(recipe.masks, data_root)
     length = recipe.training.steps * recipe.training.batch
     return SampleSet(sources, masks, recipe.augmentation, recipe.seed, length)
+
+
+def _seen(recipe: Recipe, data_root: Path) -> dict[str, dict[str, list[str]]]:
+    """The scenes that a recipe trains on, and those that its checkpoints are chosen by."""
+    return {
+        "trained": _scenes(recipe.sources, data_root),
+        "watched": _scenes([recipe.validation.source], data_root),
+    }
+
+
+def _union(one: dict[str, list[str]], other: dict[str, list[str]]) -> dict[str, list[str]]:
+    folders = sorted({*one, *other})
+    return {name: sorted({*one.get(name, ()), *other.get(name, ())}) for name in folders}
 
 
 def _scenes(sources: Sequence[SourceRecipe], data_root: Path) -> dict[str, list[str]]:
