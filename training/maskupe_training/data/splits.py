@@ -137,6 +137,10 @@ def seen_scenes(header: Header, folder: str, scenes: Sequence[str]) -> Seen:
         sources = [*recipe.get("sources", ()), recipe.get("validation", {}).get("source", {})]
         return Seen(bool(recipe) and not _used(sources, folder), 0, 0)
     was_trained, was_chosen = own
+    content = _content(folder)
+    known = {name for split in SPLITS for name in content[split]}
+    if was_trained and content["renamed"] and not known.issuperset(scenes):
+        return Seen(False, 0, 0)  # by its published name, nobody can tell what a scene is
     by = was_chosen - was_trained
     return Seen(True, len(was_trained & set(scenes)), len(by & set(scenes)))
 

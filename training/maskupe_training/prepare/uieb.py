@@ -26,8 +26,8 @@ def prepare_uieb(source: Path, target: Path, long_edge: int) -> None:
         InputError: for folders that are missing or empty, pictures without a partner, pairs of
             different sizes, or a target that is not empty.
     """
-    raw = first_folder(source, ("raw-890", "raw"), "the raw pictures")
-    reference = first_folder(source, ("reference-890", "reference"), "the references")
+    raw = first_folder(source, ("raw-890", "raw", "input"), "the raw pictures")
+    reference = first_folder(source, ("reference-890", "reference", "target"), "the references")
     inputs = {path.stem: path for path in list_images(raw)}
     targets = {path.stem: path for path in list_images(reference)}
     check_same_names(inputs, targets)
