@@ -27,7 +27,7 @@ def test_every_shipped_recipe_names_a_model_and_a_loss_that_exist(name: str) -> 
         assert words not in recipe.deviations  # those cut no epochs
 
 
-@pytest.mark.parametrize(("data", "pictures", "val"), [("", 4500, 500), ("-uieb", 800, 90)])
+@pytest.mark.parametrize(("data", "pictures", "val"), [("", 4500, 100), ("-uieb", 800, 50)])
 @pytest.mark.parametrize("network", ["deepupe", "star-dce"])
 @pytest.mark.parametrize(("conditioning", "epochs"), [("mconcat", 100), ("mnorm", 300)])
 def test_the_paper_s_recipes_hold_the_paper_s_numbers(

@@ -8,6 +8,7 @@ once. What is done already is kept, so an interrupted command goes on where it w
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,8 +146,11 @@ def _prepare(request: TablesRequest, name: str, source: Path, target: Path) -> N
         return
     if name == "fivek":
         prepare_fivek(source, target, _LONG_EDGE, request.workers)
-    else:
-        prepare_uieb(source, target, _LONG_EDGE)
+    else:  # small enough to begin anew where it was interrupted
+        part = target.with_name(f"{name}.part")
+        shutil.rmtree(part, ignore_errors=True)
+        prepare_uieb(source, part, _LONG_EDGE)
+        part.rename(target)
 
 
 def _weights(request: TablesRequest, name: str, model: str, data: Path) -> str:
