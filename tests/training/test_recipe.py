@@ -44,6 +44,9 @@ def test_the_paper_s_recipes_hold_the_paper_s_numbers(
     (source,) = recipe.sources
     assert (source.kind, source.folder, source.split) == ("pairs", folder, "train")
     assert (recipe.validation.source.folder, recipe.validation.cases) == (folder, val)
+    # A checkpoint is chosen on what the paper measures, but not on what is reported.
+    assert recipe.validation.kinds == ("paper_circle",)
+    assert recipe.validation.source.split == "val"
     # Every pixel counts, and what is exported are the weights themselves.
     assert (training.stride, training.ema, training.precision) == (1, 0.0, "auto")
     assert training.freeze_norms == 1.0
@@ -124,6 +127,7 @@ def test_settings_override_keys_and_keep_their_types(recipe_path: Path) -> None:
         ("validation.source.kind=video", "'video' is unknown"),
         ("augmentation.mirror=1", "true or false"),
         ("masks.soft=[1]", "a number"),
+        ('validation.kinds=["square"]', "validation.kinds has no 'square'. Use some of paper_c"),
     ],
 )
 def test_keys_and_values_that_do_not_fit_are_named(

@@ -10,7 +10,7 @@ from maskupe.errors import InputError
 from maskupe_training.config import build
 from maskupe_training.data.open import SourceRecipe
 from maskupe_training.data.views import Augmentation
-from maskupe_training.masks.sampler import MaskRecipe
+from maskupe_training.masks.sampler import KINDS, MaskRecipe
 
 #: How exactly a training may compute.
 PRECISIONS = ("auto", "32-true", "16-mixed", "bf16-mixed")
@@ -123,13 +123,20 @@ class ValidationRecipe:
         source: the data; never trained on.
         cases: how many cases.
         seed: of the case list.
+        kinds: the kinds of selection, as ``paper_circle``; empty for all of an evaluation.
     """
 
     source: SourceRecipe
     cases: int = 48
     seed: int = 1
+    kinds: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        for kind in self.kinds:
+            if kind not in KINDS:
+                raise InputError(
+                    f"validation.kinds has no {kind!r}.", f"Use some of {', '.join(KINDS)}."
+                )
         if self.cases < 1:
             raise InputError(f"validation.cases is {self.cases}.", "Give 1 or more.")
 
