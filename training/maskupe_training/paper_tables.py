@@ -42,6 +42,9 @@ PAPER: Mapping[str, Mapping[str, tuple[float, float]]] = {
     },
 }
 _TITLES = {"uieb": "UIEB", "fivek": "MIT-Adobe FiveK"}
+# How many test pictures there are, about; with fewer than this share of them it is another table.
+_PICTURES = {"uieb": 90, "fivek": 500}
+_COMPLETE = 0.8
 _LONG_EDGE = 512
 _SEED = 2
 
@@ -138,6 +141,13 @@ def as_markdown(found: Mapping[str, Mapping[str, Any]], request: TablesRequest) 
         f"f(I, M) alone, 8 bits, long edge {_LONG_EDGE} px, the paper's circles, seed {_SEED}, "
         f"every picture of the test split once; {how}{settings}."
     )
+    for name, rows in found.items():
+        n = next(iter(rows.values()))["n"]
+        if n < _COMPLETE * _PICTURES[name]:
+            parts.append(
+                f"{n} of the about {_PICTURES[name]} test pictures of {_TITLES[name]} are here: "
+                "these numbers are not comparable with the paper's."
+            )
     return "\n\n".join(parts) + "\n"
 
 
