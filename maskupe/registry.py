@@ -1,5 +1,8 @@
 """The models: which networks there are, how each is conditioned, and which weights are shipped.
 
+Other packages add networks by an entry point of the group ``maskupe.networks``: the network's name,
+and where its :class:`NetworkSpec` is. Its models are NAME, NAME-mconcat and NAME-mnorm.
+
 A model is its configuration; everything is built from it by one code path
 (:func:`maskupe.networks.build.build`). Nothing here imports torch.
 """
@@ -8,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -57,13 +62,49 @@ NETWORKS: Mapping[str, NetworkSpec] = {
 }
 
 
+#: The group of entry points by which other packages add networks.
+ENTRY_POINTS = "maskupe.networks"
+
+
+@cache
+def _added() -> Mapping[str, EntryPoint]:
+    """The networks of other packages by name; ours cannot be replaced."""
+    found = {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
+    return {name: entry for name, entry in found.items() if name not in NETWORKS}
+
+
+@cache
+def network_spec(name: str) -> NetworkSpec | None:
+    """Return a network's description, of ours or of another package; ``None`` if there is none.
+
+    Raises:
+        WeightsError: if the package that adds it cannot be loaded.
+    """
+    entry = _added().get(name)
+    if entry is None:
+        return NETWORKS.get(name)
+    try:
+        spec = entry.load()
+    except Exception as error:  # it is somebody else's code
+        raise WeightsError(
+            f"The network {name!r} cannot be loaded from {entry.value}: {error}.",
+            "Update or remove the package that adds it.",
+        ) from error
+    if not isinstance(spec, NetworkSpec):
+        raise WeightsError(
+            f"{entry.value}, which adds the network {name!r}, is no NetworkSpec.",
+            "Its package must name a maskupe.registry.NetworkSpec.",
+        )
+    return spec
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """One model.
 
     Attributes:
         name: what people call it; file name and command-line argument.
-        network: a key of :data:`NETWORKS`.
+        network: a name that :func:`network_spec` knows.
         conditioning: how the mask enters; see :data:`Conditioning`.
         description: one sentence for ``maskupe models``.
         licence: what its weights may be used for.
@@ -88,9 +129,12 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         hint = "The file may come from a newer version: update MaskUPE."
-        spec = NETWORKS.get(self.network)
+        spec = network_spec(self.network)
         if spec is None:
-            raise WeightsError(f"There is no network {self.network!r}.", hint)
+            raise WeightsError(
+                f"There is no network {self.network!r}.",
+                "Install the package that adds it, or update MaskUPE: the file may be newer.",
+            )
         if self.conditioning not in get_args(Conditioning):
             raise WeightsError(f"There is no conditioning {self.conditioning!r}.", hint)
         if spec.native != (self.conditioning == "native"):
@@ -231,12 +275,27 @@ def resolve(name: str) -> ModelConfig:
     Raises:
         UnknownModelError: for another name; the sentence lists those that exist.
     """
-    config = MODELS.get(DEFAULT if name == "default" else name)
+    config = MODELS.get(DEFAULT if name == "default" else name) or _of_added(name)
     if config is None:
-        raise UnknownModelError(
-            f"There is no model {name!r}.", f"There are: default, {', '.join(MODELS)}."
-        )
+        known = ", ".join(["default", *MODELS, *_added()])
+        raise UnknownModelError(f"There is no model {name!r}.", f"There are: {known}.")
     return config
+
+
+def _of_added(name: str) -> ModelConfig | None:
+    """A model of another package's network: NAME, NAME-mconcat or NAME-mnorm."""
+    network, _, conditioning = name.rpartition("-")
+    if conditioning not in ("mconcat", "mnorm") or network not in _added():
+        network, conditioning = name, ""
+    spec = network_spec(network) if network in _added() else None
+    if spec is None:
+        return None
+    how: Conditioning = "native" if spec.native else "none"
+    if conditioning:
+        how = "mconcat" if conditioning == "mconcat" else "mnorm"
+    options = _BATCH if how == "mnorm" and "batch" in spec.options.get("norm", ()) else {}
+    learned = how in ("mconcat", "mnorm") and spec.spatial
+    return ModelConfig(name, network, how, learned_transition=learned, options=options)
 
 
 def weights_path(config: ModelConfig) -> Path | None:

@@ -37,6 +37,8 @@ METADATA_KEYS = (
     "multiply_adds",
     "recipe",
     "training_data",
+    "scenes",
+    "started_from",
     "licence",
     "metrics",
     "commit",

@@ -17,7 +17,7 @@ from maskupe.conditioning import mconcat, mnorm
 from maskupe.errors import WeightsError
 from maskupe.networks.base import GlobalNetwork, LocalNetwork
 from maskupe.networks.complexity import complexity
-from maskupe.registry import NETWORKS, ModelConfig
+from maskupe.registry import ModelConfig, network_spec
 
 Network = GlobalNetwork | LocalNetwork
 
@@ -31,12 +31,19 @@ def build(config: ModelConfig) -> Network:
 
     Global networks are called as ``g(image)``, all others as ``f(image, areas)``.
     """
-    module, _, name = NETWORKS[config.network].target.partition(":")
+    spec = network_spec(config.network)
+    assert spec is not None  # a configuration of a network that is none cannot be made
+    module, _, name = spec.target.partition(":")
     network = getattr(import_module(module), name)(**config.options)
     if config.conditioning == "native":
         assert isinstance(network, LocalNetwork)
         return network
     assert isinstance(network, GlobalNetwork)
+    return condition(config, network)
+
+
+def condition(config: ModelConfig, network: GlobalNetwork) -> Network:
+    """The network f() of a configuration from its g(), which is copied; or g() itself."""
     if config.conditioning == "mconcat":
         return mconcat(network)
     if config.conditioning == "mnorm":

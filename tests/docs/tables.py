@@ -97,14 +97,16 @@ def evaluation() -> str:
 
 def command() -> str:
     """The command line that measured the kept evaluation."""
-    return f"```sh\n{_command(_kept()['request'])}\n```"
+    from maskupe_training.evaluation.report import command as of_request
+
+    return f"```sh\n{of_request(_kept()['request'])}\n```"
 
 
 def kinds() -> str:
-    """The kept evaluation's PSNR in A by kind of selection."""
-    from maskupe_training.evaluation.report import kinds_table
+    """The kept evaluation's means in A by kind of selection, a table a metric."""
+    from maskupe_training.evaluation.report import kinds_tables
 
-    return kinds_table(_kept()["kinds"]).rstrip("\n")
+    return kinds_tables(_kept()["kinds"]).rstrip("\n")
 
 
 def quality() -> str:
@@ -194,15 +196,6 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], sides: str) -> str
 
 def _kept() -> Any:
     return json.loads(EVALUATION.read_text("utf-8"))
-
-
-def _command(request: dict[str, Any]) -> str:
-    """The command line of an evaluation's request."""
-    words = ["maskupe-train evaluate", *request["models"], "--data DATA"]
-    for option in ("kind", "folder", "split", "cases", "seed"):
-        words.append(f"--{option} {request[option]}")
-    words += [f"--silhouettes {folder}" for folder in request["silhouettes"]]
-    return " ".join([*words, "--out runs/evaluation"])
 
 
 TABLES: dict[str, Callable[[], str]] = {

@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import math
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from skimage.color import lab2rgb
 
 from maskupe.areas import Transition, make_areas
 from maskupe.errors import InputError
@@ -20,12 +22,13 @@ from maskupe.srgb import decode_srgb, encode_srgb
 from maskupe_training.ablation import VARIANTS, variants
 from maskupe_training.cli import main
 from maskupe_training.data.images import luma, read_rgb, write_rgb
-from maskupe_training.evaluation.baselines import BASELINES, blended
+from maskupe_training.evaluation.baselines import BASELINES, SLOW, blended
 from maskupe_training.evaluation.cases import Case
 from maskupe_training.evaluation.lime import lime, refine
-from maskupe_training.evaluation.measure import COLUMNS, interval, measure
+from maskupe_training.evaluation.measure import COLUMNS, OF_A, ciede2000, interval, measure
 from maskupe_training.evaluation.report import card_metrics
 from maskupe_training.evaluation.run import Request, evaluate
+from maskupe_training.raw import as_u8, load_network, raw_results
 from maskupe_training.recipe_files import load
 from maskupe_training.trainer import Run, fit
 from tests.training.conftest import scene
@@ -130,6 +133,7 @@ def test_the_command_measures_a_weight_file(
 ) -> None:
     out = tmp_path / "out"
     arguments = ["evaluate", str(weights), "--data", str(data_root), "--folder", "brackets"]
+    arguments += ["--split", "val"]
     status = main([*arguments, "--cases", "3", "--out", str(out), "--no-baselines"])
     assert status == 0
     content = json.loads((out / "evaluation.json").read_text())
@@ -143,15 +147,27 @@ def test_the_command_measures_a_weight_file(
     assert content["summary"]["tiny"]["psnr_a"] == pytest.approx(mean)
     kinds = content["kinds"]
     assert sum(kind["n"] for kind in kinds.values()) == 3
-    assert sum(kind["n"] * kind["tiny"] for kind in kinds.values()) / 3 == pytest.approx(mean)
+    for metric in OF_A:
+        overall = sum(kind["n"] * kind["tiny"][metric] for kind in kinds.values()) / 3
+        assert overall == pytest.approx(content["summary"]["tiny"][metric]), metric
     # input, linear gain, tiny, truth
     assert read_rgb(out / "sheet.jpg").shape == (3 * 274, 4 * 258, 3)
-    assert card_metrics(out / "evaluation.json", "tiny")["brackets_val_psnr_a"] == round(mean, 2)
+    of_card = card_metrics(out / "evaluation.json", "tiny")
+    assert of_card["brackets_val_psnr_a"] == round(mean, 2)
+    assert (of_card["brackets_val_n"], of_card["brackets_val_seed"]) == (3, 2)
+    assert of_card["brackets_val_long_edge"] == 512
+    # The command beside the number measures it again.
+    words = shlex.split(of_card["brackets_val_command"].replace("DATA", str(data_root)))[1:-2]
+    assert main([*words, "--out", str(tmp_path / "again")]) == 0
+    again = json.loads((tmp_path / "again" / "evaluation.json").read_text())
+    assert again["summary"] == content["summary"]
     with pytest.raises(InputError, match="does not measure 'other'"):
         card_metrics(out / "evaluation.json", "other")
     written = (out / "evaluation.md").read_text()
     assert "linear gain" in written
     assert all(f"{kind.replace('_', ' ')} (" in written for kind in kinds)
+    for title in ("PSNR A", "PSNR A, levelled", "SSIM A", "SSIM paper", "ΔE00 A"):
+        assert f"\n| {title} | " in written, title
     printed = capsys.readouterr().out
     assert "tiny" in printed and f"{mean:.2f}" in printed and "PSNR A" in printed
 
@@ -165,9 +181,14 @@ def test_the_same_backbone_trained_globally_joins_and_is_blended(
     save(tmp_path / "deepupe.safetensors", installed, build(installed), {"recipe": {}})
     monkeypatch.setattr("maskupe.registry.WEIGHTS_FOLDER", tmp_path)
     copy_matting(tmp_path)
-    request = Request((str(weights),), folder="brackets", cases=2)
+    request = Request((str(weights),), folder="brackets", split="val", cases=2)
+    quick = [name for name in BASELINES if name not in SLOW]
+    assert list(evaluate(request, data_root)) == [*quick, "tiny", "deepupe, blended"]
+    request = replace(request, slow=True, raw=True)
     summaries = evaluate(request, data_root, tmp_path / "out")
-    assert list(summaries) == [*BASELINES, "tiny", "deepupe, blended"]
+    methods = ["tiny", "tiny, raw", "deepupe, blended", "deepupe, raw"]
+    assert list(summaries) == [*BASELINES, *methods]
+    request = replace(request, slow=False, raw=False)
     row = summaries["deepupe, blended"]
     # Blended like the baselines: exact in C, and no seam at either contour of the feathered edge.
     assert row["largest_c"] == 0.0 and row["share_c"] == 0.0
@@ -179,6 +200,52 @@ def test_the_same_backbone_trained_globally_joins_and_is_blended(
     assert list(evaluate(twice, data_root))[-2:] == ["tiny", "deepupe, blended"]
     with pytest.raises(InputError, match="Two of the methods are called 'deepupe, blended'"):
         evaluate(replace(request, models=(given, given)), data_root)
+
+
+def test_the_network_alone_is_f_of_image_and_mask(weights: Path) -> None:
+    """By an independent way: the loaded network's own forward, rounded to 8 bits."""
+    one = case()
+    network = load_network(str(weights))
+    image = torch.from_numpy(one.image / np.float32(255)).permute(2, 0, 1)[None]
+    areas = torch.from_numpy(np.stack([one.areas.a, one.areas.b]).astype(np.float32))[None]
+    with torch.no_grad():
+        expected = network(image, areas).image[0].permute(1, 2, 0).numpy().clip(0, 1) * 255
+    (found,) = raw_results(network, one.image, one.areas)
+    np.testing.assert_allclose(as_u8(found), expected, atol=0.51)
+    # What is measured of it is C as well, where the product changes nothing.
+    values = measure(one, as_u8(found))
+    assert values["share_c"] > 0.9 and values["largest_c"] > 20
+
+
+def test_raw_rows_stand_beside_what_ships_and_only_the_wanted_kinds_are_drawn(
+    weights: Path, data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["evaluate", str(weights), "--data", str(data_root), "--folder", "brackets"]
+    arguments += ["--split", "val", "--cases", "3", "--no-baselines", "--raw"]
+    assert main([*arguments, "--kinds", "paper_circle", "--out", str(tmp_path)]) == 0
+    content = json.loads((tmp_path / "evaluation.json").read_text())
+    assert list(content["kinds"]) == ["paper_circle"]
+    summary = content["summary"]
+    assert list(summary) == ["linear gain", "tiny", "tiny, raw"]
+    assert summary["tiny"]["share_c"] == 0.0 < summary["tiny, raw"]["share_c"]
+    # In A the product blends nothing in: the two agree but for the region's own averages.
+    assert summary["tiny, raw"]["psnr_a"] == pytest.approx(summary["tiny"]["psnr_a"], abs=0.3)
+    found = card_metrics(tmp_path / "evaluation.json", "tiny")
+    assert found["brackets_val_raw_psnr_a"] == round(summary["tiny, raw"]["psnr_a"], 2)
+    assert "--kinds paper_circle --raw --no-baselines" in found["brackets_val_command"]
+    capsys.readouterr()
+    assert main([*arguments, "--kinds", "square"]) == 2
+    assert "--kinds 'square' cannot be drawn. Use paper_circle, " in capsys.readouterr().err
+    assert main([*arguments, "--kinds", "silhouette"]) == 2
+    assert "--silhouettes, which names folders" in capsys.readouterr().err
+
+
+def test_ciede2000_is_that_of_the_standard_s_test_data() -> None:
+    # Sharma, Wu and Dalal 2005, pair 25: a difference of 1.2644 where ΔE*ab is 1.8731.
+    lab = np.array([[[60.2574, -34.0099, 36.2677]], [[60.4626, -34.1751, 39.4387]]])
+    one, other = (lab2rgb(pixel[None])[0] for pixel in lab)
+    assert ciede2000(one, other) == pytest.approx(1.2644, abs=0.001)
+    assert ciede2000(one, one) == 0.0
 
 
 def test_the_strip_shows_every_degree(weights: Path, tmp_path: Path) -> None:
@@ -198,6 +265,11 @@ def test_the_strip_shows_every_degree(weights: Path, tmp_path: Path) -> None:
     assert inside[0] < inside[1] < inside[2]
     assert np.array_equal(cells[0][:20, :20], cells[2][:20, :20])
     assert main([*arguments, "--by", "strength", "--values", "0,1", "-o", str(out)]) == 0
+    assert main([*arguments, "--raw", "--values", "1", "-o", str(tmp_path / "raw.png")]) == 0
+    raw = read_rgb(tmp_path / "raw.png")[18:, 258 : 258 + 256]
+    np.testing.assert_array_equal(raw[100:156, 100:156], cells[1][100:156, 100:156])
+    assert raw[:20, :20].mean() > cells[1][:20, :20].mean() + 5
+    assert main([*arguments, "--raw", "--by", "strength", "-o", str(out)]) == 2
     # A strength of 0 is the input; a degree and a strength of 1 are the same, the model's proposal.
     none, one = (read_rgb(out)[18:, 258 * i : 258 * i + 256].astype(int) for i in (1, 2))
     assert one[100:156, 100:156].mean() > none[100:156, 100:156].mean() + 5

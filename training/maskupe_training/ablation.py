@@ -31,7 +31,13 @@ VARIANTS: Mapping[str, Sequence[str]] = {
 
 
 def run_ablation(
-    recipe: str, settings: Sequence[str], data: Path, out: Path, cases: int, threads: int
+    recipe: str,
+    settings: Sequence[str],
+    data: Path,
+    out: Path,
+    cases: int,
+    threads: int,
+    raw: bool = False,
 ) -> dict[str, dict[str, Any]]:
     """Trains the variants one after the other, then evaluates them; finished ones are kept.
 
@@ -45,6 +51,7 @@ def run_ablation(
         out: a folder.
         cases: how many cases to evaluate.
         threads: CPU threads.
+        raw: whether to measure each network alone, too; see :mod:`maskupe_training.raw`.
 
     Returns:
         The summaries by variant, and of the linear gain.
@@ -65,6 +72,7 @@ def run_ablation(
         cases,
         silhouettes=base.masks.needed_folders,
         baselines=False,
+        raw=raw,
     )
     return evaluate(request, data, out / "evaluation", threads)
 

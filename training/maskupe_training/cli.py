@@ -33,6 +33,12 @@ def fit(
     ] = None,
     settings: Set = None,
     resume: Annotated[bool, typer.Option(help="Continue from the last checkpoint.")] = False,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from", metavar="WEIGHTS", help="Start from a model, a .safetensors, or a .pth."
+        ),
+    ] = None,
     max_minutes: Annotated[
         float | None, typer.Option(min=0, help="Stop after this time, with a checkpoint.")
     ] = None,
@@ -41,6 +47,7 @@ def fit(
     devices: Annotated[int, typer.Option(min=1, help="Processes, without torchrun.")] = 1,
 ) -> None:
     """Train a model, or the matting network, by a recipe."""
+    from maskupe.errors import InputError
     from maskupe_training.matte.recipe import is_matte
     from maskupe_training.recipe_files import load, tables
 
@@ -49,15 +56,18 @@ def fit(
         from maskupe_training.matte.fit import MatteRun, fit_matte
         from maskupe_training.matte.recipe import load as load_matte
 
-        how = MatteRun(data, folder, resume, max_minutes, threads, accelerator)
-        fit_matte(load_matte(recipe, settings or ()), how)
+        run = MatteRun(data, folder, resume, max_minutes, threads, accelerator)
+        if start:
+            raise InputError("--from is for local models.", "Set training.start in the recipe.")
+        fit_matte(load_matte(recipe, settings or ()), run)
         return
     from maskupe_training.launching import leave_group
     from maskupe_training.trainer import Run
     from maskupe_training.trainer import fit as train
 
     loaded = load(recipe, settings or ())
-    train(loaded, Run(data, folder, resume, max_minutes, threads, accelerator, devices))
+    how = Run(data, folder, resume, max_minutes, threads, accelerator, devices, start)
+    train(loaded, how)
     leave_group()
 
 
@@ -88,6 +98,25 @@ def export(
 
 
 @app.command()
+def card(
+    weights: Annotated[list[Path], typer.Argument(help="Weight files.")],
+    metrics: Annotated[
+        Path | None, typer.Option(help="JSON that `evaluate` wrote, to be quoted.")
+    ] = None,
+) -> None:
+    """Write model cards anew, beside the weights.
+
+    With numbers that were measured after the export; the weights themselves are not touched.
+    """
+    from maskupe_training.card import write_card
+    from maskupe_training.evaluation.report import card_metrics
+
+    for path in weights:
+        measured = card_metrics(metrics, path.stem) if metrics else None
+        typer.echo(str(write_card(path, measured)))
+
+
+@app.command()
 def evaluate(
     models: Annotated[
         list[str] | None,
@@ -96,13 +125,25 @@ def evaluate(
     data: Data = Path("data"),
     kind: Annotated[str, typer.Option(metavar="brackets|pairs")] = "brackets",
     folder: Annotated[str, typer.Option(help="The data set, within the data folder.")] = "sice",
-    split: Annotated[str, typer.Option(help="Which part of it.")] = "val",
+    split: Annotated[str, typer.Option(metavar="train|val|test", help="Part of it.")] = "test",
     cases: Annotated[int, typer.Option(min=1, help="How many cases.")] = 140,
-    seed: Annotated[int, typer.Option(help="Decides the case list.")] = 1,
+    seed: Annotated[
+        int, typer.Option(help="Decides the case list; trainings are validated with 1.")
+    ] = 2,
     silhouettes: Annotated[
         list[str] | None, typer.Option(help="Folders of mask files; may be repeated.")
     ] = None,
+    kinds: Annotated[
+        list[str] | None,
+        typer.Option(help="A kind of selection, as paper_circle; may be repeated; else all."),
+    ] = None,
     baselines: Annotated[bool, typer.Option(help="Measure the baselines too.")] = True,
+    slow: Annotated[
+        bool, typer.Option("--slow", help="And those that take seconds a case: LIME.")
+    ] = False,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Measure f(I, M) alone, too: the paper's measure.")
+    ] = False,
     out: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="For JSON, CSV and a contact sheet.")
     ] = None,
@@ -116,9 +157,47 @@ def evaluate(
     from maskupe_training.evaluation.run import evaluate as measure
 
     request = Request(
-        tuple(models or ()), kind, folder, split, cases, seed, tuple(silhouettes or ()), baselines
+        tuple(models or ()),
+        kind,
+        folder,
+        split,
+        cases,
+        seed,
+        tuple(silhouettes or ()),
+        baselines,
+        raw,
+        tuple(kinds or ()),
+        slow,
     )
     measure(request, data, out, threads)
+
+
+@app.command()
+def tables(
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="For data, runs and tables.")],
+    fivek: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="MIT-Adobe FiveK as published.")
+    ] = None,
+    uieb: Annotated[Path | None, typer.Option(metavar="FOLDER", help="UIEB as published.")] = None,
+    settings: Set = None,
+    shipped: Annotated[
+        bool, typer.Option("--shipped", help="Measure the weights that are here; train nothing.")
+    ] = False,
+    accelerator: Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps")] = "auto",
+    threads: Threads = 1,
+) -> None:
+    """Make the paper's Tables 1 and 2.
+
+    Prepares the data, trains by the paper's recipes, measures; goes on where it was interrupted.
+    """
+    from maskupe.errors import InputError
+    from maskupe_training.paper_tables import TablesRequest, paper_tables
+
+    given = {"fivek": fivek, "uieb": uieb}
+    sources = {name: source for name, source in given.items() if source is not None}
+    if not sources:
+        raise InputError("There is no data to measure on.", "Give --fivek, --uieb, or both.")
+    paper_tables(TablesRequest(sources, out, tuple(settings or ()), shipped, threads, accelerator))
 
 
 @app.command("evaluate-edges")
@@ -208,6 +287,9 @@ def ablation(
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="For runs, table and picture.")],
     settings: Set = None,
     cases: Annotated[int, typer.Option(min=1, help="Cases of the evaluation.")] = 48,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Measure f(I, M) alone, too: the paper's measure.")
+    ] = False,
     threads: Threads = 1,
 ) -> None:
     """Compare the forms of the smoothness loss.
@@ -216,7 +298,7 @@ def ablation(
     """
     from maskupe_training.ablation import run_ablation
 
-    run_ablation(recipe, settings or (), data, out, cases, threads)
+    run_ablation(recipe, settings or (), data, out, cases, threads, raw)
 
 
 @app.command()
@@ -231,6 +313,9 @@ def strip(
     by: Annotated[
         str, typer.Option(metavar="degree|strength", help="The paper's way, or the product's.")
     ] = "degree",
+    raw: Annotated[
+        bool, typer.Option("--raw", help="The network alone, f(I, M), not blended.")
+    ] = False,
 ) -> None:
     """Draw one photo at several degrees.
 
@@ -238,7 +323,7 @@ def strip(
     """
     from maskupe_training.strip import draw_strip
 
-    draw_strip(photo, mask, model, values, by, output)
+    draw_strip(photo, mask, model, values, by, output, raw)
 
 
 prepare = typer.Typer(
@@ -254,25 +339,31 @@ LongEdge = Annotated[int, typer.Option(min=16, help="Long edge in pixels.")]
 
 
 @prepare.command("fivek")
-def prepare_fivek(source: Source, target: Target, long_edge: LongEdge = 512) -> None:
+def prepare_fivek(
+    source: Source,
+    target: Target,
+    long_edge: LongEdge = 512,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; a core each.")] = None,
+) -> None:
     """MIT-Adobe FiveK, inputs and Expert C.
 
-    8 bits; the first 4,500 to train, the last 500 to val.
+    8 bits; the last 500 to test, 100 of the first 4,500 to val. Goes on where it was interrupted,
+    and lists pairs that cannot be read in left_out.csv.
     """
     from maskupe_training.prepare.fivek import prepare_fivek as run
 
-    run(source, target, long_edge)
+    run(source, target, long_edge, workers)
 
 
 @prepare.command("uieb")
-def prepare_uieb(source: Source, target: Target, long_edge: LongEdge = 512, seed: int = 0) -> None:
+def prepare_uieb(source: Source, target: Target, long_edge: LongEdge = 512) -> None:
     """UIEB, raw-890 and reference-890.
 
-    800 to train and 90 to val, by seed.
+    Divided by lists that come with the package into train, val and test.
     """
     from maskupe_training.prepare.uieb import prepare_uieb as run
 
-    run(source, target, long_edge, seed)
+    run(source, target, long_edge)
 
 
 @prepare.command("pairs")
@@ -281,6 +372,7 @@ def prepare_pairs(
     target: Target,
     long_edge: LongEdge = 512,
     val_share: Annotated[float, typer.Option(help="Share of the pairs for val.")] = 0.1,
+    test_share: Annotated[float, typer.Option(help="Share for test, which reports.")] = 0.1,
     seed: int = 0,
 ) -> None:
     """Pairs of your own, input/ and target/.
@@ -289,7 +381,7 @@ def prepare_pairs(
     """
     from maskupe_training.prepare.pairs import prepare_pairs as run
 
-    run(source, target, long_edge, val_share, seed)
+    run(source, target, long_edge, val_share, seed, test_share)
 
 
 @prepare.command("brackets")
@@ -298,15 +390,17 @@ def prepare_brackets(
     target: Target,
     long_edge: LongEdge = 512,
     val_share: Annotated[float, typer.Option(help="Share of the scenes for val.")] = 0.1,
+    test_share: Annotated[float, typer.Option(help="Share for test, which reports.")] = 0.1,
     seed: int = 0,
 ) -> None:
     """Exposure brackets, a folder for each scene.
 
-    SICE as published, or your own.
+    SICE as published, or your own. A TARGET named sice is divided by the lists that come with the
+    package, any other by seed.
     """
     from maskupe_training.prepare.brackets import prepare_brackets as run
 
-    run(source, target, long_edge, val_share, seed)
+    run(source, target, long_edge, val_share, seed, test_share)
 
 
 @prepare.command("photos")

@@ -11,11 +11,11 @@ from maskupe.errors import InputError
 from maskupe.inference.export import export_onnx
 from maskupe.networks import build as networks
 from maskupe.registry import resolve
-from maskupe.replacing import replace_file
 from maskupe_training import checkpoint
-from maskupe_training.card import model_card
+from maskupe_training.card import write_card
 from maskupe_training.credits import credit_lines
 from maskupe_training.data.manifest import manifest_digest
+from maskupe_training.data.splits import scene_record
 from maskupe_training.recipe import Recipe, from_tables
 from maskupe_training.recipe_files import command
 
@@ -55,9 +55,15 @@ def export(
     network = networks.build(config)
     network.load_state_dict(state["network"] | state["average"])
     network.eval()
+    # Said with the number, since it is of small pictures and of the cases that chose the weights.
     val = {f"val_{name}": round(value, 3) for name, value in state["val"].items()}
+    val |= {
+        "val_n": recipe.validation.cases,
+        "val_seed": recipe.validation.seed,
+        "val_size": recipe.augmentation.size,
+    }
     target.parent.mkdir(parents=True, exist_ok=True)
-    metadata = {
+    metadata: dict[str, Any] = {
         "recipe": recipe.to_dict(),
         "training_data": _training_data(recipe, data_root),
         "licence": recipe.licence,
@@ -67,14 +73,27 @@ def export(
         "seed": str(recipe.seed),
         "command": command(recipe),
     }
+    started = state.get("started_from")
+    if started:
+        before = started.pop("scenes")
+        metadata["started_from"] = started
+        metadata["command"] += f" --from {started['name']}"
+    scenes = state.get("scenes")
+    if scenes:  # of a checkpoint that is older than them, nothing is known
+        # The last checkpoint was not chosen by anything.
+        chosen = scenes["watched"] if path.name == "best.pt" else {}
+        metadata["scenes"] = {
+            "trained": scene_record(scenes["trained"]),
+            "chosen": scene_record(chosen),
+        }
+        if started and before:
+            metadata["scenes"]["before"] = before
     if credited:
         metadata["credits"] = credited
     networks.save(target, config, network, metadata)
-    _, loaded, header = networks.load(target)
+    _, loaded, _ = networks.load(target)
     export_onnx(loaded, target)
-    parameters = sum(value.numel() for value in loaded.parameters())
-    card = model_card(target, header, parameters)
-    replace_file(target.with_suffix(".md"), card.encode("utf-8"))
+    write_card(target)
     return target
 
 

@@ -10,7 +10,7 @@ from maskupe.errors import InputError
 from maskupe_training.config import build
 from maskupe_training.data.open import SourceRecipe
 from maskupe_training.data.views import Augmentation
-from maskupe_training.masks.sampler import MaskRecipe
+from maskupe_training.masks.sampler import KINDS, MaskRecipe
 
 #: How exactly a training may compute.
 PRECISIONS = ("auto", "32-true", "16-mixed", "bf16-mixed")
@@ -123,13 +123,20 @@ class ValidationRecipe:
         source: the data; never trained on.
         cases: how many cases.
         seed: of the case list.
+        kinds: the kinds of selection, as ``paper_circle``; empty for all of an evaluation.
     """
 
     source: SourceRecipe
     cases: int = 48
     seed: int = 1
+    kinds: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        for kind in self.kinds:
+            if kind not in KINDS:
+                raise InputError(
+                    f"validation.kinds has no {kind!r}.", f"Use some of {', '.join(KINDS)}."
+                )
         if self.cases < 1:
             raise InputError(f"validation.cases is {self.cases}.", "Give 1 or more.")
 
@@ -141,7 +148,7 @@ class Recipe:
     Attributes:
         model: a name in the registry.
         about: one sentence for the model card.
-        cuts: what this recipe cuts against the paper's; empty if nothing.
+        deviations: where this differs from the paper and from the references' code.
         licence: of the weights, as the data's licences allow.
         seed: decides initial weights and samples.
     """
@@ -153,7 +160,7 @@ class Recipe:
     validation: ValidationRecipe
     loss: LossRecipe
     training: TrainingRecipe
-    cuts: str = ""
+    deviations: str = ""
     seed: int = 0
     masks: MaskRecipe = field(default_factory=MaskRecipe)
     augmentation: Augmentation = field(default_factory=Augmentation)
@@ -181,7 +188,9 @@ class Recipe:
 
 def from_tables(tables: Mapping[str, Any], where: str) -> Recipe:
     """A recipe from its tables; ``where`` names them in errors."""
-    return build(Recipe, tables, where)
+    # What checkpoints and recipes call it that are older.
+    renamed = {"deviations" if key == "cuts" else key: tables[key] for key in tables}
+    return build(Recipe, renamed, where)
 
 
 def _plain(value: Any) -> Any:

@@ -11,16 +11,21 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from maskupe import Enhancer, Transition
 from maskupe.areas import Areas, make_areas
 from maskupe.errors import InputError
-from maskupe.networks.build import load
-from maskupe.registry import given_file, resolve, weights_path
-from maskupe_training.data.images import SUFFIXES, U8, fit_long_edge, read_gray, read_rgb, write_rgb
+from maskupe_training.data.images import (
+    F32,
+    SUFFIXES,
+    U8,
+    fit_long_edge,
+    read_gray,
+    read_rgb,
+    write_rgb,
+)
 from maskupe_training.evaluation.sheet import captioned, outlined
-from maskupe_training.objective import predict
+from maskupe_training.raw import as_u8, load_network, raw_results
 
 WAYS = ("degree", "strength")
 # Larger photographs are scaled down: the strip shows them small.
@@ -28,7 +33,13 @@ _LONG_EDGE = 1024
 
 
 def draw_strip(
-    photo: Path, mask: Path | None, model: str, values: str, by: str, output: Path
+    photo: Path,
+    mask: Path | None,
+    model: str,
+    values: str,
+    by: str,
+    output: Path,
+    raw: bool = False,
 ) -> None:
     """Writes a row of pictures: the input with the areas' outlines, then one result per value.
 
@@ -39,6 +50,7 @@ def draw_strip(
         values: numbers from 0 to 2, separated by commas.
         by: ``degree`` or ``strength``.
         output: the picture to write.
+        raw: show the network alone, f(I, M), not blended by the areas; by ``degree`` only.
 
     Raises:
         InputError: for files that do not fit, values that are no numbers, or an unknown way.
@@ -48,6 +60,8 @@ def draw_strip(
         raise InputError(f"--by {by!r} is unknown.", f"Use {' or '.join(WAYS)}.")
     if output.suffix.lower() not in SUFFIXES:
         raise InputError(f"{output} is no picture's name.", f"Use one of {', '.join(SUFFIXES)}.")
+    if raw and by == "strength":
+        raise InputError("--raw goes with --by degree.", "The strength is the blending's own.")
     numbers = _numbers(values)
     image = read_rgb(photo)
     selection = np.full(image.shape[:2], 255, np.uint8) if mask is None else read_gray(mask)
@@ -66,28 +80,17 @@ def draw_strip(
             for t in numbers
         ]
     else:
-        results = _by_degree(image, areas, model, numbers)
+        lit = raw_results(load_network(model), image, areas, tuple(numbers))
+        results = [as_u8(picture if raw else _blended(picture, image, areas)) for picture in lit]
     cells = [captioned("input", outlined(image, areas))]
     for number, result in zip(numbers, results, strict=True):
         cells.append(captioned(f"{by} {number:g}", result))
     write_rgb(output, np.hstack(cells))
 
 
-def _by_degree(image: U8, areas: Areas, model: str, degrees: list[float]) -> list[U8]:
-    path = given_file(model) or weights_path(resolve(model))
-    if path is None:
-        raise InputError(f"The weights of {model!r} are not installed.", "Give a .safetensors.")
-    _, network, _ = load(path)
-    pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255.0
-    shares = torch.from_numpy(areas.channels())[None]
-    results = []
-    with torch.no_grad():
-        maps = predict(network, pixels, shares)
-        for degree in degrees:
-            lit = network.apply(maps, pixels, shares, degree=degree).image[0].permute(1, 2, 0)
-            mixed = image + areas.weight[..., None] * (255.0 * lit.clamp(0, 1).numpy() - image)
-            results.append(np.rint(mixed).astype(np.uint8))
-    return results
+def _blended(lit: F32, image: U8, areas: Areas) -> F32:
+    original = image.astype(np.float32) / np.float32(255.0)
+    return original + areas.weight[..., None] * (lit - original)
 
 
 def _numbers(values: str) -> list[float]:

@@ -20,10 +20,11 @@ import json
 import math
 import shutil
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
@@ -34,13 +35,14 @@ from maskupe.networks.build import Network, build
 from maskupe.registry import resolve
 from maskupe_training import checkpoint
 from maskupe_training.data.batches import Packed, automatic_workers, batches, compose
-from maskupe_training.data.images import ImageCache, memory_for
-from maskupe_training.data.open import open_source
+from maskupe_training.data.images import ImageCache, list_images, memory_for
+from maskupe_training.data.open import SourceRecipe, open_source
 from maskupe_training.data.samples import SampleSet
 from maskupe_training.launching import local_processes, start_fabric
 from maskupe_training.masks.sampler import MaskSampler
 from maskupe_training.objective import Objective
 from maskupe_training.recipe import OptimizerRecipe, Recipe, from_tables
+from maskupe_training.starting import start_from
 from maskupe_training.synchronised import synchronise_norms
 from maskupe_training.telemetry import Pace, Telemetry
 from maskupe_training.validation import Validator
@@ -66,6 +68,7 @@ class Run:
         threads: CPU threads per process.
         accelerator: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         devices: how many processes on this machine, without torchrun.
+        start: the weights to start from; see :mod:`maskupe_training.starting`.
     """
 
     data_root: Path
@@ -75,6 +78,7 @@ class Run:
     threads: int = 1
     accelerator: str = "auto"
     devices: int = 1
+    start: str | None = None
 
 
 def fit(recipe: Recipe, run: Run) -> Path:
@@ -137,7 +141,21 @@ class _Training:
 
     def __init__(self, recipe: Recipe, run: Run, last: Path, fabric: Fabric) -> None:
         torch.manual_seed(recipe.seed)
-        objective = Objective(build(resolve(recipe.model)), recipe.loss, recipe.training.stride)
+        config = resolve(recipe.model)
+        self._started: dict[str, Any] | None = None
+        # What a run saw before it was resumed; None where its checkpoint is too old to say.
+        earlier: dict[str, dict[str, list[str]]] | None = {}
+        if run.start and not run.resume:
+            network, start = start_from(run.start, config, recipe.licence)
+            self._started = start.as_dict()
+            if fabric.is_global_zero:
+                print(
+                    f"Started from {start.name}: {start.tensors} of {start.of} tensors, "
+                    f"licence: {start.licence}."
+                )
+        else:
+            network = build(config)
+        objective = Objective(network, recipe.loss, recipe.training.stride)
         if fabric.world_size > 1:
             synchronise_norms(objective)
         how = recipe.optimizer
@@ -158,6 +176,8 @@ class _Training:
             objective.network.load_state_dict(state["network"])
             optimizer.load_state_dict(state["optimizer"])
             self.step, self._best = state["step"], state["best"]
+            self._started = state.get("started_from")
+            earlier = state.get("scenes")
             self._average = {n: value.to(fabric.device) for n, value in state["average"].items()}
             if state.get("scaler"):
                 fabric.strategy.precision.load_state_dict(state["scaler"])
@@ -168,6 +188,9 @@ class _Training:
         self._telemetry: Telemetry | None = None
         if fabric.is_global_zero:
             self._validator = Validator(recipe, run.data_root)
+            self._scenes = _seen(recipe, run.data_root) if earlier is not None else None
+            if self._scenes and earlier:
+                self._scenes = {key: _union(own, earlier[key]) for key, own in self._scenes.items()}
             with checkpoint.writing(run.out / "recipe.json"):
                 run.out.mkdir(parents=True, exist_ok=True)
                 text = json.dumps(recipe.to_dict(), indent=1)
@@ -259,6 +282,8 @@ class _Training:
             "recipe": json.dumps(self._recipe.to_dict()),
             "val": {"psnr_a": result.psnr_a, "input_psnr_a": result.input_psnr_a},
             "commit": checkpoint.commit(),
+            "scenes": self._scenes,
+            "started_from": self._started,
         }
         checkpoint.save(self._last, state)
         if better:
@@ -323,6 +348,32 @@ def _samples(
     return SampleSet(sources, masks, recipe.augmentation, recipe.seed, length)
 
 
+def _seen(recipe: Recipe, data_root: Path) -> dict[str, dict[str, list[str]]]:
+    """The scenes that a recipe trains on, and those that its checkpoints are chosen by."""
+    return {
+        "trained": _scenes(recipe.sources, data_root),
+        "watched": _scenes([recipe.validation.source], data_root),
+    }
+
+
+def _union(one: dict[str, list[str]], other: dict[str, list[str]]) -> dict[str, list[str]]:
+    folders = sorted({*one, *other})
+    return {name: sorted({*one.get(name, ()), *other.get(name, ())}) for name in folders}
+
+
+def _scenes(sources: Sequence[SourceRecipe], data_root: Path) -> dict[str, list[str]]:
+    """The names of the scenes of data sets, by folder."""
+    found: dict[str, set[str]] = {}
+    for source in sources:
+        if source.kind == "relit":  # its backgrounds are photographs, and to open it takes long
+            names = [path.stem for path in list_images(data_root / source.backgrounds)]
+            found.setdefault(source.backgrounds, set()).update(names)
+        else:
+            opened = open_source(source, data_root, ImageCache(1))
+            found.setdefault(source.folder, set()).update(opened.scenes)
+    return {folder: sorted(names) for folder, names in found.items()}
+
+
 def _numbers(fabric: Fabric, recipe: Recipe, start: int) -> list[range]:
     """The samples of this process's part of every batch from step ``start`` on."""
     batch = recipe.training.batch
@@ -337,7 +388,7 @@ def _check_same(recipe: Recipe, stored: str, path: Path) -> None:
     # Through the recipe and back: keys that are newer than the checkpoint take their defaults.
     ours, theirs = recipe.to_dict(), from_tables(json.loads(stored), str(path)).to_dict()
     for tables in (ours, theirs):
-        for text in ("about", "cuts"):
+        for text in ("about", "deviations"):
             tables.pop(text)
         for free in ("steps", "validate_every", "workers"):
             tables["training"].pop(free)

@@ -82,7 +82,7 @@ def validation_cases(recipe: Recipe, data_root: Path) -> Sequence[Case]:
     source = open_source(wanted.source, data_root, ImageCache(max(size, 320)))
     masks = evaluation_masks(recipe.masks.needed_folders)
     sampler = MaskSampler(masks, data_root)
-    kinds = tuple(masks.kinds)
+    kinds = wanted.kinds or tuple(masks.kinds)
     return list(draw_cases(source, sampler, kinds, wanted.cases, wanted.seed, size))
 
 

@@ -44,6 +44,11 @@ class PhotoSource:
         self._cache = cache
         self._recipe = recipe
 
+    @property
+    def scenes(self) -> tuple[str, ...]:
+        """See :class:`~maskupe_training.data.sources.Source`."""
+        return tuple(path.stem for path in self._paths)
+
     def __len__(self) -> int:
         return len(self._paths)
 

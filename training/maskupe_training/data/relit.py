@@ -63,9 +63,15 @@ class RelitSource:
             [fit_long_edge(read_rgb(path), _PHOTO_EDGE) for path in chosen],
             own,
         )
+        self._photos = tuple(path.stem for path in chosen)
         self._scenes = MatteSamples(material, seed=0, length=0, side=_SIDE)
         self._length = len(material.cutouts) + len(own)
         self._recipe = recipe
+
+    @property
+    def scenes(self) -> tuple[str, ...]:
+        """The photographs behind the subjects."""
+        return self._photos
 
     def __len__(self) -> int:
         return self._length

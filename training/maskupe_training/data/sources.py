@@ -6,12 +6,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from maskupe.errors import InputError
 from maskupe_training.data.images import U8, ImageCache, list_images
+from maskupe_training.data.splits import divide, superseded
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,15 @@ class Exposure:
 
 
 class Source(Protocol):
-    """A data set, or one split of it."""
+    """A data set, or one split of it.
+
+    Attributes:
+        scenes: the scenes' names; :meth:`nth` takes their places in it.
+    """
+
+    @property
+    def scenes(self) -> tuple[str, ...]:
+        """See the class."""
 
     def __len__(self) -> int:
         """How many scenes there are."""
@@ -71,6 +80,11 @@ class BracketSource:
                 self._scenes.append((scene, entry["frames"], entry["underexposed"]))
         if not self._scenes:
             raise InputError(f"No scene of the split {split!r} in {folder} is underexposed.")
+
+    @property
+    def scenes(self) -> tuple[str, ...]:
+        """See :class:`Source`."""
+        return tuple(name for name, _, _ in self._scenes)
 
     def __len__(self) -> int:
         return len(self._scenes)
@@ -111,6 +125,11 @@ class PairSource:
                         "Add it, or take the name out of split.json.",
                     )
             self._pairs.append((name, inputs[name], targets[name]))
+
+    @property
+    def scenes(self) -> tuple[str, ...]:
+        """See :class:`Source`."""
+        return tuple(name for name, _, _ in self._pairs)
 
     def __len__(self) -> int:
         return len(self._pairs)
@@ -159,20 +178,25 @@ def read_json(path: Path) -> dict[str, object]:
 
 
 def split_names(folder: Path, split: str, everything: Sequence[str] | None = None) -> list[str]:
-    """The names in one split of a folder; without ``split.json``, ``everything`` is ``val``.
+    """The names in one split of a folder.
+
+    Without ``split.json``, ``everything`` is ``val`` and ``test``. One that is older than our lists
+    of scenes gives way to them (:func:`~maskupe_training.data.splits.superseded`).
 
     Raises:
         InputError: if the split is not there or is empty.
     """
     path = folder / "split.json"
     if everything is not None and not path.is_file():
-        if split == "val":
+        if split in ("val", "test"):
             return list(everything)
         raise InputError(
-            f"{folder} has no split.json, so all of it counts as 'val'.",
+            f"{folder} has no split.json, so all of it counts as 'val' and 'test'.",
             "Run `maskupe-train prepare pairs` to divide it.",
         )
-    splits = read_json(path)
+    splits: dict[str, Any] = read_json(path)
+    if superseded(folder.name, splits):
+        splits = dict(divide(folder.name, [name for names in splits.values() for name in names]))
     names = splits.get(split)
     if not isinstance(names, list) or not names:
         raise InputError(

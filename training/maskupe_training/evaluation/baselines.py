@@ -105,6 +105,9 @@ BASELINES: Mapping[str, Baseline] = {
     "LIME": lime_method,
 }
 
+#: Those that take seconds a case, and are measured on request only.
+SLOW = ("LIME",)
+
 
 def blended(case: Case, baseline: Baseline) -> F32:
     """A baseline on a case, blended into the input by the areas' weight: float32 (H, W, 3)."""

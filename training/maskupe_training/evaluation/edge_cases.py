@@ -18,6 +18,7 @@ from maskupe_training.data.images import F32, U8, fit_long_edge, list_images, re
 from maskupe_training.matte.lines import filled, normals
 from maskupe_training.matte.samples import held_out
 from maskupe_training.matte.scenes import to_encoded, to_light
+from maskupe_training.progress import tracked
 
 #: How the subject is selected; see :class:`EdgeCase`.
 KINDS = ("lasso", "exact", "wide")
@@ -104,7 +105,7 @@ def edge_cases(
     if count is not None and count < len(found):
         chosen = np.linspace(0, len(found) - 1, count).round().astype(int)
         found = [found[at] for at in chosen]
-    for name, path, mask in found:
+    for name, path, mask in tracked(found, len(found), "outlines"):
         case = _case(name, read_rgb(path), read_gray(mask), _generator(seed, name))
         if case is not None:
             yield case

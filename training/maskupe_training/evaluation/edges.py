@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 from maskupe import Enhancer, Transition
@@ -88,7 +87,7 @@ def evaluate_edges(
     names: list[str] = []
     folders = [data_root / folder for folder in request.folders]
     drawn = edge_cases(folders, request.seed, request.cases, request.held_out)
-    for case in track(drawn, "outlines", console=console, disable=not console.is_terminal):
+    for case in drawn:
         names.append(case.name)
         for kind in KINDS:
             selection = case.selections[kind]

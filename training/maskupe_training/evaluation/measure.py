@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
+from skimage.color import deltaE_ciede2000, rgb2lab
 
 from maskupe import metrics
-from maskupe_training.data.images import U8
+from maskupe_training.data.images import F32, U8
 from maskupe_training.evaluation.cases import Case
 
 #: One result's values by name; NaN where a metric does not apply.
@@ -24,6 +25,7 @@ COLUMNS: Mapping[str, str] = {
     "psnr_a_levelled": "levelled",
     "ssim_a": "SSIM A",
     "ssim_paper": "SSIM paper",
+    "ciede2000_a": "ΔE00 A",
     "roughness": "rough",
     "step": "step",
     "violations": "viol.",
@@ -34,7 +36,11 @@ COLUMNS: Mapping[str, str] = {
     "share_c": "share C",
 }
 
+#: Of these, the ones about A, which are also given by kind of selection.
+OF_A = ("psnr_a", "psnr_a_levelled", "ssim_a", "ssim_paper", "ciede2000_a")
+
 _RESAMPLES = 1000
+_COLOUR_PIXELS = 20_000
 
 
 def measure(case: Case, output: U8) -> Values:
@@ -54,10 +60,22 @@ def measure(case: Case, output: U8) -> Values:
         "psnr_a_levelled": metrics.psnr_after_exponent(result, truth, areas.a),
         "ssim_a": metrics.ssim_inside(result, truth, areas.a),
         "ssim_paper": metrics.ssim_masked(result, truth, areas.a),
+        "ciede2000_a": ciede2000(result[areas.a], truth[areas.a]),
         **asdict(metrics.transition_quality(result, image, areas)),
         "largest_c": exact.largest,
         "share_c": exact.share,
     }
+
+
+def ciede2000(found: F32, wanted: F32) -> float:
+    """Return the mean colour difference ΔE00 (CIE 142-2001) of sRGB pixels, (n, 3) in 0…1.
+
+    About 1 is just noticeable; white is D65. Of more than 20,000 pixels so many are looked at,
+    spread evenly.
+    """
+    every = max(1, len(found) // _COLOUR_PIXELS)
+    one, other = rgb2lab(found[::every]), rgb2lab(wanted[::every])
+    return float(np.mean(deltaE_ciede2000(one, other)))  # type: ignore[no-untyped-call]
 
 
 def summarise(
@@ -86,20 +104,27 @@ def summarise(
     return summary
 
 
-def by_kind(
-    rows: Mapping[str, Sequence[Values]], kinds: Sequence[str]
-) -> dict[str, dict[str, float]]:
-    """For each kind of selection how many cases there are, ``n``, and every method's PSNR in A.
+#: By kind of selection: how many cases there are, ``n``, and every method's means in A.
+Kinds: TypeAlias = dict[str, dict[str, Any]]
+
+
+def by_kind(rows: Mapping[str, Sequence[Values]], kinds: Sequence[str]) -> Kinds:
+    """Return for each kind of selection the number of cases and every method's means.
 
     Args:
         rows: per method its values per case.
         kinds: the kind of selection of each case.
+
+    Returns:
+        By kind ``n``, and by method the means of the metrics of :data:`OF_A`.
     """
-    found: dict[str, dict[str, float]] = {}
+    found: Kinds = {}
     for kind in dict.fromkeys(kinds):
         own = [i for i, other in enumerate(kinds) if other == kind]
-        means = {name: float(np.mean([r[i]["psnr_a"] for i in own])) for name, r in rows.items()}
-        found[kind] = {"n": len(own)} | means
+        found[kind] = {"n": len(own)} | {
+            method: {name: float(np.mean([values[i][name] for i in own])) for name in OF_A}
+            for method, values in rows.items()
+        }
     return found
 
 

@@ -13,14 +13,24 @@ from rich.table import Table
 
 from maskupe.errors import InputError
 from maskupe_training.data.sources import read_json
-from maskupe_training.evaluation.measure import COLUMNS, Values
+from maskupe_training.evaluation.measure import COLUMNS, OF_A, Kinds, Values
 
 #: What the row of a global model has after its name.
 BLENDED = ", blended"
 
-_DIGITS = {"psnr_a": 2, "psnr_a_levelled": 2, "halo": 1, "largest_c": 0, "step": 2}
-# Columns about A, which come first: PSNR, its interval, the difference, levelled, two SSIMs.
-_OF_A = 6
+#: What the row of a network alone, f(I, M), has after its name.
+RAW = ", raw"
+
+_DIGITS = {
+    "psnr_a": 2,
+    "psnr_a_levelled": 2,
+    "halo": 1,
+    "largest_c": 0,
+    "step": 2,
+    "ciede2000_a": 2,
+}
+# Columns about A, which come first: PSNR has two more, its interval and the difference.
+_OF_A = len(OF_A) + 2
 
 
 def terminal_tables(title: str, summaries: Mapping[str, Mapping[str, Any]]) -> list[Table]:
@@ -45,24 +55,45 @@ def markdown_table(summaries: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def kinds_table(kinds: Mapping[str, Mapping[str, float]]) -> str:
-    """PSNR in A by kind of selection as a Markdown table, a method a row."""
-    headings = ["PSNR A", *(f"{kind.replace('_', ' ')} ({k['n']})" for kind, k in kinds.items())]
-    lines = [_row(headings), _row(["---"] + ["--:"] * len(kinds))]
+def kinds_tables(kinds: Kinds) -> str:
+    """Return a Markdown table for each metric in A, by kind of selection, a method a row."""
     methods = [name for name in next(iter(kinds.values())) if name != "n"]
-    lines += [_row([m, *(f"{kind[m]:.2f}" for kind in kinds.values())]) for m in methods]
-    return "\n".join(lines) + "\n"
+    measured = next(iter(kinds.values()))[methods[0]]
+    tables = []
+    for metric in (name for name in OF_A if name in measured):
+        title = COLUMNS[metric] if metric != "psnr_a_levelled" else "PSNR A, levelled"
+        headings = [title, *(f"{kind.replace('_', ' ')} ({k['n']})" for kind, k in kinds.items())]
+        lines = [_row(headings), _row(["---"] + ["--:"] * len(kinds))]
+        digits = _DIGITS.get(metric, 3)
+        for method in methods:
+            values = [f"{kind[method][metric]:.{digits}f}" for kind in kinds.values()]
+            lines.append(_row([method, *values]))
+        tables.append("\n".join(lines) + "\n")
+    return "\n".join(tables)
+
+
+def command(request: Mapping[str, Any]) -> str:
+    """Return the command line that measures what a request asks for."""
+    words = ["maskupe-train evaluate", *request["models"], "--data DATA"]
+    for option in ("kind", "folder", "split", "cases", "seed"):
+        words.append(f"--{option} {request[option]}")
+    words += [f"--silhouettes {folder}" for folder in request["silhouettes"]]
+    words += [f"--kinds {kind}" for kind in request.get("kinds", ())]
+    words += [f"--{flag}" for flag in ("raw", "slow") if request.get(flag)]
+    if not request["baselines"]:
+        words.append("--no-baselines")
+    return " ".join([*words, "--out runs/evaluation"])
 
 
 def write_json(
     path: Path,
     request: Mapping[str, Any],
     summaries: Mapping[str, Mapping[str, Any]],
-    kinds: Mapping[str, Mapping[str, float]],
+    kinds: Kinds,
     rows: Mapping[str, Sequence[Values]],
     names: Sequence[str],
 ) -> None:
-    """Everything: the request, the summaries, PSNR by kind, and every value of every case."""
+    """Everything: the request, the summaries, means by kind, and every value of every case."""
     cases = {
         method: [
             {"case": name} | {k: _finite(v) for k, v in row.items()}
@@ -94,18 +125,22 @@ def card_metrics(path: Path, model: str) -> dict[str, Any]:
     summaries, request = content.get("summary"), content.get("request")
     if not isinstance(summaries, dict) or not isinstance(request, dict):
         raise InputError(f"{path} is no evaluation.", "Give the JSON that `evaluate` wrote.")
+    row = model
     # A global model's row says that it was blended.
     model = f"{model}{BLENDED}" if f"{model}{BLENDED}" in summaries else model
     if model not in summaries:
         raise InputError(f"{path} does not measure {model!r}.", f"It has {', '.join(summaries)}.")
-    found = {}
-    for name, value in summaries[model].items():
-        if isinstance(value, list):
-            value = " … ".join(f"{_round(name, part)}" for part in value)
-        elif isinstance(value, float):
-            value = _round(name, value)
-        found[f"{request['folder']}_{request['split']}_{name}"] = value
-    return found
+    measured = {"": summaries[model], "raw_": summaries.get(row + RAW, {})}
+    prefix = f"{request['folder']}_{request['split']}"
+    found = {f"{prefix}_{name}": request[name] for name in ("seed", "long_edge") if name in request}
+    for kind, summary in measured.items():
+        for name, value in summary.items():
+            if isinstance(value, list):
+                value = " … ".join(f"{_round(name, part)}" for part in value)
+            elif isinstance(value, float):
+                value = _round(name, value)
+            found[f"{prefix}_{kind}{name}"] = value
+    return found | {f"{prefix}_command": command(request)}
 
 
 def _headings() -> list[str]:
@@ -122,7 +157,7 @@ def _cells(summary: Mapping[str, Any]) -> list[str]:
     else:
         cells.append("")
     for name in list(COLUMNS)[1:]:
-        value = summary[name]
+        value = summary.get(name)  # an evaluation may be older than the metric
         cells.append("–" if value is None else f"{value:.{_DIGITS.get(name, 3)}f}")
     return cells
 

@@ -25,6 +25,7 @@ from maskupe.denoise.noise import FREQUENCIES
 from maskupe.errors import InputError
 from maskupe.srgb import decode_srgb, encode_srgb
 from maskupe_training.data.images import F32, U8, fit_long_edge, list_images, read_rgb
+from maskupe_training.progress import tracked
 
 #: A method under test: from a case to its result, uint8 (H, W, 3).
 Method: TypeAlias = Callable[["ShadowCase"], U8]
@@ -81,7 +82,7 @@ def draw_shadow_cases(
     """
     paths = list_images(folder)[_SPLITS.index(split) :: len(_SPLITS)]
     order = np.random.default_rng(seed).permutation(len(paths))[:count]
-    for number in order:
+    for number in tracked(order, len(order), "shadows"):
         rng = np.random.default_rng([seed, int(number)])
         path = paths[number]
         yield _darken(path.name, fit_long_edge(read_rgb(path), long_edge), rng)

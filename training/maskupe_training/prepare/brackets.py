@@ -12,7 +12,8 @@ from pathlib import Path
 from maskupe.errors import InputError
 from maskupe_training.data.images import fit_long_edge, list_images, luma, read_rgb, write_rgb
 from maskupe_training.data.truth import TARGET_LUMA
-from maskupe_training.prepare.writing import empty_target, finish, split_by_seed
+from maskupe_training.prepare.writing import empty_target, finish, split_into
+from maskupe_training.progress import tracked
 
 #: A frame counts as underexposed up to this mean luma, of 255 …
 DARK_MEAN = 90.0
@@ -21,7 +22,12 @@ _BRIGHTER = 1.2
 
 
 def prepare_brackets(
-    source: Path, target: Path, long_edge: int, val_share: float, seed: int
+    source: Path,
+    target: Path,
+    long_edge: int,
+    val_share: float,
+    seed: int,
+    test_share: float = 0.0,
 ) -> None:
     """Writes ``bracket/SCENE_FRAME.jpg``, ``index.json``, ``split.json`` and a manifest.
 
@@ -34,11 +40,13 @@ def prepare_brackets(
     scenes = sorted(p for p in source.iterdir() if p.is_dir() and p.name.lower() != "label")
     if not scenes:
         raise InputError(f"{source} has no scenes.", "Put the frames of each scene into a folder.")
-    splits = split_by_seed(
-        [scene.name for scene in scenes], max(1, round(val_share * len(scenes))), seed
-    )
+    names = [scene.name for scene in scenes]
+    splits = split_into(target, names, val_share, test_share, seed)
     empty_target(target)
-    index = {scene.name: _prepare_scene(scene, target / "bracket", long_edge) for scene in scenes}
+    index = {
+        scene.name: _prepare_scene(scene, target / "bracket", long_edge)
+        for scene in tracked(scenes, len(scenes), "preparing")
+    }
     (target / "index.json").write_text(json.dumps(index, indent=1), "utf-8")
     finish(target, splits, {"data": "brackets", "long_edge": long_edge, "seed": seed})
 

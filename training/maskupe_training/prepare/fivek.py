@@ -4,59 +4,205 @@ The inputs are published as DNG; everyone first develops them with zeroed settin
 JPEG, which is what is read here. Expert C is published as 16-bit TIFF in ProPhoto RGB
 (``tiff16_c/``), which is converted to sRGB; files without a profile, or with another one, are taken
 as they are. Names begin with the number, ``a0001`` to ``a5000``.
+
+Five thousand pairs take hours, so they are prepared by several processes, what is done is kept, and
+a pair that cannot be prepared is left out and listed rather than the end of it all.
 """
 
 from __future__ import annotations
 
+import csv
+import io
+import json
+import multiprocessing
+import os
 import re
+import shlex
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import tifffile
 
-from maskupe.errors import InputError
+from maskupe.errors import InputError, MaskUPEError
+from maskupe.replacing import replace_file
 from maskupe.srgb import encode_srgb
 from maskupe_training.data.images import U8, list_images, read_rgb
-from maskupe_training.prepare.writing import (
-    check_same_names,
-    empty_target,
-    finish,
-    first_folder,
-    write_pair,
-)
+from maskupe_training.data.sources import read_json
+from maskupe_training.data.splits import SPLITS, fivek_split
+from maskupe_training.prepare.writing import empty_target, finish, first_folder, write_pair
+from maskupe_training.progress import tracked
 
-#: The paper trains on the first 4,500 and validates on the remaining 500.
-LAST_OF_TRAIN = 4500
+#: The pairs that were left out, each with its reason.
+LEFT_OUT = "left_out.csv"
+_STATE = "preparing.json"
 _INPUTS = ("input", "tiff16_input", "InputAsShotZeroed", "InputZeroed", "raw_tiff")
 _TARGETS = ("tiff16_c", "expertC", "expert_c", "ExpertC", "c", "target")
 _ICC_TAG = 34675
+# Developers cut off other borders than Adobe's: up to this share of a side is put up with.
+_BORDER = 0.02
 # Linear ROMM (ProPhoto) RGB, white D50, to linear sRGB, white D65 (Bradford adaptation).
 _PROPHOTO_TO_SRGB = np.array(
     [[2.0343, -0.7274, -0.3067], [-0.2288, 1.2317, -0.0029], [-0.0086, -0.1533, 1.1619]]
 )
 
 
-def prepare_fivek(source: Path, target: Path, long_edge: int) -> None:
-    """Writes 8-bit sRGB copies, ``split.json`` (first 4,500 / last 500) and a manifest.
+@dataclass(frozen=True)
+class _Pair:
+    """One pair to prepare: its name, the two files, where to, and how large."""
+
+    name: str
+    input: Path
+    target: Path
+    folder: Path
+    long_edge: int
+
+
+def prepare_fivek(source: Path, target: Path, long_edge: int, workers: int | None = None) -> None:
+    """Write 8-bit sRGB copies, ``split.json``, a manifest, and ``left_out.csv`` where needed.
+
+    Called again with the same target it goes on where it was, and tries again what it left out.
+
+    Args:
+        source: the data set as published, with the inputs developed.
+        target: the folder to write; new, or one that this has begun.
+        long_edge: of the copies, in pixels.
+        workers: processes; all cores if ``None``.
 
     Raises:
-        InputError: for folders that are missing or empty, names without a number, pictures without
-            a partner, pairs of different sizes, or a target that is not empty.
+        InputError: for folders that are missing or empty, names without a number, no pair that
+            can be prepared, or a target that holds something else.
     """
     if not any((source / name).is_dir() for name in _INPUTS) and list(source.rglob("*.dng")):
         raise InputError(
             f"{source} has the inputs only as DNG.",
-            "Develop them with zeroed settings to TIFF or PNG, into a folder named input.",
+            f"Develop them with dcraw, from LibRaw or Debian, then try again: {develop(source)}",
         )
     inputs = _numbered(first_folder(source, _INPUTS, "the developed inputs"))
     targets = _numbered(first_folder(source, _TARGETS, "Expert C's pictures"))
-    check_same_names(inputs, targets)
-    empty_target(target)
-    splits: dict[str, list[str]] = {"train": [], "val": []}
-    for name, path in sorted(inputs.items()):
-        write_pair(target, name, _read(path), _read(targets[name]), long_edge)
-        splits["train" if int(name[1:]) <= LAST_OF_TRAIN else "val"].append(name)
+    _begin(target, long_edge)
+    left_out = {
+        name: f"only {(inputs.get(name) or targets[name]).name} is there, not its partner"
+        for name in sorted(set(inputs) ^ set(targets))
+    }
+    pairs = [
+        _Pair(name, inputs[name], targets[name], target, long_edge)
+        for name in sorted(set(inputs) & set(targets))
+    ]
+    waiting = [pair for pair in pairs if not _is_done(pair)]
+    if len(waiting) < len(pairs):
+        print(f"{target}: {len(pairs) - len(waiting)} pairs are there already.")
+    results = _prepare_all(waiting, workers or os.cpu_count() or 1)
+    for name, reason in tracked(results, len(waiting), "preparing"):
+        if reason:
+            left_out[name] = reason
+    splits: dict[str, list[str]] = {split: [] for split in SPLITS}
+    for pair in pairs:
+        if pair.name not in left_out:
+            splits[fivek_split(pair.name)].append(pair.name)
+    _list_left_out(target / LEFT_OUT, left_out)
+    if not any(splits.values()):
+        name, reason = next(iter(sorted(left_out.items())))
+        raise InputError(
+            f"None of {len(left_out)} pairs could be prepared; {name}: {reason.rstrip('.')}.",
+            f"See {target / LEFT_OUT}.",
+        )
     finish(target, splits, {"data": "MIT-Adobe FiveK, Expert C", "long_edge": long_edge})
+    if left_out:
+        print(f"{len(left_out)} pairs were left out; {target / LEFT_OUT} says why.")
+
+
+def develop(source: Path) -> str:
+    """Return the shell command that develops all DNG files of a folder into ``input/`` there.
+
+    White balance as shot, no automatic brightening, 16 bits, sRGB with its own tone curve.
+    """
+    where, into = shlex.quote(str(source)), shlex.quote(str(source / "input"))
+    return (
+        f"find {where} -name '*.dng' -exec dcraw -w -W -o 1 -g 2.4 12.92 -6 -T {{}} + && "
+        f"mkdir {into} && find {where} -name '*.tiff' -exec mv -t {into} {{}} +"
+    )
+
+
+def _begin(target: Path, long_edge: int) -> None:
+    """Make the folder, or check that it is one of these with the same settings."""
+    settings = {"data": "MIT-Adobe FiveK, Expert C", "long_edge": long_edge}
+    state = target / _STATE
+    if not state.is_file():
+        empty_target(target)
+        replace_file(state, json.dumps(settings).encode("utf-8"))
+    elif read_json(state) != settings:
+        raise InputError(
+            f"{target} was begun with other settings: {state.read_text('utf-8')}.",
+            "Use the same --long-edge, or give a new folder.",
+        )
+
+
+def _is_done(pair: _Pair) -> bool:
+    """Whether both copies are there: the target is written last, and appears whole."""
+    return all((pair.folder / kind / f"{pair.name}.png").is_file() for kind in ("input", "target"))
+
+
+def _prepare_all(pairs: Sequence[_Pair], workers: int) -> Iterator[tuple[str, str]]:
+    """Prepare pairs, in any order; yields each one's name and why it was left out, or nothing."""
+    if workers == 1 or len(pairs) < 2:
+        yield from map(_prepare, pairs)
+        return
+    # Fresh processes: forked ones can hang in what OpenCV's threads held.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(workers, len(pairs)), context, _one_thread) as pool:
+        futures = [pool.submit(_prepare, pair) for pair in pairs]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BrokenProcessPool as error:
+            raise MaskUPEError(
+                "A process that prepared pictures was ended, for want of memory perhaps.",
+                "Run the command again, with fewer --workers: it goes on where it was.",
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _one_thread() -> None:
+    cv2.setNumThreads(1)
+
+
+def _prepare(pair: _Pair) -> tuple[str, str]:
+    try:
+        image, reference = _common(_read(pair.input), _read(pair.target))
+        write_pair(pair.folder, pair.name, image, reference, pair.long_edge)
+    except InputError as error:
+        return pair.name, str(error)
+    return pair.name, ""
+
+
+def _common(image: U8, reference: U8) -> tuple[U8, U8]:
+    """Cut two pictures to their common centre, where they differ by a thin border only."""
+    sizes = np.array([image.shape[:2], reference.shape[:2]])
+    height, width = sizes.min(axis=0)
+    if np.any(sizes.max(axis=0) - sizes.min(axis=0) > _BORDER * sizes.min(axis=0)):
+        return image, reference
+    cut = []
+    for picture in (image, reference):
+        top, left = (picture.shape[0] - height) // 2, (picture.shape[1] - width) // 2
+        cut.append(np.ascontiguousarray(picture[top : top + height, left : left + width]))
+    return cut[0], cut[1]
+
+
+def _list_left_out(path: Path, reasons: dict[str, str]) -> None:
+    if not reasons:
+        path.unlink(missing_ok=True)
+        return
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(["name", "reason"])
+    writer.writerows(sorted(reasons.items()))
+    replace_file(path, text.getvalue().encode("utf-8"))
 
 
 def _numbered(folder: Path) -> dict[str, Path]:

@@ -9,12 +9,20 @@ from maskupe_training.prepare.writing import (
     check_same_names,
     empty_target,
     finish,
-    split_by_seed,
+    split_into,
     write_pair,
 )
+from maskupe_training.progress import tracked
 
 
-def prepare_pairs(source: Path, target: Path, long_edge: int, val_share: float, seed: int) -> None:
+def prepare_pairs(
+    source: Path,
+    target: Path,
+    long_edge: int,
+    val_share: float,
+    seed: int,
+    test_share: float = 0.0,
+) -> None:
     """Writes 8-bit copies, ``split.json`` and a manifest.
 
     Raises:
@@ -24,8 +32,8 @@ def prepare_pairs(source: Path, target: Path, long_edge: int, val_share: float, 
     inputs = {path.stem: path for path in list_images(source / "input")}
     targets = {path.stem: path for path in list_images(source / "target")}
     check_same_names(inputs, targets)
-    splits = split_by_seed(list(inputs), max(1, round(val_share * len(inputs))), seed)
+    splits = split_into(target, list(inputs), val_share, test_share, seed)
     empty_target(target)
-    for name, path in inputs.items():
+    for name, path in tracked(inputs.items(), len(inputs), "preparing"):
         write_pair(target, name, read_rgb(path), read_rgb(targets[name]), long_edge)
     finish(target, splits, {"data": "pairs", "long_edge": long_edge, "seed": seed})

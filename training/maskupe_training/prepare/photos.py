@@ -9,6 +9,7 @@ from maskupe.errors import InputError
 from maskupe_training.data.images import fit_long_edge, list_images, read_rgb, write_rgb
 from maskupe_training.data.photos import licensed
 from maskupe_training.prepare.writing import empty_target, finish, split_by_seed
+from maskupe_training.progress import tracked
 
 
 def prepare_photos(
@@ -48,7 +49,7 @@ def prepare_photos(
         raise InputError(f"Two photographs of {source} differ only by suffix.", "Rename one.")
     splits = split_by_seed(list(copies.values()), max(1, round(val_share * len(paths))), seed)
     empty_target(target)
-    for name, path in paths.items():
+    for name, path in tracked(paths.items(), len(paths), "preparing"):
         write_rgb(target / copies[name], fit_long_edge(read_rgb(path), long_edge))
     _copy_index(source / "index.csv", target / "index.csv", copies)
     finish(target, splits, {"data": "photos", "licences": list(licences), "seed": seed})

@@ -5,35 +5,36 @@ from __future__ import annotations
 from pathlib import Path
 
 from maskupe_training.data.images import list_images, read_rgb
+from maskupe_training.data.splits import divide
 from maskupe_training.prepare.writing import (
     check_same_names,
     empty_target,
     finish,
     first_folder,
-    split_by_seed,
     write_pair,
 )
+from maskupe_training.progress import tracked
 
-#: The paper's division of the 890 pairs.
-PAIRS, VAL = 890, 90
+#: How many pairs are published.
+PAIRS = 890
 
 
-def prepare_uieb(source: Path, target: Path, long_edge: int, seed: int) -> None:
-    """Writes 8-bit copies, a split by seed (800/90, or that ratio of a part) and a manifest.
+def prepare_uieb(source: Path, target: Path, long_edge: int) -> None:
+    """Writes 8-bit copies, ``split.json`` by our lists (about 90 pairs for tests) and a manifest.
 
     Raises:
         InputError: for folders that are missing or empty, pictures without a partner, pairs of
             different sizes, or a target that is not empty.
     """
-    raw = first_folder(source, ("raw-890", "raw"), "the raw pictures")
-    reference = first_folder(source, ("reference-890", "reference"), "the references")
+    raw = first_folder(source, ("raw-890", "raw", "input"), "the raw pictures")
+    reference = first_folder(source, ("reference-890", "reference", "target"), "the references")
     inputs = {path.stem: path for path in list_images(raw)}
     targets = {path.stem: path for path in list_images(reference)}
     check_same_names(inputs, targets)
     if len(inputs) != PAIRS:
         print(f"{source} has {len(inputs)} pairs, not the {PAIRS} of UIEB: a part is prepared.")
-    splits = split_by_seed(list(inputs), max(1, round(VAL / PAIRS * len(inputs))), seed)
+    splits = divide("uieb", inputs)
     empty_target(target)
-    for name, path in inputs.items():
+    for name, path in tracked(inputs.items(), len(inputs), "preparing"):
         write_pair(target, name, read_rgb(path), read_rgb(targets[name]), long_edge)
-    finish(target, splits, {"data": "UIEB", "long_edge": long_edge, "seed": seed})
+    finish(target, splits, {"data": "UIEB", "long_edge": long_edge})

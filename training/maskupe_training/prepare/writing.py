@@ -6,13 +6,14 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from maskupe.errors import InputError
-from maskupe_training.data.images import U8, fit_long_edge, write_rgb
+from maskupe.replacing import replace_file
+from maskupe_training.data.images import U8, fit_long_edge
 from maskupe_training.data.manifest import write_manifest
-
-Splits = dict[str, list[str]]
+from maskupe_training.data.splits import Splits, divide, is_listed
 
 
 def empty_target(target: Path) -> None:
@@ -41,11 +42,38 @@ def split_by_seed(names: Sequence[str], val: int, seed: int) -> Splits:
     return {"train": sorted(map(str, shuffled[val:])), "val": sorted(map(str, shuffled[:val]))}
 
 
+def split_into(
+    target: Path, names: Sequence[str], val_share: float, test_share: float, seed: int
+) -> Splits:
+    """Divide the scenes of a data set by our list, if its folder is one of those, else by seed.
+
+    Args:
+        target: the folder to write, whose name decides.
+        names: of the scenes.
+        val_share: share for validation, of one scene at least.
+        test_share: share for tests; with so few scenes that it comes to none, there are none.
+        seed: decides which.
+
+    Raises:
+        InputError: if nothing is left to train on.
+    """
+    if is_listed(target.name):
+        print(f"{target.name} is divided by the lists that come with MaskUPE.")
+        return divide(target.name, names)
+    test = round(test_share * len(names))
+    splits = split_by_seed(names, max(1, round(val_share * len(names))) + test, seed)
+    if test:
+        held_out = list(map(str, np.random.default_rng(seed).permutation(splits["val"])))
+        splits |= {"val": sorted(held_out[test:]), "test": sorted(held_out[:test])}
+    return splits
+
+
 def write_pair(target: Path, name: str, image: U8, reference: U8, long_edge: int) -> None:
-    """Writes one pair as ``input/NAME.png`` and ``target/NAME.png``.
+    """Writes one pair as ``input/NAME.png`` and ``target/NAME.png``, each whole or not at all.
 
     Raises:
         InputError: if the two differ in size.
+        MaskUPEError: if a file cannot be written.
     """
     if image.shape != reference.shape:
         sizes = " and ".join(f"{p.shape[1]}×{p.shape[0]}" for p in (image, reference))
@@ -53,8 +81,10 @@ def write_pair(target: Path, name: str, image: U8, reference: U8, long_edge: int
             f"The two pictures of the pair {name!r} are {sizes}.",
             "The two must be equally large: check which of them was cropped or turned.",
         )
-    write_rgb(target / "input" / f"{name}.png", fit_long_edge(image, long_edge))
-    write_rgb(target / "target" / f"{name}.png", fit_long_edge(reference, long_edge))
+    for kind, picture in (("input", image), ("target", reference)):
+        _, coded = cv2.imencode(".png", fit_long_edge(picture, long_edge)[..., ::-1])
+        (target / kind).mkdir(parents=True, exist_ok=True)
+        replace_file(target / kind / f"{name}.png", coded.tobytes())
 
 
 def finish(target: Path, splits: Splits, about: Mapping[str, object]) -> None:
