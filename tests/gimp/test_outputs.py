@@ -62,6 +62,7 @@ result = {
     "inside": [item.get_name() for item in inside],
     "active": active,
     "masked": mask is not None,
+    "edits the mask": mask is not None and top.get_edit_mask(),
 }
 flat.delete(); image.delete()
 """
@@ -126,6 +127,7 @@ def test_a_layer_mask_holds_the_transition(
 ) -> None:
     told, planes = run(gimp, "new-layer-with-mask", dtype, gray, edges=edges)
     assert told["name"] == "photo, lit up"
+    assert not told["edits the mask"]  # the next filter is for the layer
     step = 1 if dtype == np.uint8 else CONVERSIONS
     assert off_by(planes) <= step
     width, height, x, y = told["place"]
