@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import gi
 from gi.repository import Gdk, GdkPixbuf, Gtk
 
 try:
     # PyGObject hands pictures with a scale over only with the help of pycairo, which comes with
     # most GIMPs. Without it, screens of high density show each pixel of the preview twice.
-    import cairo
+    gi.require_foreign("cairo")
+    _SCALES = True
 except ImportError:
-    cairo = None
+    _SCALES = False
 
 
 def free_size() -> tuple[int, int]:
@@ -22,7 +24,7 @@ def free_size() -> tuple[int, int]:
 
 def sharpness(widget: Gtk.Widget) -> int:
     """How many pixels of the screen make one of the widget's, in either direction."""
-    return int(widget.get_scale_factor()) if cairo else 1
+    return int(widget.get_scale_factor()) if _SCALES else 1
 
 
 def set_sharp(image: Gtk.Image, pixbuf: GdkPixbuf.Pixbuf) -> None:
