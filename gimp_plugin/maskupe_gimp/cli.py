@@ -55,6 +55,12 @@ def _parser() -> argparse.ArgumentParser:
             "instead of those found",
         )
         command.set_defaults(run=run)
+        if run is _install:
+            command.add_argument(
+                "--research-models",
+                action="store_true",
+                help="offer the models too whose weights may be used for research only",
+            )
     return parser
 
 
@@ -75,7 +81,7 @@ def _install(options: argparse.Namespace) -> int:
     if not places:
         return _no_gimp()
     for place in places:
-        target = bundle.copy_to(place.plug_ins)
+        target = bundle.copy_to(place.plug_ins, research=options.research_models)
         print(f"{place}: {target}")
         if place.sandboxed:
             print("  This GIMP cannot start the daemon itself: run maskupe-daemon before.")

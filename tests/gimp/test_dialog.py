@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 
 from maskupe_gimp import bundle
+from maskupe_gimp.models import offered
 from tests.gimp.conftest import REQUIRED
 from tests.gimp.daemon import Daemon
 from tests.gimp.finding import Gimp, NoGimpError
@@ -260,6 +261,31 @@ def test_the_preview_grows_with_the_window(desk: Desk) -> None:
     small = desk.size(window)
     assert small[0] < width and small[1] < height
     desk.look(window, "shrunk")
+
+
+def test_a_model_for_research_is_used_where_it_was_asked_for(desk: Desk) -> None:
+    launcher = desk.session.work / "profile" / "plug-ins" / bundle.NAME / bundle.LAUNCHER
+    usual = launcher.read_text("utf-8")
+    models = offered(research=True)
+    launcher.write_text(json.dumps({**json.loads(usual), "models": models}), "utf-8")
+    try:
+        window = desk.show()
+        lit = desk.look(window)
+        desk.press("alt+m")
+        desk.press(*["Down"] * list(models).index("lantern-uieb-research"))
+        time.sleep(2.0)
+        other = desk.look(window, "research-model")
+        assert desk.changed(lit, other) > 5000
+        desk.finish()
+        assert desk.last("model") == "lantern-uieb-research"
+        desk.leave()
+        desk.show()
+        desk.press("alt+m")
+        desk.press("Home")
+        desk.finish()
+        assert desk.last("model") == "default"
+    finally:
+        launcher.write_text(usual, "utf-8")
 
 
 BROWSER = """[Desktop Entry]
