@@ -78,3 +78,14 @@ def test_a_full_disk_is_a_sentence(command, tmp_path):
     *_, last = done.stderr.splitlines()
     assert last.endswith("The output cannot be written (No space left on device).")
     assert "Traceback" not in done.stderr and "ignored" not in done.stderr
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp850", "cp1251"])
+def test_a_console_that_has_few_signs(encoding, tmp_path, monkeypatch):
+    """The name of the menu entry ends in three dots as one sign."""
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    profile = tmp_path / "3.2"
+    profile.mkdir()
+    done = run(("maskupe-gimp", "install", "--profile", str(profile)), tmp_path, subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Local Underexposure" in done.stdout

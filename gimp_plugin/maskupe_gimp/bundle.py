@@ -48,7 +48,9 @@ def client_modules() -> list[Path]:
 def copy_to(plug_ins: Path, *, research: bool = False) -> Path:
     """Puts the self-contained plug-in into a plug-in folder, replacing an older copy.
 
-    The new copy is made beside and then renamed, so GIMP never sees half of it.
+    The new copy is made in a hidden folder and then renamed, so GIMP never sees half of it, and an
+    older copy stays where a new one cannot be made. The hidden folder is inside, since the folder
+    may be a link to another file system.
 
     Args:
         plug_ins: the folder.
@@ -58,11 +60,11 @@ def copy_to(plug_ins: Path, *, research: bool = False) -> Path:
         OSError: if the folder cannot be written.
     """
     plug_ins.mkdir(parents=True, exist_ok=True)
-    remove_from(plug_ins)
     target = plug_ins / NAME
-    with tempfile.TemporaryDirectory(dir=plug_ins.parent, prefix=".maskupe-") as beside:
-        made = Path(beside) / NAME
+    with tempfile.TemporaryDirectory(dir=plug_ins, prefix=".maskupe-") as hidden:
+        made = Path(hidden) / NAME
         build(made, research=research)
+        remove_from(plug_ins)
         made.rename(target)
     return target
 

@@ -19,6 +19,9 @@ from pathlib import Path
 PROFILE_VARIABLE = "GIMP3_DIRECTORY"
 
 _VERSION = re.compile(r"3\.\d+")
+_OLD_VERSION = re.compile(r"[012]\.\d+")
+#: Of these, every GIMP has some in its profile.
+_KNOWN = {"gimprc", "pluginrc", "sessionrc", "plug-ins", "brushes", "tool-options"}
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,18 @@ class Place:
     def plug_ins(self) -> Path:
         """The folder that GIMP looks for plug-ins in."""
         return self.profile / "plug-ins"
+
+    def refusal(self) -> str:
+        """Why this is no profile of a GIMP 3, in a sentence with the remedy; "" if it is one."""
+        name, found = self.profile.name, {path.name for path in self.profile.iterdir()}
+        hint = "GIMP shows its own under Edit > Preferences > Folders."
+        if name == "plug-ins":
+            return f"{self.profile} is the folder of plug-ins; give the profile that it lies in."
+        if _OLD_VERSION.fullmatch(name):
+            return f"{self.profile} belongs to GIMP {name}; the plug-in needs GIMP 3. {hint}"
+        if not (_VERSION.fullmatch(name) or found & _KNOWN):
+            return f"{self.profile} does not look like a GIMP profile. {hint}"
+        return ""
 
     def __str__(self) -> str:
         return f"GIMP {self.version} ({self.label})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -19,6 +20,7 @@ def guard_output(program: Callable[_Arguments, int]) -> Callable[_Arguments, int
     """Lets a program end without a word once the reader of its output has gone.
 
     What else keeps the output from being written, a full disk say, is one sentence on stderr.
+    Signs that the console's encoding does not have come out as question marks.
 
     Args:
         program: returns its exit status, or raises SystemExit. A BrokenPipeError of stdout or
@@ -27,6 +29,9 @@ def guard_output(program: Callable[_Arguments, int]) -> Callable[_Arguments, int
 
     @functools.wraps(program)
     def run(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> int:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="replace")
         try:
             try:
                 return program(*args, **kwargs)
