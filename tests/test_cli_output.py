@@ -86,6 +86,8 @@ def test_a_console_that_has_few_signs(encoding, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONIOENCODING", encoding)
     profile = tmp_path / "3.2"
     profile.mkdir()
-    done = run(("maskupe-gimp", "install", "--profile", str(profile)), tmp_path, subprocess.PIPE)
+    command = ("maskupe-gimp", "install", "--profile", str(profile))
+    with (tmp_path / "out").open("wb") as out:
+        done = run(command, tmp_path, out.fileno())
     assert (done.returncode, done.stderr) == (0, "")
-    assert "Local Underexposure" in done.stdout
+    assert "Local Underexposure" in (tmp_path / "out").read_text(encoding)
