@@ -89,15 +89,19 @@ def _install(options: argparse.Namespace) -> int:
         print(f"maskupe-gimp: {refusal}", file=sys.stderr)
         return 1
     failed = 0
+    done: set[Path] = set()
     for place in places:
+        target = place.plug_ins / bundle.NAME
         try:
-            target = bundle.copy_to(place.plug_ins, research=options.research_models)
+            if target not in done:  # two GIMPs may share a profile
+                bundle.copy_to(place.plug_ins, research=options.research_models)
         except OSError as error:  # the other GIMPs can have it nevertheless
             if options.debug:
                 raise
             failed += 1
             print(f"maskupe-gimp: {place}: {_told(error)}", file=sys.stderr)
             continue
+        done.add(target)
         print(f"{place}: {target}")
         if place.sandboxed:
             print("  This GIMP cannot start the daemon itself. Run: maskupe-daemon service install")
