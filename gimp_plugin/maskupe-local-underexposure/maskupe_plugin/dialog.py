@@ -104,7 +104,8 @@ class Dialog:
         for row in rows:
             box.pack_start(row, False, False, 0)
         box.show_all()
-        # What is left of the window is the preview's, however narrow that may become.
+        # What is left of the window is the preview's, though the sliders would like it too.
+        box.set_hexpand(False)
         box.set_size_request(max(_SETTINGS_WIDTH, box.get_preferred_width()[1]), -1)
         return box
 
