@@ -101,14 +101,6 @@ def install(*, only_print: bool = False) -> None:
     print("The daemon starts with your session from now on, and is running.")
 
 
-def installed() -> bool:
-    """Whether the daemon starts with this user's session."""
-    try:
-        return _plan()[0].exists()
-    except ServiceError:
-        return False
-
-
 def uninstall(*, only_print: bool = False) -> None:
     """Stops the service and removes what :func:`install` wrote.
 

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maskupe import __version__
-from maskupe_daemon import service
 from maskupe_daemon.client import Client, EnhanceRequest, PlaneSpec
 from maskupe_daemon.failures import ClientError, NotRunningError
 from maskupe_daemon.starter import ensure_running
@@ -171,7 +170,9 @@ def _sandbox(place: Place) -> Iterator[Finding]:
     """Whether somebody starts the daemon for a GIMP that cannot."""
     if not place.sandboxed:
         return
-    if service.installed():
+    asked = [sys.executable, "-m", "maskupe_daemon", "service", "uninstall", "--print"]
+    ran = subprocess.run(asked, capture_output=True, text=True, check=False)
+    if ran.returncode == 0 and "would remove" in ran.stdout:
         yield Finding(True, "the daemon is started with the session, for the sandbox")
     else:
         what = "from its sandbox this GIMP cannot start the daemon, and no service does"
