@@ -149,3 +149,16 @@ def test_five_thousand_letters_are_cut_in_a_sentence(tmp_path, capsys):
         assert main(["enhance", photo, "-o", str(tmp_path / "b.png"), "--model", model]) == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert "There is no" in line and len(line) < 700
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp850", "cp1251"])
+def test_a_console_that_has_few_signs(encoding, tmp_path, monkeypatch):
+    """The name of the menu entry ends in three dots as one sign."""
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    profile = tmp_path / "3.2"
+    profile.mkdir()
+    command = ("maskupe-gimp", "install", "--profile", str(profile))
+    with (tmp_path / "out").open("wb") as out:
+        done = run(command, tmp_path, out.fileno())
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Local Underexposure" in (tmp_path / "out").read_text(encoding)

@@ -93,3 +93,17 @@ def test_an_older_copy_is_replaced_and_a_loose_one_removed(tmp_path: Path) -> No
     assert bundle.remove_from(tmp_path)
     assert not bundle.remove_from(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["another-plug-in"]
+
+
+def test_models_for_research_are_offered_only_on_demand(built: Path, tmp_path: Path) -> None:
+    usual = json.loads((built / bundle.LAUNCHER).read_text("utf-8"))["models"]
+    assert usual == {"default": {"purpose": "For every photograph.", "licence": "any use"}}
+    folder = bundle.copy_to(tmp_path / "plug-ins", research=True)
+    found = json.loads((folder / bundle.LAUNCHER).read_text("utf-8"))["models"]
+    assert next(iter(found)) == "default"
+    assert found["lantern-uieb-research"] == {
+        "purpose": "For photographs taken under water.",
+        "licence": "research use, non-commercial",
+    }
+    assert not [name for name in found if name in ("lantern", "deepupe", "star-dce")]
+    assert bundle.differences(folder) == []

@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -43,14 +45,19 @@ def failures(place: Place) -> list[Finding]:
     for finding in examine([place]):
         if "daemon" in finding.what.split()[:2]:
             break
-        if not finding.ok:
+        if not finding.ok and not only_lacks_gimp(finding):
             found.append(finding)
     return found
 
 
+def only_lacks_gimp(finding: Finding) -> bool:
+    """Whether nothing is wrong but that there is no GIMP 3; tests/gimp looks at one that has."""
+    return "gir1.2-gimp-3.0" in finding.remedy
+
+
 def test_a_sound_installation_lights_a_picture_up(place: Place) -> None:
     findings = list(examine([place]))
-    assert [finding for finding in findings if not finding.ok] == []
+    assert [finding for finding in findings if not (finding.ok or only_lacks_gimp(finding))] == []
     assert "a test job took" in findings[-1].what
 
 
@@ -60,9 +67,7 @@ def test_missing_and_damaged_files(place: Place) -> None:
         assert "chmod +x" in failures(place)[0].remedy
     bundle.copy_to(place.plug_ins)
     (place.plug_ins / bundle.NAME / "vendored/msgpack/fallback.py").unlink()
-    (broken, unloadable) = failures(place)
-    assert "fallback.py" in broken.what
-    assert "cannot load" in unloadable.what
+    assert "fallback.py" in failures(place)[0].what
     bundle.remove_from(place.plug_ins)
     assert "maskupe-gimp install" in failures(place)[0].remedy
     (place.plug_ins / script(place).name).touch()
@@ -116,6 +121,85 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     error = capsys.readouterr().err
     assert "no such GIMP profile folder" in error
     assert "Traceback" not in error
+
+
+def test_a_python_without_gi(place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "python3").write_text(f'#!/bin/sh\nexec {sys.executable} -S -E "$@"\n', "utf-8")
+    (programs / "python3").chmod(0o755)
+    monkeypatch.setenv("PATH", str(programs), prepend=os.pathsep)
+    (finding,) = (f for f in examine([place]) if not f.ok)
+    assert f"{programs}/python3 cannot load the plug-in" in finding.what
+    assert "No module named 'gi'" in finding.what
+    assert "python3-gi" in finding.remedy
+
+
+def test_a_sandbox_needs_the_service(
+    place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    boxed = replace(place, sandboxed=True)
+    (finding,) = (f for f in examine([boxed]) if not f.ok)
+    assert "cannot start the daemon" in finding.what
+    assert "maskupe-daemon service install" in finding.remedy
+    unit = tmp_path / "config" / "systemd" / "user" / "maskupe.service"
+    unit.parent.mkdir(parents=True)
+    unit.touch()
+    assert all(f.ok for f in examine([boxed]))
+
+
+def test_every_gimp_is_looked_at_and_the_daemon(
+    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing = Place("missing", "3.2", place.profile.parent / "3.2")
+    monkeypatch.setattr("maskupe_gimp.places.find_places", lambda: [missing, place])
+    assert cli.main(["doctor"]) == 1
+    told = capsys.readouterr().out
+    assert f"{missing.plug_ins}" in told and f"the plug-in is in {place.plug_ins}" in told
+    assert "a test job took" in told
+
+
+@pytest.mark.parametrize("name", ["plug-ins", "2.10", "Downloads"])
+def test_a_folder_that_is_no_profile(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / name
+    (folder / "things").mkdir(parents=True)
+    assert cli.main(["install", "--profile", str(folder)]) == 1
+    told = capsys.readouterr().err
+    words = {
+        "plug-ins": "give the profile that it lies in",
+        "2.10": "belongs to GIMP 2.10; the plug-in needs GIMP 3",
+        "Downloads": "does not look like a GIMP profile",
+    }
+    assert words[name] in told
+    assert [path.name for path in folder.iterdir()] == ["things"]
+
+
+def test_a_profile_that_cannot_be_written_does_not_keep_it_from_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocked, good = (Place("test", name, tmp_path / name) for name in ("3.0", "3.2"))
+    blocked.profile.mkdir()
+    blocked.plug_ins.touch()  # root may write into folders that are read-only
+    monkeypatch.setattr("maskupe_gimp.places.find_places", lambda: [blocked, good])
+    assert cli.main(["install"]) == 1
+    told = capsys.readouterr()
+    assert "GIMP 3.0 (test): File exists" in told.err
+    assert (good.plug_ins / bundle.NAME / f"{bundle.NAME}.py").is_file()
+    assert "Restart GIMP" in told.out
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="needs another file system")
+def test_a_plug_in_folder_on_another_disk(tmp_path: Path) -> None:
+    profile = tmp_path / "3.2"
+    profile.mkdir()
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:
+        (profile / "plug-ins").symlink_to(elsewhere)
+        assert cli.main(["install", "--profile", str(profile)]) == 0
+        assert cli.main(["install", "--profile", str(profile)]) == 0  # over the older one
+        assert [path.name for path in Path(elsewhere).iterdir()] == [bundle.NAME]
 
 
 def test_no_gimp_at_all(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from maskupe_gimp.places import find_places
 
-NO_PROGRAMS = {"PATH": ""}
+#: No programs and no Flatpak of this machine.
+NO_PROGRAMS = {"PATH": "", "FLATPAK_SYSTEM_DIR": "/nowhere"}
 
 
 def profiles(home: Path, *names: str) -> None:
@@ -34,6 +35,27 @@ def test_linux_system_flatpak_and_snap(tmp_path: Path) -> None:
     ]
     places = find_places(platform="linux", home=tmp_path, environment=NO_PROGRAMS)
     assert [place.sandboxed for place in places] == [False, False, True, True]
+
+
+@pytest.mark.parametrize("beside", [False, True], ids=["alone", "beside another GIMP"])
+def test_a_flatpak_uses_the_profiles_of_the_system(tmp_path: Path, beside: bool) -> None:
+    """Its manifest binds the folder in; ~/.var/app then holds a link at most."""
+    profiles(
+        tmp_path, ".config/GIMP/3.2", "flatpak/app/org.gimp.GIMP", ".var/app/org.gimp.GIMP/config"
+    )
+    (tmp_path / ".var/app/org.gimp.GIMP/config/GIMP").symlink_to(tmp_path / ".config/GIMP")
+    environment = {**NO_PROGRAMS, "FLATPAK_SYSTEM_DIR": str(tmp_path / "flatpak")}
+    if beside:
+        program = tmp_path / "bin" / "gimp"
+        program.parent.mkdir()
+        program.write_text("#!/bin/sh\necho 'GNU Image Manipulation Program version 3.2.6'\n")
+        program.chmod(0o755)
+        environment["PATH"] = str(program.parent)
+    places = find_places(platform="linux", home=tmp_path, environment=environment)
+    told = [(str(place), place.sandboxed) for place in places]
+    flatpak = ("GIMP 3.2 (Flatpak)", True)
+    assert told == ([("GIMP 3.2 (system or AppImage)", False), flatpak] if beside else [flatpak])
+    assert {place.profile for place in places} == {tmp_path / ".config/GIMP/3.2"}
 
 
 def test_another_config_folder(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 
 It is run once at every start of GIMP when it is new, to ask for its procedure, and once per call.
 Only the standard library and gi are imported, and the user interface only when it is needed.
+``maskupe-gimp doctor`` runs it with ``--check``, to see that all of it can be loaded.
 """
 
 import sys
@@ -25,5 +26,9 @@ except Exception:
     log.failure("The plug-in could not be loaded.")
     raise
 
-if __name__ == "__main__":
+if __name__ == "__main__" and sys.argv[1:] == ["--check"]:
+    from maskupe_plugin import enlighten  # noqa: F401
+
+    print(".".join(str(part) for part in sys.version_info[:3]))
+elif __name__ == "__main__":
     Gimp.main(MaskUPE.__gtype__, sys.argv)

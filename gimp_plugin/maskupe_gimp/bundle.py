@@ -14,8 +14,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from maskupe import __version__, registry
+from maskupe import __version__
 from maskupe_daemon import client
+from maskupe_gimp.models import offered
 
 #: Folder and script share this name, as GIMP demands.
 NAME = "maskupe-local-underexposure"
@@ -38,47 +39,38 @@ def daemon_command() -> list[str]:
     return [sys.executable, "-m", "maskupe_daemon", "run"]
 
 
-def models() -> dict[str, dict[str, str]]:
-    """The models that can be chosen in the dialog: own name, what it is and may be used for."""
-    found = {}
-    for name in registry.available():
-        config = registry.resolve(name)
-        if not config.local:  # one that does not see the selection is no choice here
-            continue
-        found[name] = {
-            "name": config.name,
-            "description": config.description,
-            "licence": config.licence,
-        }
-    return found
-
-
 def client_modules() -> list[Path]:
     """The daemon's modules that the client needs: it lists them itself."""
     folder = Path(client.__file__).resolve().parent
     return [folder / name for name in client.BUNDLED]
 
 
-def copy_to(plug_ins: Path) -> Path:
+def copy_to(plug_ins: Path, *, research: bool = False) -> Path:
     """Puts the self-contained plug-in into a plug-in folder, replacing an older copy.
 
-    The new copy is made beside and then renamed, so GIMP never sees half of it.
+    The new copy is made in a hidden folder and then renamed, so GIMP never sees half of it, and an
+    older copy stays where a new one cannot be made. The hidden folder is inside, since the folder
+    may be a link to another file system.
+
+    Args:
+        plug_ins: the folder.
+        research: whether its dialog offers models for research too.
 
     Raises:
         OSError: if the folder cannot be written.
     """
     plug_ins.mkdir(parents=True, exist_ok=True)
-    remove_from(plug_ins)
     target = plug_ins / NAME
-    with tempfile.TemporaryDirectory(dir=plug_ins.parent, prefix=".maskupe-") as beside:
-        made = Path(beside) / NAME
-        build(made)
+    with tempfile.TemporaryDirectory(dir=plug_ins, prefix=".maskupe-") as hidden:
+        made = Path(hidden) / NAME
+        build(made, research=research)
+        remove_from(plug_ins)
         made.rename(target)
     return target
 
 
-def build(folder: Path) -> None:
-    """Writes the self-contained plug-in into a new folder."""
+def build(folder: Path, *, research: bool = False) -> None:
+    """Writes the self-contained plug-in into a new folder; see :func:`copy_to`."""
     from maskupe_gimp import catalogue
 
     ignored = shutil.ignore_patterns("__pycache__", "*.pyc", "*.po", "*.pot", _VENDORED, LAUNCHER)
@@ -89,7 +81,12 @@ def build(folder: Path) -> None:
         shutil.copyfile(module, vendored / "maskupe_daemon" / module.name)
     _copy_msgpack(vendored / "msgpack")
     catalogue.write_catalogues(folder)
-    launcher = {"command": daemon_command(), "version": __version__, "models": models()}
+    launcher = {
+        "command": daemon_command(),
+        "version": __version__,
+        "research": research,
+        "models": offered(research=research),
+    }
     (folder / LAUNCHER).write_text(json.dumps(launcher, indent=1) + "\n", "utf-8")
     script = folder / f"{NAME}.py"
     script.chmod(script.stat().st_mode | 0o111)
@@ -121,10 +118,15 @@ def remove_from(plug_ins: Path) -> bool:
 
 
 def differences(installed: Path) -> list[str]:
-    """Files of an installed plug-in that are missing or differ from what would be installed now."""
+    """Files of an installed plug-in that are missing or differ from what would be installed now.
+
+    Raises:
+        OSError, ValueError: if its launcher file cannot be read.
+    """
+    launcher = json.loads((installed / LAUNCHER).read_text("utf-8"))
     with tempfile.TemporaryDirectory() as beside:
         wanted = Path(beside) / NAME
-        build(wanted)
+        build(wanted, research=bool(launcher.get("research")))
         different = []
         for path in sorted(wanted.rglob("*")):
             other = installed / path.relative_to(wanted)

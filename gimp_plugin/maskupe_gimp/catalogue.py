@@ -13,6 +13,7 @@ from pathlib import Path
 
 from maskupe import registry
 from maskupe_gimp import bundle
+from maskupe_gimp.models import purposes
 
 _FOLDER = "locale"
 _ENTRY = re.compile(r'^msgid((?:\s*"(?:[^"\\]|\\.)*")+)\s*^msgstr((?:\s*"(?:[^"\\]|\\.)*")+)', re.M)
@@ -49,11 +50,8 @@ def texts() -> dict[str, list[str]]:
 
 def model_texts() -> dict[str, list[str]]:
     """What the dialog tells about models, where a translation has it."""
-    found: dict[str, list[str]] = {}
-    for config in registry.MODELS.values():
-        if config.local:
-            found |= {config.description: ["models"], config.licence: ["models"]}
-    return found
+    licences = {config.licence for config in registry.MODELS.values() if config.local}
+    return {text: ["models"] for text in (*purposes(), *sorted(licences))}
 
 
 def template() -> str:

@@ -28,10 +28,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if options.debug:
             raise
-        where = f" ({error.filename})" if error.filename else ""
-        print(f"maskupe-gimp: {error.strerror or error}{where}.", file=sys.stderr)
+        print(f"maskupe-gimp: {_told(error)}", file=sys.stderr)
         return 1
     return status
+
+
+def _told(error: OSError) -> str:
+    where = f" ({error.filename})" if error.filename else ""
+    return f"{error.strerror or error}{where}."
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -55,6 +59,12 @@ def _parser() -> argparse.ArgumentParser:
             "instead of those found",
         )
         command.set_defaults(run=run)
+        if run is _install:
+            command.add_argument(
+                "--research-models",
+                action="store_true",
+                help="offer the models too whose weights may be used for research only",
+            )
     return parser
 
 
@@ -74,13 +84,30 @@ def _install(options: argparse.Namespace) -> int:
     places = _places(options)
     if not places:
         return _no_gimp()
+    refusal = places[0].refusal() if options.profile is not None else ""
+    if refusal:
+        print(f"maskupe-gimp: {refusal}", file=sys.stderr)
+        return 1
+    failed = 0
+    done: set[Path] = set()
     for place in places:
-        target = bundle.copy_to(place.plug_ins)
+        target = place.plug_ins / bundle.NAME
+        try:
+            if target not in done:  # two GIMPs may share a profile
+                bundle.copy_to(place.plug_ins, research=options.research_models)
+        except OSError as error:  # the other GIMPs can have it nevertheless
+            if options.debug:
+                raise
+            failed += 1
+            print(f"maskupe-gimp: {place}: {_told(error)}", file=sys.stderr)
+            continue
+        done.add(target)
         print(f"{place}: {target}")
         if place.sandboxed:
-            print("  This GIMP cannot start the daemon itself: run maskupe-daemon before.")
-    print(f"Restart GIMP; the plug-in is under {_MENU}")
-    return 0
+            print("  This GIMP cannot start the daemon itself. Run: maskupe-daemon service install")
+    if failed < len(places):
+        print(f"Restart GIMP; the plug-in is under {_MENU}")
+    return 1 if failed else 0
 
 
 def _uninstall(options: argparse.Namespace) -> int:
@@ -106,8 +133,6 @@ def _doctor(options: argparse.Namespace) -> int:
         if not finding.ok:
             sound = False
             print(f"      -> {finding.remedy}")
-            if finding.fatal:
-                break
     if sound:
         print(f"Everything is in place: {_MENU}")
     return 0 if sound else 1

@@ -11,7 +11,6 @@ import json
 import os
 import re
 import shutil
-import stat
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -36,13 +35,11 @@ class Finding:
         ok: whether this link holds.
         what: what was looked at, and what was seen.
         remedy: what to do if it does not hold.
-        fatal: whether checking on makes no sense then.
     """
 
     ok: bool
     what: str
     remedy: str = ""
-    fatal: bool = True
 
 
 def examine(places: Iterable[Place]) -> Iterator[Finding]:
@@ -50,8 +47,10 @@ def examine(places: Iterable[Place]) -> Iterator[Finding]:
     for place in places:
         yield Finding(True, f"{place} has its profile in {place.profile}")
         yield from _files(place)
-        yield from _python(place)
-        yield from _menu(place)
+        if (place.plug_ins / bundle.NAME / f"{bundle.NAME}.py").is_file():
+            yield from _script(place)
+            yield from _menu(place)
+        yield from _sandbox(place)
     yield from _daemon()
 
 
@@ -66,8 +65,6 @@ def _files(place: Place) -> Iterator[Finding]:
         yield Finding(False, f"{script} is missing", f"{_INSTALL}.")
         return
     yield Finding(True, f"the plug-in is in {folder}")
-    if os.name == "posix" and not script.stat().st_mode & stat.S_IXUSR:
-        yield Finding(False, "the script is not executable", f"Run: chmod +x {script}")
     if b"\r\n" in script.read_bytes()[:200]:
         yield Finding(False, "the script has Windows line ends, so it cannot start", f"{_INSTALL}.")
     yield from _version(folder)
@@ -118,31 +115,68 @@ def _search_path(gimprc: Path) -> list[str]:
     return [part.replace("${gimp_dir}", home).rstrip("/") for part in parts if part]
 
 
-def _python(place: Place) -> Iterator[Finding]:
-    """Whether the Python that GIMP would start can load the plug-in's own modules."""
+def _script(place: Place) -> Iterator[Finding]:
+    """Whether the plug-in can be started and loaded, by running it as GIMP does."""
     if place.sandboxed or sys.platform in ("win32", "darwin"):
         return  # these bring their own Python, which cannot be run from outside
-    python = shutil.which("python3")
+    script = place.plug_ins / bundle.NAME / f"{bundle.NAME}.py"
+    python = shutil.which("python3", path=_session_path())
     if python is None:
-        yield Finding(
-            False, "there is no python3 for GIMP to run plug-ins with", "Install python3."
+        what = "there is no python3 for GIMP to run plug-ins with"
+        yield Finding(False, what, "Install python3.")
+        return
+    environment = {**os.environ, "PATH": _session_path(), "PYTHONDONTWRITEBYTECODE": "1"}
+    for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"):
+        environment.pop(name, None)
+    try:
+        ran = subprocess.run(
+            [script, "--check"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+            env=environment,
         )
+    except PermissionError:
+        what = f"{script} may not be started"
+        remedy = (
+            f"Run: chmod +x {script} — or, if its disk is mounted with “noexec”, move the profile."
+        )
+        yield Finding(False, what, remedy)
         return
-    folder = place.plug_ins / bundle.NAME
-    code = (
-        f"import sys; sys.path[:0] = [{str(folder)!r}, {str(folder / 'vendored')!r}]\n"
-        "import maskupe_daemon.client, maskupe_daemon.starter, msgpack\n"
-        "print('%d.%d.%d' % sys.version_info[:3])"
-    )
-    ran = subprocess.run(
-        [python, "-B", "-I", "-c", code], capture_output=True, text=True, check=False
-    )
-    if ran.returncode != 0:
-        last = (ran.stderr.strip().splitlines() or ["no message"])[-1]
-        what = f"{python} cannot load the plug-in: {last}"
-        yield Finding(False, what, "Install Python 3.10 or newer as python3.")
+    except (OSError, subprocess.TimeoutExpired) as error:
+        yield Finding(False, f"{script} cannot be started: {error}", f"{_INSTALL}.")
         return
-    yield Finding(True, f"{python} ({ran.stdout.strip()}) loads the plug-in's client")
+    if ran.returncode == 0:
+        yield Finding(True, f"{python} ({ran.stdout.strip()}) starts and loads the plug-in")
+        return
+    last = (ran.stderr.strip().splitlines() or ["no message"])[-1]
+    what = f"{python} cannot load the plug-in: {last}"
+    if "No module named 'gi'" in last or "Namespace" in last:
+        remedy = "Install python3-gi and GIMP's introspection data (gir1.2-gimp-3.0 on Debian)."
+        yield Finding(False, what, remedy)
+    else:
+        yield Finding(False, what, f"{_INSTALL}; GIMP needs Python 3.10 or newer as python3.")
+
+
+def _session_path() -> str:
+    """The search path as GIMP has it: without the virtual environment that this runs in."""
+    own = {str(Path(sys.prefix) / "bin")} if sys.prefix != sys.base_prefix else set()
+    parts = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    return os.pathsep.join(part for part in parts if part not in own)
+
+
+def _sandbox(place: Place) -> Iterator[Finding]:
+    """Whether somebody starts the daemon for a GIMP that cannot."""
+    if not place.sandboxed:
+        return
+    asked = [sys.executable, "-m", "maskupe_daemon", "service", "uninstall", "--print"]
+    ran = subprocess.run(asked, capture_output=True, text=True, check=False)
+    if ran.returncode == 0 and "would remove" in ran.stdout:
+        yield Finding(True, "the daemon is started with the session, for the sandbox")
+    else:
+        what = "from its sandbox this GIMP cannot start the daemon, and no service does"
+        yield Finding(False, what, "Run: maskupe-daemon service install")
 
 
 def _menu(place: Place) -> Iterator[Finding]:
@@ -150,6 +184,8 @@ def _menu(place: Place) -> Iterator[Finding]:
     pluginrc = place.profile / "pluginrc"
     # Written when it was installed; the other files keep the dates that they were packed with.
     launcher = place.plug_ins / bundle.NAME / bundle.LAUNCHER
+    if not launcher.exists():
+        return  # said already
     if not pluginrc.exists() or pluginrc.stat().st_mtime < launcher.stat().st_mtime:
         yield Finding(True, "GIMP has not been started since: the entry appears at its next start")
         return

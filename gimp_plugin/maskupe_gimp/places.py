@@ -18,7 +18,11 @@ from pathlib import Path
 #: GIMP's own variable: when set, it is the profile and no other is used.
 PROFILE_VARIABLE = "GIMP3_DIRECTORY"
 
+_FLATPAK = "org.gimp.GIMP"
 _VERSION = re.compile(r"3\.\d+")
+_OLD_VERSION = re.compile(r"[012]\.\d+")
+#: Of these, every GIMP has some in its profile.
+_KNOWN = {"gimprc", "pluginrc", "sessionrc", "plug-ins", "brushes", "tool-options"}
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,18 @@ class Place:
     def plug_ins(self) -> Path:
         """The folder that GIMP looks for plug-ins in."""
         return self.profile / "plug-ins"
+
+    def refusal(self) -> str:
+        """Why this is no profile of a GIMP 3, in a sentence with the remedy; "" if it is one."""
+        name, found = self.profile.name, {path.name for path in self.profile.iterdir()}
+        hint = "GIMP shows its own under Edit > Preferences > Folders."
+        if name == "plug-ins":
+            return f"{self.profile} is the folder of plug-ins; give the profile that it lies in."
+        if _OLD_VERSION.fullmatch(name):
+            return f"{self.profile} belongs to GIMP {name}; the plug-in needs GIMP 3. {hint}"
+        if not (_VERSION.fullmatch(name) or found & _KNOWN):
+            return f"{self.profile} does not look like a GIMP profile. {hint}"
+        return ""
 
     def __str__(self) -> str:
         return f"GIMP {self.version} ({self.label})"
@@ -65,12 +81,36 @@ def find_places(
     for label, base, sandboxed in _bases(platform, home, environment):
         found = sorted(_profiles(base))
         places += [Place(label, path.name, path, sandboxed) for path in found]
-    if not any(not place.sandboxed for place in places):
-        version = _installed_version(environment)
-        if version:
-            label, base, _ = next(_bases(platform, home, environment))
-            places.insert(0, Place(label, version, base / version))
+    version = _installed_version(environment)
+    if version and not any(not place.sandboxed for place in places):
+        label, base, _ = next(_bases(platform, home, environment))
+        places.insert(0, Place(label, version, base / version))
+    if platform == "linux" and _has_flatpak(home, environment):
+        places = list(_with_flatpak(places, alone=not version))
     return places
+
+
+def _has_flatpak(home: Path, environment: Mapping[str, str]) -> bool:
+    """Whether GIMP is installed as a Flatpak, for everybody or for this user."""
+    everybody = Path(environment.get("FLATPAK_SYSTEM_DIR", "/var/lib/flatpak"))
+    user = Path(environment.get("FLATPAK_USER_DIR", home / ".local" / "share" / "flatpak"))
+    return any((folder / "app" / _FLATPAK).is_dir() for folder in (everybody, user))
+
+
+def _with_flatpak(places: list[Place], *, alone: bool) -> Iterator[Place]:
+    """The places where a Flatpak shares the profiles of the system's GIMP, as its manifest says.
+
+    Args:
+        places: those found; each shared one is also the Flatpak's.
+        alone: whether there is no other GIMP, so that the Flatpak's they are.
+    """
+    for place in places:
+        if place.sandboxed:
+            yield place
+            continue
+        if not alone:
+            yield place
+        yield Place("Flatpak", place.version, place.profile, sandboxed=True)
 
 
 def _bases(
@@ -86,7 +126,10 @@ def _bases(
         return
     config = environment.get("XDG_CONFIG_HOME")
     yield "system or AppImage", (Path(config) if config else home / ".config") / "GIMP", False
-    yield "Flatpak", home / ".var" / "app" / "org.gimp.GIMP" / "config" / "GIMP", True
+    # Where somebody took the permission for the folder above away from the Flatpak.
+    own = home / ".var" / "app" / _FLATPAK / "config" / "GIMP"
+    if not own.is_symlink():
+        yield "Flatpak", own, True
     yield "Snap", home / "snap" / "gimp" / "current" / ".config" / "GIMP", True
 
 

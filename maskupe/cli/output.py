@@ -22,6 +22,7 @@ def guard_output(program: Callable[_Arguments, int]) -> Callable[_Arguments, int
     """Lets a program end without a word once the reader of its output has gone.
 
     What else keeps the output from being written, a full disk say, is one sentence on stderr.
+    Characters that the output's encoding lacks are replaced by likenesses or numbers.
 
     Args:
         program: returns its exit status, or raises SystemExit. A BrokenPipeError of stdout or

@@ -86,12 +86,14 @@ def test_smaller_strips_first_then_the_processor(models, monkeypatch, most_pixel
         "cpu": sum(tried["cpu"]),
     }
     assert done == {"cuda": 0, "cpu": 0, device: SHAPE[0] * SHAPE[1]}
-    # The same bits as with enough memory.
+    # The same as with enough memory. torch computes the last pixels of a strip, which fill no vector
+    # register, by other instructions: where a value lies halfway between two levels, one may differ.
     enhancer = models.get("deepupe-mconcat")
     wanted = enhancer.enhance_region(
         image, selection, None, window=Window(0, 0, SHAPE[1], SHAPE[0]), backend="torch"
     )
-    np.testing.assert_array_equal(finished.planes[0], wanted.image)
+    off = np.abs(finished.planes[0].astype(int) - wanted.image)
+    assert off.max() <= 1 and np.count_nonzero(off) <= 1e-4 * off.size
     assert not np.array_equal(finished.planes[0], image)
 
 

@@ -14,14 +14,21 @@ import numpy.typing as npt
 
 from tests.gimp.finding import Gimp, NoGimpError
 
-_SIZE = "1360x900x24"
+#: Width and height of the screen in pixels.
+SIZE = (1360, 900)
 _PROGRAMS = ("Xvfb", "openbox", "xdotool", "import")
 
 
 class Desktop:
-    """An X display of its own."""
+    """An X display of its own.
 
-    def __init__(self, gimp: Gimp, work: Path) -> None:
+    Args:
+        gimp: the GIMP beside which it runs.
+        work: the work folder.
+        size: width and height of the screen in pixels.
+    """
+
+    def __init__(self, gimp: Gimp, work: Path, size: tuple[int, int] = SIZE) -> None:
         if gimp.root is None:
             missing = [name for name in _PROGRAMS if shutil.which(name) is None]
             if missing:
@@ -30,8 +37,9 @@ class Desktop:
         self.work = work
         self._log = (work / "desktop.log").open("wb")
         told = work / "display"
+        screen = f"{size[0]}x{size[1]}x24"
         self._programs = [
-            self._start(["sh", "-c", f"exec Xvfb -displayfd 3 -screen 0 {_SIZE} 3> {told}"])
+            self._start(["sh", "-c", f"exec Xvfb -displayfd 3 -screen 0 {screen} 3> {told}"])
         ]
         self.display = f":{self._wait_for(told)}"
         self._programs.append(self._start(["openbox"], self.display))

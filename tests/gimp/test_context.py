@@ -77,6 +77,26 @@ def test_averages(gimp: Session, dtype: Any, precision: str, gray: bool) -> None
     assert abs((context - expected).mean()) < 1e-4
 
 
+def test_a_layer_of_floats_looks_the_same_every_time(gimp: Session) -> None:
+    """Each run is a process of its own, in which babl times its ways to convert and takes one."""
+    code = """
+image = new_image(512, 512, "FLOAT_LINEAR", True)
+select_ellipse(image, 150, 120, 200, 240)
+results = set()
+for _again in range(12):
+    layer = new_layer(image, 512, 512)
+    write(layer, path, babl)
+    assert enhance(image, [layer])[0]
+    read(layer, babl)
+    results.add((WORK / "out.raw").read_bytes())
+    image.remove_layer(layer)
+image.delete()
+result = len(results)
+"""
+    photo = tiled_photo(512, 512, np.float32, gray=True)
+    assert gimp.run(code, path=gimp.put(photo), babl=babl(photo)) == 1
+
+
 def test_a_layer_thinner_than_a_step(gimp: Session) -> None:
     context = read(gimp, np.full((3, 8000, 3), 40, np.uint8))
     assert context is not None and context.shape == (1, 1000, 3)

@@ -20,7 +20,7 @@ import pytest
 from maskupe_gimp import bundle
 from tests.gimp.conftest import REQUIRED
 from tests.gimp.daemon import Daemon
-from tests.gimp.desktop import Desktop
+from tests.gimp.desktop import SIZE, Desktop
 from tests.gimp.finding import Gimp, NoGimpError
 from tests.gimp.photo import babl, dark_photo
 from tests.gimp.session import Session, prepare, settle
@@ -37,15 +37,28 @@ Gimp.displays_flush()
 
 
 class Story:
-    """The actors, and what was seen."""
+    """The actors, and what was seen.
 
-    def __init__(self, gimp: Gimp, work: Path) -> None:
+    Args:
+        gimp: the GIMP.
+        work: a new folder.
+        size: of the screen, in pixels.
+        environment: variables that GIMP is started with besides.
+    """
+
+    def __init__(
+        self,
+        gimp: Gimp,
+        work: Path,
+        size: tuple[int, int] = SIZE,
+        environment: dict[str, str] | None = None,
+    ) -> None:
         bundle.copy_to(prepare(work))
         settle(gimp, work)
         self.daemon = Daemon(work)
-        self.desktop = Desktop(gimp, work)
+        self.desktop = Desktop(gimp, work, size)
         self.daemon.start()
-        self.session = Session(gimp, work, display=self.desktop.display)
+        self.session = Session(gimp, work, display=self.desktop.display, environment=environment)
         self.seen: dict[str, Any] = {}
 
     def close(self) -> None:

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 from gi.repository import Gimp
 
-from maskupe_plugin.outputs import THIS_LAYER
+from maskupe_plugin.outputs import ABOVE, THIS_LAYER
 from maskupe_plugin.region import Box
 from maskupe_plugin.words import _
 
 
 class RefusalError(Exception):
-    """The procedure cannot go on. The text is for the photographer: what is wrong, what to do."""
+    """The procedure cannot go on. The text is for the photographer: what is wrong, what to do.
+
+    Args:
+        message: what is wrong.
+        hint: what to do.
+    """
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(f"{message} {hint}".strip())
+        self.message = message
 
 
-def the_drawable(drawables: list[Gimp.Drawable], output: str) -> Gimp.Drawable:
+def the_drawable(drawables: list[Gimp.Drawable]) -> Gimp.Drawable:
     """The one drawable to work on.
 
     Raises:
-        RefusalError: if there is not exactly one, or its kind or a lock forbids it.
+        RefusalError: if there is not exactly one, or its kind forbids it.
     """
     if len(drawables) != 1:
         raise RefusalError(
@@ -40,35 +46,41 @@ def the_drawable(drawables: list[Gimp.Drawable], output: str) -> Gimp.Drawable:
             _("Indexed colors are too few for a smooth transition."),
             _("Convert the image first: Image > Mode > RGB."),
         )
-    if output == THIS_LAYER:
-        _refuse_if_protected(drawable)
-    elif isinstance(drawable, Gimp.Channel):
-        raise RefusalError(
-            _("From a channel or a layer mask no new layer can be made."),
-            _("Set the output to “This layer”."),
-        )
     return drawable
 
 
-def _refuse_if_protected(drawable: Gimp.Drawable) -> None:
-    """Refuses what GIMP would not write, or only by destroying what makes the layer special."""
+def possible_outputs(drawable: Gimp.Drawable) -> tuple[tuple[str, ...], RefusalError | None]:
+    """Return where a result can go, and what forbids the rest; None where nothing does."""
+    protection = _protection(drawable)
+    here = (THIS_LAYER,) if protection is None else ()
+    if isinstance(drawable, Gimp.Channel):
+        return here, protection or RefusalError(
+            _("From a channel or a layer mask no new layer can be made."),
+            _("Set the output to “This layer”."),
+        )
+    return (*here, *ABOVE), protection
+
+
+def _protection(drawable: Gimp.Drawable) -> RefusalError | None:
+    """What GIMP would not write, or only by destroying what makes the layer special."""
     item: Gimp.Item | None = drawable
     while item is not None:
         # GIMP writes nothing there and reports success all the same.
         if item.get_lock_content():
-            raise RefusalError(
+            return RefusalError(
                 _("The pixels of “{name}” are locked.").format(name=item.get_name()),
                 _("Unlock them in the Layers dialog, or set the output to a new layer."),
             )
         item = item.get_parent()
     kind = _kept_by_content(drawable)
     if kind:
-        raise RefusalError(
+        return RefusalError(
             _("“{name}” is a {kind}, which new pixels would destroy.").format(
                 name=drawable.get_name(), kind=kind
             ),
             _("Rasterize it first, or set the output to a new layer."),
         )
+    return None
 
 
 def _kept_by_content(drawable: Gimp.Drawable) -> str:

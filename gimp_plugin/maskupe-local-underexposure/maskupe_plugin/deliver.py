@@ -59,3 +59,5 @@ def _add_mask(job: Job, layer: Gimp.Layer, weight: memoryview) -> None:
     mask = layer.create_mask(Gimp.AddMaskType.WHITE)
     layer.add_mask(mask)
     fill(mask, mask_encoding(mask), weight, lambda _part: None)
+    # GIMP goes on with the new mask, where the next filter would do something else than here.
+    layer.set_edit_mask(False)

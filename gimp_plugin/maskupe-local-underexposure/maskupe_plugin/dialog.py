@@ -11,12 +11,17 @@ gi.require_version("GimpUi", "3.0")
 from gi.repository import Gimp, GimpUi, Gtk  # noqa: E402
 
 from maskupe_daemon.client import Progress  # noqa: E402
+from maskupe_plugin.checks import RefusalError, possible_outputs, the_drawable  # noqa: E402
 from maskupe_plugin.edges_button import EdgesButton  # noqa: E402
 from maskupe_plugin.job import Job, plan  # noqa: E402
 from maskupe_plugin.model_row import ModelRow  # noqa: E402
 from maskupe_plugin.preview import Preview  # noqa: E402
 from maskupe_plugin.settings import settings_of  # noqa: E402
+from maskupe_plugin.width_rows import WidthRows  # noqa: E402
 from maskupe_plugin.words import _  # noqa: E402
+
+#: Least width of the settings, in pixels.
+_SETTINGS_WIDTH = 380
 
 
 class CancelledError(Exception):
@@ -44,10 +49,11 @@ class Dialog:
         self._image = image
         self._drawables = drawables
         self._cancelled = False
+        self._outputs = Gimp.param_spec_choice_get_choice(config.find_property("output"))
         GimpUi.init(procedure.get_name())
         self._dialog = GimpUi.ProcedureDialog.new(procedure, config, _("Local Underexposure"))
-        self._preview = Preview(self._plan, self._show_width)
         self._settings = self._build_settings()
+        self._preview = Preview(self._plan, self._width.show)
         columns = Gtk.Box(spacing=24, border_width=12)
         columns.pack_start(self._preview.box, True, True, 0)
         columns.pack_start(self._settings, False, False, 0)
@@ -56,22 +62,25 @@ class Dialog:
         self._bar = Gtk.ProgressBar(show_text=True, margin=12)
         self._dialog.get_content_area().pack_end(self._bar, False, False, 0)
         config.connect("notify", lambda *_changed: self._preview.refresh())
+        self._dialog.connect_after("map", lambda *_mapped: self._preview.let_shrink())
 
     def _build_settings(self) -> Gtk.Box:
         dialog = self._dialog
         box = Gtk.Box(orientation=Gtk.Orientation.VERTICAL, spacing=10)
-        box.set_size_request(380, -1)
-        self._measure = Gtk.Label(xalign=0.0, margin_start=24)
-        self._measure.get_style_context().add_class("dim-label")
         strength, denoise, width = (
             dialog.get_scale_entry(name, 1.0) for name in ("strength", "denoise", "width")
         )
         # The type is named because GIMP 3.2 makes radio buttons of short lists.
         side, output = (dialog.get_widget(n, Gtk.ComboBox) for n in ("side", "output"))
+        bounds = self._plan().bounds
+        self._width = WidthRows(self._config, width, bounds)
+        edges = EdgesButton(self._config).button
+        for widget in (edges, side):  # without a selection there is no outline
+            widget.set_sensitive(bounds is not None)
         model = ModelRow(self._config)
         checks = Gtk.Box(spacing=18)
-        checks.pack_start(dialog.get_widget("automatic-width", Gtk.CheckButton), False, False, 0)
-        checks.pack_start(EdgesButton(self._config).button, False, False, 0)
+        checks.pack_start(self._width.automatic, False, False, 0)
+        checks.pack_start(edges, False, False, 0)
         checks.show_all()
         for slider in (strength, denoise, width):
             slider.get_range().set_size_request(130, -1)
@@ -84,29 +93,45 @@ class Dialog:
             dialog.get_widget("automatic-denoise", Gtk.CheckButton),
             denoise,
             checks,
-            self._measure,
+            self._width.measure,
             width,
             side,
             output,
+            *self._output_note(),
             model.box,
         ]
-        for name in ("denoise", "width"):
-            dialog.set_sensitive(name, True, self._config, f"automatic-{name}", True)
+        dialog.set_sensitive("denoise", True, self._config, "automatic-denoise", True)
         for row in rows:
             box.pack_start(row, False, False, 0)
+        box.show_all()
+        # What is left of the window is the preview's, though the sliders would like it too.
+        box.set_hexpand(False)
+        box.set_size_request(max(_SETTINGS_WIDTH, box.get_preferred_width()[1]), -1)
         return box
 
     def _plan(self) -> Job:
         return plan(self._image, self._drawables, settings_of(self._config))
 
-    def _show_width(self, pixels: float) -> None:
-        text = _("The transition is {pixels:.0f} px wide") if pixels >= 0.5 else _("A hard edge")
-        self._measure.set_text(text.format(pixels=pixels))
+    def _output_note(self) -> list[Gtk.Widget]:
+        """Take outputs that are not possible here out of the choice; a line that says why."""
+        names, forbidden = possible_outputs(the_drawable(self._drawables))
+        for name in self._outputs.list_nicks():
+            self._outputs.set_sensitive(name, name in names)
+        if forbidden is None:
+            return []
+        note = Gtk.Label(label=forbidden.message, xalign=0.0, wrap=True, max_width_chars=44)
+        note.get_style_context().add_class("dim-label")
+        return [note]
 
-    def ask(self) -> bool:
-        """Shows the dialog until OK (True) or Cancel (False)."""
+    def ask(self) -> Job | None:
+        """Show the dialog until OK gives a job that can be done, or Cancel gives None."""
         self._preview.refresh()
-        return bool(self._dialog.run())
+        while self._dialog.run():
+            try:
+                return self._plan()
+            except RefusalError as refusal:
+                self._preview.tell(str(refusal), True)
+        return None
 
     def show_progress(self, work: Callable[[Callable[[Progress], None]], None]) -> None:
         """Does the work while the dialog stays, with a progress bar and a Cancel that works.
@@ -150,5 +175,7 @@ class Dialog:
 
     def close(self) -> None:
         """Closes the dialog."""
+        for name in self._outputs.list_nicks():
+            self._outputs.set_sensitive(name, True)
         self._preview.close()
         self._dialog.destroy()

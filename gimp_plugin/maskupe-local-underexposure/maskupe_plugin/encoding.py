@@ -86,9 +86,12 @@ def context_format(encoding: Encoding) -> tuple[int, str, str]:
 
     Returns:
         Channels, the babl format to read, and one that takes the same numbers for linear ones.
-        Both have 8 bits where the pixels are sRGB bytes already, else 16.
+        Both have the pixels' own bits where these are sRGB already, and are float otherwise.
     """
-    depth = "u8" if encoding.dtype == "u8" and encoding.in_srgb else "u16"
+    # Of several ways to convert a curve or a space to whole numbers babl takes the one that it
+    # finds quickest in this process, and they round differently: the next run would see another
+    # context, and its result would differ.
+    depth = _BABL[encoding.dtype] if encoding.in_srgb else "float"
     if encoding.colour.startswith("R"):
         return 3, f"R'G'B' {depth}", f"RGB {depth}"
     curve = "" if encoding.colour == "Y" else "'"

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
 from gi.repository import Gimp
 
 from maskupe_daemon.client import Client, Progress
 from maskupe_daemon.failures import ClientError
 from maskupe_plugin import lane
-from maskupe_plugin.checks import RefusalError
+from maskupe_plugin.checks import RefusalError, possible_outputs, the_drawable
 from maskupe_plugin.deliver import deliver, takers, wanted_planes
 from maskupe_plugin.job import Job, plan, send
-from maskupe_plugin.outputs import NEW_LAYER
 from maskupe_plugin.sentences import in_words
 from maskupe_plugin.service import connect
 from maskupe_plugin.settings import settings_of
@@ -52,14 +50,16 @@ def interactively(
         RefusalError: with a text for the photographer; the layer is unchanged.
     """
     # What cannot be worked on at all is said at once, not after the settings were made.
-    plan(image, drawables, replace(settings_of(config), output=NEW_LAYER))
+    wanted = fit_output(drawables, config)
+    fitted = config.get_property("output")
+    plan(image, drawables, settings_of(config))
     from maskupe_plugin.dialog import CancelledError, Dialog
 
     dialog = Dialog(procedure, config, image, drawables)
     try:
-        if not dialog.ask():
+        job = dialog.ask()
+        if job is None:
             return False
-        job = plan(image, drawables, settings_of(config))
         Gimp.progress_init(_("Lighting up"))
         with connect() as client:
             dialog.show_progress(lambda report: run_job(client, job, report))
@@ -67,7 +67,28 @@ def interactively(
         return False
     finally:
         dialog.close()
+    if config.get_property("output") == fitted:
+        # GIMP keeps what is there now for the next time, which may be on a layer of another kind.
+        config.set_property("output", wanted)
     return True
+
+
+def fit_output(drawables: list[Gimp.Drawable], config: Gimp.ProcedureConfig) -> str:
+    """Replace an output that is not possible here, as the last layer's may be, by one that is.
+
+    Returns:
+        The output that was there.
+
+    Raises:
+        RefusalError: if the drawable cannot be worked on, or there is no possible output.
+    """
+    outputs, forbidden = possible_outputs(the_drawable(drawables))
+    if forbidden is not None and not outputs:
+        raise forbidden
+    wanted: str = config.get_property("output")
+    if wanted not in outputs:
+        config.set_property("output", outputs[0])
+    return wanted
 
 
 def run_job(client: Client, job: Job, report: Callable[[Progress], None] | None = None) -> None:

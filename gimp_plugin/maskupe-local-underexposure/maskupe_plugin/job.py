@@ -9,7 +9,7 @@ from gi.repository import Gegl, Gimp
 
 from maskupe_daemon.client import Bands, Client, EnhanceRequest, PlaneSpec, Progress, Taker
 from maskupe_plugin import pixels
-from maskupe_plugin.checks import selected_box, the_drawable
+from maskupe_plugin.checks import possible_outputs, selected_box, the_drawable
 from maskupe_plugin.context import read_context
 from maskupe_plugin.encoding import Encoding, encoding_of, selection_dtype
 from maskupe_plugin.region import Box, padded, reach
@@ -29,7 +29,8 @@ class Job:
         drawable: the layer, mask or channel.
         settings: what the user asks for.
         box: the region in layer coordinates.
-        selected: whether there is a selection; without one everything is lit up.
+        bounds: the selection's bounds within the layer; None without a selection, when everything
+            is lit up.
         encoding: how the pixels travel.
     """
 
@@ -37,8 +38,13 @@ class Job:
     drawable: Gimp.Drawable
     settings: Settings
     box: Box
-    selected: bool
+    bounds: Box | None
     encoding: Encoding
+
+    @property
+    def selected(self) -> bool:
+        """Whether there is a selection."""
+        return self.bounds is not None
 
     @property
     def layer(self) -> Box:
@@ -69,7 +75,10 @@ def plan(image: Gimp.Image, drawables: list[Gimp.Drawable], settings: Settings) 
     Raises:
         RefusalError: if it cannot be worked on.
     """
-    drawable = the_drawable(drawables, settings.output)
+    drawable = the_drawable(drawables)
+    outputs, forbidden = possible_outputs(drawable)
+    if forbidden is not None and settings.output not in outputs:
+        raise forbidden
     width, height = drawable.get_width(), drawable.get_height()
     bounds = selected_box(drawable)
     if bounds is None:
@@ -77,7 +86,7 @@ def plan(image: Gimp.Image, drawables: list[Gimp.Drawable], settings: Settings) 
     else:
         margin = reach(settings.width, settings.side, settings.edges, bounds, min(width, height))
         box = padded(bounds, margin, width, height)
-    return Job(image, drawable, settings, box, bounds is not None, encoding_of(drawable))
+    return Job(image, drawable, settings, box, bounds, encoding_of(drawable))
 
 
 def send(

@@ -22,13 +22,11 @@ class Model:
     """What the dialog tells about a model.
 
     Attributes:
-        name: its own name; the recommended one has another, ``default``, too.
-        description: one sentence, in English.
+        purpose: what it is for, one sentence in English.
         licence: what it may be used for, in English.
     """
 
-    name: str = ""
-    description: str = ""
+    purpose: str = ""
     licence: str = ""
 
 
@@ -38,8 +36,7 @@ def known_models() -> dict[str, Model]:
     found = {"default": Model()}
     for name, about in models.items() if isinstance(models, dict) else ():
         if isinstance(about, dict):
-            texts = (str(about.get(key, "")) for key in ("name", "description", "licence"))
-            found[str(name)] = Model(*texts)
+            found[str(name)] = Model(str(about.get("purpose", "")), str(about.get("licence", "")))
     return found
 
 

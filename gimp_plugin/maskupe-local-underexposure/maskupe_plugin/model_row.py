@@ -1,4 +1,4 @@
-"""The dialog's row for the model: its name, what it is good for, and its licence."""
+"""The dialog's row for the model: Automatic or its name, what it is for, and its licence."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ModelRow:
         self._combo.set_tooltip_text(_("The neural network that decides how much light is added"))
         self.label.set_mnemonic_widget(self._combo)
         for name in self._models:
-            self._combo.append(name, self._title(name))
+            self._combo.append(name, _("Automatic") if name == "default" else name)
         line.pack_start(self.label, False, False, 0)
         line.pack_start(self._combo, True, True, 0)
         self._about = Gtk.Label(xalign=0.0, wrap=True, max_width_chars=44)
@@ -36,20 +36,14 @@ class ModelRow:
     def _read(self) -> None:
         name = self._config.get_property("model") or "default"
         if name not in self._models:  # installed later, or a script's
-            self._models[name] = Model(name)
+            self._models[name] = Model()
             self._combo.append(name, name)
         if self._combo.get_active_id() != name:
             self._combo.set_active_id(name)
         model = self._models[name]
         licence = _("Licence: {licence}").format(licence=_(model.licence)) if model.licence else ""
-        lines = (_(model.description) if model.description else "", licence)
+        lines = (_(model.purpose) if model.purpose else "", licence)
         self._about.set_text("\n".join(line for line in lines if line))
-
-    def _title(self, name: str) -> str:
-        own = self._models[name].name
-        if name == "default":
-            return _("Recommended ({name})").format(name=own) if own else _("Recommended")
-        return name
 
     def _write(self, combo: Gtk.ComboBoxText) -> None:
         if combo.get_active_id() != self._config.get_property("model"):

@@ -23,6 +23,8 @@ _WHITE = b"\xff\xff\xff\xff"
 _BLACK = b"\x00\x00\x00\xff"
 _DASH = 4
 
+#: Mean luminance, in linear light, below which an area is black.
+_BLACKEST = 1e-5
 _SAMPLES, _LOOKED_AT = 2000, 20000
 
 
@@ -83,7 +85,9 @@ def edges(mask: bytes, width: int, height: int) -> Iterator[tuple[int, int]]:
 
 
 def exposure_gain(before: memoryview, after: memoryview, areas: bytes) -> float | None:
-    """By how many stops A became lighter on average, in linear light; None without A.
+    """By how many stops A became lighter on average, in linear light.
+
+    None without A, and where A was black: no number of stops leads from there to any light.
 
     Args:
         before: RGBA pixels as 16-bit values.
@@ -99,8 +103,10 @@ def exposure_gain(before: memoryview, after: memoryview, areas: bytes) -> float 
     if not lit:
         return None
     dark = sum(_luminance(before, index) for index in lit)
+    if dark < len(lit) * _BLACKEST:
+        return None
     light = sum(_luminance(after, index) for index in lit)
-    return math.log2((light + 1e-9) / (dark + 1e-9))
+    return math.log2(light / dark)
 
 
 def _luminance(pixels: memoryview, index: int) -> float:

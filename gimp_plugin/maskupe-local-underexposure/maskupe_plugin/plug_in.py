@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from gi.repository import Gimp, GLib
+from pathlib import Path
+
+from gi.repository import Gimp, Gio, GLib
 
 from maskupe_plugin import log
 from maskupe_plugin.checks import RefusalError
 from maskupe_plugin.settings import add_arguments
 from maskupe_plugin.words import _
 
+_HELP = Path(__file__).parent.parent / "help"
+_HELP_DOMAIN = "maskupe-local-underexposure"
 PROCEDURE = "plug-in-maskupe-local-underexposure"
 
 
@@ -20,7 +24,8 @@ class MaskUPE(Gimp.PlugIn):
         return False
 
     def do_query_procedures(self) -> list[str]:
-        """Names of the procedures."""
+        """Names of the procedures; also where their help is, which can only be said here."""
+        self.set_help_domain(_HELP_DOMAIN, Gio.File.new_for_path(str(_HELP)))
         return [PROCEDURE]
 
     def do_create_procedure(self, name: str) -> Gimp.Procedure:
@@ -62,6 +67,8 @@ def _run(
             if not done:
                 return procedure.new_return_values(Gimp.PDBStatusType.CANCEL, None)
         else:
+            if run_mode == Gimp.RunMode.WITH_LAST_VALS:
+                enlighten.fit_output(drawables, config)
             enlighten.directly(image, drawables, config)
     except RefusalError as refusal:
         return _failed(procedure, str(refusal))

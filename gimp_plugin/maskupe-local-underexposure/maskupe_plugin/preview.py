@@ -9,13 +9,26 @@ from collections.abc import Callable
 from gi.repository import Gdk, GdkPixbuf, GLib, Gtk, Pango
 
 from maskupe_plugin import picture
+from maskupe_plugin.checks import RefusalError
 from maskupe_plugin.job import Job
 from maskupe_plugin.preview_worker import PreviewWorker, Shown
-from maskupe_plugin.proxy import HEIGHT, WIDTH, Proxy, read_proxy, view_of
+from maskupe_plugin.proxy import Proxy, read_proxy, view_of
+from maskupe_plugin.screen import free_size, set_sharp, sharpness
 from maskupe_plugin.words import _
 
 #: Milliseconds without a change after which a preview that is being made is given up for a newer.
 _DEBOUNCE = 30
+#: Size of the preview in the dialog that opens, and the least that a person can make of it. What
+#: is beside, above and below it needs so much of the screen.
+_WIDTH, _HEIGHT = 600, 420
+_LEAST_WIDTH, _LEAST_HEIGHT = 280, 160
+_BESIDE, _BELOW = 470, 250
+#: Most pixels of the screen that a preview is computed for, in either direction.
+_MOST = 1600
+#: Small pictures are magnified by a whole number, at most by this.
+_MAGNIFIED = 16
+#: Milliseconds without a change of the window's size after which the preview is made for it.
+_RESIZED = 150
 _COMMAND = re.compile(r"maskupe-\w+")
 
 
@@ -31,10 +44,13 @@ class Preview:
         self._plan = plan
         self._measured = measured
         self._proxy: Proxy | None = None
+        self._read_for = (0, 0)  # the room that it was read for
         self._shown: Shown | None = None
         self._split_at = 0.5
         self._timer = 0
-        self._worker = PreviewWorker(self._show, self._tell)
+        self._resizing = 0
+        self._room = (_WIDTH, _HEIGHT)  # pixels of the screen that the picture may take
+        self._worker = PreviewWorker(self._show, self.tell)
         self.box = Gtk.Box(orientation=Gtk.Orientation.VERTICAL, spacing=6)
         self._build()
         self._worker.start()
@@ -44,18 +60,23 @@ class Preview:
         # The event box hugs the picture, so that clicks are counted from its edge.
         self._area = Gtk.EventBox(halign=Gtk.Align.CENTER, valign=Gtk.Align.CENTER)
         self._area.set_can_focus(True)
-        self._area.set_tooltip_text(
-            _("In the split view, drag the line, or move it with the left and right arrow keys")
-        )
         self._area.add_events(Gdk.EventMask.BUTTON_PRESS_MASK | Gdk.EventMask.BUTTON_MOTION_MASK)
         self._area.connect("button-press-event", self._drag)
         self._area.connect("motion-notify-event", self._drag)
         self._area.connect("key-press-event", self._key)
         self._area.add(self._image)
-        frame = Gtk.Frame()
-        # Of one size, whatever is shown: nothing beside it moves.
-        frame.set_size_request(WIDTH, HEIGHT)
+        # Its size does not depend on the picture: nothing beside it moves, and it can be made
+        # smaller than what is in it. (A policy of EXTERNAL shows no scroll bars.)
+        frame = Gtk.ScrolledWindow(shadow_type=Gtk.ShadowType.IN)
+        frame.set_policy(Gtk.PolicyType.EXTERNAL, Gtk.PolicyType.EXTERNAL)
+        free_width, free_height = free_size()
+        frame.set_size_request(
+            max(_LEAST_WIDTH, min(_WIDTH, free_width - _BESIDE)),
+            max(_LEAST_HEIGHT, min(_HEIGHT, free_height - _BELOW)),
+        )
         frame.add(self._area)
+        frame.connect("size-allocate", self._resize)
+        self._frame = frame
         self.box.pack_start(frame, True, True, 0)
 
         toggles = Gtk.Box(spacing=12)
@@ -80,6 +101,7 @@ class Preview:
         self.box.pack_start(toggles, False, False, 0)
         for toggle in (self._on, self._split, self._outline):
             toggle.connect("toggled", lambda _toggle: self._draw())
+        self._split.connect("toggled", self._explain_split)
         self._zoom.connect("toggled", lambda _toggle: self.refresh())
 
         line = Gtk.Box(spacing=12)
@@ -110,20 +132,35 @@ class Preview:
             GLib.source_remove(self._timer)
         self._timer = GLib.timeout_add(0 if self._worker.idle else _DEBOUNCE, self._ask)
 
+    def let_shrink(self) -> None:
+        """Let the person make the window smaller than it opened."""
+        self._frame.set_size_request(_LEAST_WIDTH, _LEAST_HEIGHT)
+
+    def tell(self, text: str, failed: bool) -> None:
+        """Show a text below the picture, "" for none, and whether it is an error."""
+        # Pango would break a line at the hyphen of a command.
+        unbroken = r'<span allow_breaks="false">\g<0></span>'
+        markup = _COMMAND.sub(unbroken, GLib.markup_escape_text(text))
+        self._state.set_markup(f"<b>{markup}</b>" if failed else markup)
+
     def close(self) -> None:
         """Ends the connection to the daemon."""
-        if self._timer:
-            GLib.source_remove(self._timer)
-            self._timer = 0
+        for timer in filter(None, (self._timer, self._resizing)):
+            GLib.source_remove(timer)
+        self._timer = self._resizing = 0
         self._worker.close()
 
     def _ask(self) -> bool:
         self._timer = 0
-        job = self._plan()
+        try:
+            job = self._plan()
+        except RefusalError as refusal:  # the selection or a lock changed while the dialog is open
+            self.tell(str(refusal), True)
+            return False
         self._zoom.set_sensitive(job.selected)
         view = view_of(job, self._zoom.get_active())
-        if self._proxy is None or self._proxy.view != view:
-            self._proxy = read_proxy(job, view)
+        if self._proxy is None or (self._proxy.view, self._read_for) != (view, self._room):
+            self._proxy, self._read_for = read_proxy(job, view, self._room), self._room
             self._shown = None
             self._draw()
         request = self._proxy.request(job.settings)
@@ -157,12 +194,6 @@ class Preview:
         self._gain.set_visible(gain is not None)
         return False
 
-    def _tell(self, text: str, failed: bool) -> None:
-        # Pango would break a line at the hyphen of a command.
-        unbroken = r'<span allow_breaks="false">\g<0></span>'
-        markup = _COMMAND.sub(unbroken, GLib.markup_escape_text(text))
-        self._state.set_markup(f"<b>{markup}</b>" if failed else markup)
-
     def _draw(self) -> None:
         if self._proxy is None:
             return
@@ -176,19 +207,46 @@ class Preview:
                 shown = picture.compose(before, after, width, height, split=split)
             if self._outline.get_active():
                 picture.draw_outlines(shown, bytes(self._shown.planes["areas"]), width, height)
-        pixels = GLib.Bytes.new(bytes(shown))
-        self._image.set_size_request(width, height)
-        self._image.set_from_pixbuf(
-            GdkPixbuf.Pixbuf.new_from_bytes(
-                pixels, GdkPixbuf.Colorspace.RGB, True, 8, width, height, 4 * width
-            )
+        pixbuf = GdkPixbuf.Pixbuf.new_from_bytes(
+            GLib.Bytes.new(bytes(shown)),
+            GdkPixbuf.Colorspace.RGB,
+            True,
+            8,
+            width,
+            height,
+            4 * width,
         )
+        times = min(_MAGNIFIED, self._room[0] // width, self._room[1] // height)
+        if times > 1:
+            nearest = GdkPixbuf.InterpType.NEAREST
+            pixbuf = pixbuf.scale_simple(times * width, times * height, nearest)
+        set_sharp(self._image, pixbuf)
+
+    def _resize(self, frame: Gtk.Widget, place: Gdk.Rectangle) -> None:
+        factor = sharpness(frame)
+        room = min(_MOST, place.width * factor), min(_MOST, place.height * factor)
+        if room == self._room:
+            return
+        self._room = room
+        if self._resizing:
+            GLib.source_remove(self._resizing)
+        self._resizing = GLib.timeout_add(_RESIZED if self._proxy else 0, self._resized)
+
+    def _resized(self) -> bool:
+        self._resizing = 0
+        self.refresh()
+        return False
+
+    def _explain_split(self, toggle: Gtk.CheckButton) -> None:
+        """Tell how to move the line while there is one; else the tip would cover the picture."""
+        tip = _("In the split view, drag the line, or move it with the left and right arrow keys")
+        self._area.set_tooltip_text(tip if toggle.get_active() else None)
 
     def _drag(self, _area: Gtk.Widget, event: Gdk.Event) -> bool:
         if not self._split.get_active() or self._proxy is None:
             return False
         self._area.grab_focus()
-        self._move_split(event.x / self._proxy.box.width)
+        self._move_split(event.x / self._area.get_allocated_width())
         return True
 
     def _key(self, _area: Gtk.Widget, event: Gdk.EventKey) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 from gi.repository import GLib
 
 from maskupe_daemon.client import Client, EnhanceRequest, Progress
-from maskupe_daemon.failures import ClientError
+from maskupe_daemon.failures import ClientError, ConnectionLostError
 from maskupe_plugin import log
 from maskupe_plugin.checks import RefusalError
 from maskupe_plugin.place import place
@@ -68,6 +68,7 @@ class PreviewWorker(threading.Thread):
         self._working = False
         self._closing = False
         self._client: Client | None = None
+        self._served = False  # whether this client has brought an answer
 
     def ask(self, request: EnhanceRequest, planes: list[Any], about: Any) -> None:
         """Asks for a preview; one that is being made is given up."""
@@ -129,12 +130,19 @@ class PreviewWorker(threading.Thread):
                 busy = state.stage == "queued" and state.position > 0
                 self._say(_BUSY if busy else _LOADING, False)
 
+        served = self._served
         try:
             header, found = self._client.enhance(request, planes, progress)
-        except ClientError:
+        except ClientError as error:
             self._client.close()
-            self._client = None
+            self._client, self._served = None, False
+            # A daemon that answered before has been ended meanwhile. Connecting starts the next,
+            # which does the same work; only if that fails is there something to tell.
+            if served and isinstance(error, ConnectionLostError):
+                self._serve(request, planes, about)
+                return
             raise
+        self._served = True
         self._say("", False)
         shown = Shown(about, found, header["width"], place(self._client, header))
         GLib.idle_add(self._deliver, shown)

@@ -11,11 +11,9 @@ from maskupe_daemon.client import EnhanceRequest, PlaneSpec
 from maskupe_plugin import pixels
 from maskupe_plugin.context import read_context, ready_to_scale
 from maskupe_plugin.job import Job
-from maskupe_plugin.region import Box, scaled
+from maskupe_plugin.region import AUTO, Box, padded, reach, scaled
 from maskupe_plugin.settings import Settings
 
-#: The preview's size in pixels at most; the picture keeps its shape within.
-WIDTH, HEIGHT = 600, 420
 _FORMAT = "R'G'B'A u16"
 _CHANNELS = 4
 
@@ -67,19 +65,29 @@ class Proxy:
 
 
 def view_of(job: Job, zoomed: bool) -> Box:
-    """What the preview shows: the region with some surroundings, or the whole layer."""
-    if not zoomed or not job.selected:
+    """What the preview shows: the selection with its surroundings, or the whole layer.
+
+    The surroundings have room for the automatic transition, whatever the transition is: the view
+    does not move while the settings are tried.
+    """
+    if not zoomed or job.bounds is None:
         return job.layer
-    margin = max(16, round(0.1 * max(job.box.width, job.box.height)))
-    box = job.box
-    grown = Box(box.x - margin, box.y - margin, box.width + 2 * margin, box.height + 2 * margin)
-    return grown.within(job.layer)
+    bounds, width, height = job.bounds, job.layer.width, job.layer.height
+    band = reach(AUTO, "outside", AUTO, bounds, min(width, height))
+    around = max(16, round(0.1 * max(bounds.width + 2 * band, bounds.height + 2 * band)))
+    return padded(bounds, band + around, width, height)
 
 
-def read_proxy(job: Job, view: Box) -> Proxy:
-    """Reads what is needed for a view from GIMP."""
+def read_proxy(job: Job, view: Box, size: tuple[int, int]) -> Proxy:
+    """Reads what is needed for a view from GIMP.
+
+    Args:
+        job: what is planned.
+        view: the part of the layer to show.
+        size: width and height in pixels of the screen, within which the picture keeps its shape.
+    """
     ready_to_scale()
-    scale = min(1.0, WIDTH / view.width, HEIGHT / view.height)
+    scale = min(1.0, size[0] / view.width, size[1] / view.height)
     layer = Box(
         0, 0, max(1, round(job.layer.width * scale)), max(1, round(job.layer.height * scale))
     )
