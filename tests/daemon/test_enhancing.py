@@ -86,8 +86,8 @@ def test_smaller_strips_first_then_the_processor(models, monkeypatch, most_pixel
         "cpu": sum(tried["cpu"]),
     }
     assert done == {"cuda": 0, "cpu": 0, device: SHAPE[0] * SHAPE[1]}
-    # The same as with enough memory. torch computes the last pixels of a strip, which fill no vector
-    # register, by other instructions: where a value lies halfway between two levels, one may differ.
+    # The same as with enough memory. torch computes the last pixels of a strip, which fill no
+    # vector register, by other instructions: a value halfway between two levels may go either way.
     enhancer = models.get("deepupe-mconcat")
     wanted = enhancer.enhance_region(
         image, selection, None, window=Window(0, 0, SHAPE[1], SHAPE[0]), backend="torch"
