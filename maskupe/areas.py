@@ -233,16 +233,16 @@ def make_areas(
         EmptySelectionError: if no pixel is selected, or erosion leaves no pixel in A.
         InputError: for a selection that is not (H, W) or has values outside 0…1.
     """
-    from maskupe.areastrip import Strip
-    from maskupe.bands import divide, draw
+    from maskupe.areastrip import AreaRows
+    from maskupe.bands import draw_areas, transition_shape
 
-    band = divide(selection, transition or Transition(), short_side)
+    band = transition_shape(selection, transition or Transition(), short_side)
     a, b = np.empty(band.shape, bool), np.empty(band.shape, bool)
     weight = np.empty(band.shape, np.float32)
 
-    def keep(rows: slice, strip: Strip) -> None:
+    def keep(rows: slice, strip: AreaRows) -> None:
         a[rows], b[rows], weight[rows] = strip.a, strip.b, strip.a
         weight[rows][strip.b] = strip.weight
 
-    draw(band, keep)
+    draw_areas(band, keep)
     return Areas(a, b, weight, band.width)

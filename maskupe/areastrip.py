@@ -16,7 +16,7 @@ FULL = 65_535
 STRIP_PIXELS = 1 << 17
 
 
-class Strip(NamedTuple):
+class AreaRows(NamedTuple):
     """The areas of some rows.
 
     Attributes:
@@ -37,14 +37,14 @@ def partial_coverage(weight: Float) -> npt.NDArray[np.uint16]:
     return result
 
 
-def in_band(coverage: npt.NDArray[np.uint16]) -> Bools:
+def in_transition(coverage: npt.NDArray[np.uint16]) -> Bools:
     """Where a coverage is that of a pixel of B: neither 0 nor FULL."""
     # One comparison: 0 wraps around to the largest number.
     found: Bools = (coverage - np.uint16(1)) < np.uint16(FULL - 1)
     return found
 
 
-def strip_of(a: Bools, reached: Bools, weight: Float) -> Strip:
+def area_rows(a: Bools, reached: Bools, weight: Float) -> AreaRows:
     """The areas from A, A and B together, and the weights of all pixels."""
     b = reached & ~a
-    return Strip(a, b, weight[b])
+    return AreaRows(a, b, weight[b])

@@ -27,7 +27,7 @@ _STRIP_PIXELS = 1 << 16
 _COVERAGE = -1
 
 
-class Lines(NamedTuple):
+class ColumnEdges(NamedTuple):
     """Where cells begin and end along a row of pixels.
 
     Attributes:
@@ -39,7 +39,7 @@ class Lines(NamedTuple):
     part: Float
 
     @classmethod
-    def at(cls, places: npt.NDArray[np.float64], count: int) -> Lines:
+    def at(cls, places: npt.NDArray[np.float64], count: int) -> ColumnEdges:
         """Lines at places 0…count of so many pixels."""
         whole = np.minimum(places.astype(np.int32), count - 1).astype(np.int32)
         return cls(whole, (places - whole).astype(np.float32))
@@ -83,7 +83,7 @@ class Source(Protocol):
     def channels(self) -> int:
         """How many the averages have."""
 
-    def average(self, rows: Rows, columns: Lines, share: float) -> Float:
+    def average(self, rows: Rows, columns: ColumnEdges, share: float) -> Float:
         """Averages of some rows of cells, float32 (rows, cells, channels).
 
         Args:
@@ -103,7 +103,7 @@ class _Compiled:
     channels: int
     scale: float
 
-    def average(self, rows: Rows, columns: Lines, share: float) -> Float:
+    def average(self, rows: Rows, columns: ColumnEdges, share: float) -> Float:
         library = load()
         assert library is not None
         count = rows.tops.size
@@ -128,7 +128,7 @@ class _Strips:
     channels: int
     scale: float
 
-    def average(self, rows: Rows, columns: Lines, share: float) -> Float:
+    def average(self, rows: Rows, columns: ColumnEdges, share: float) -> Float:
         cells = columns.whole.size - 1
         out = np.empty((rows.tops.size, cells, self.channels), np.float32)
         for number, row in enumerate(out):

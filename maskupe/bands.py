@@ -14,15 +14,15 @@ import numpy as np
 import numpy.typing as npt
 
 from maskupe.areas import Transition, auto_width
-from maskupe.areastrip import STRIP_PIXELS, Strip
+from maskupe.areastrip import STRIP_PIXELS, AreaRows
 from maskupe.errors import EmptySelectionError
-from maskupe.hardband import HardBand
-from maskupe.marks import Marks, is_one
-from maskupe.softband import soft_band
-from maskupe.strips import machine_threads, rows_of, run_strips
+from maskupe.hardband import HardTransition
+from maskupe.marks import SelectionAnalysis, is_one
+from maskupe.softband import feathered_transition
+from maskupe.strips import machine_threads, parallel_rows, rows_of
 
 
-class Band(Protocol):
+class TransitionShape(Protocol):
     """A selection's areas, ready to be drawn.
 
     Attributes:
@@ -35,11 +35,13 @@ class Band(Protocol):
     width: float
     uniform: bool
 
-    def rows(self, first: int, last: int) -> Strip:
+    def rows(self, first: int, last: int) -> AreaRows:
         """The areas of some rows."""
 
 
-def draw(band: Band, keep: Callable[[slice, Strip], None], threads: int | None = None) -> None:
+def draw_areas(
+    band: TransitionShape, keep: Callable[[slice, AreaRows], None], threads: int | None = None
+) -> None:
     """Hands the areas of all rows to ``keep``, strip by strip, on several threads.
 
     Raises:
@@ -55,11 +57,11 @@ def draw(band: Band, keep: Callable[[slice, Strip], None], threads: int | None =
         keep(slice(first, last), drawn)
 
     threads = machine_threads() if threads is None else threads
-    run_strips(strip, height, rows_of(STRIP_PIXELS, width), threads, None)
-    check_lit(lit.is_set(), band.width)
+    parallel_rows(strip, height, rows_of(STRIP_PIXELS, width), threads, None)
+    check_any_selected(lit.is_set(), band.width)
 
 
-def check_lit(lit: bool, width: float) -> None:
+def check_any_selected(lit: bool, width: float) -> None:
     """Raises EmptySelectionError unless some pixel is in A."""
     if not lit:
         raise EmptySelectionError(
@@ -68,15 +70,15 @@ def check_lit(lit: bool, width: float) -> None:
         )
 
 
-def divide(
+def transition_shape(
     selection: npt.NDArray[Any],
     transition: Transition,
     short_side: int | None = None,
     threads: int | None = None,
-) -> Band:
+) -> TransitionShape:
     """Works out the band of a selection; arguments and errors of :func:`make_areas`."""
     threads = machine_threads() if threads is None else threads
-    marks = Marks(selection, threads)
+    marks = SelectionAnalysis(selection, threads)
     count = selection.size if is_one(marks.selected) else int(np.count_nonzero(marks.selected))
     if count == 0:
         raise EmptySelectionError(
@@ -87,5 +89,5 @@ def divide(
     side_length = short_side if short_side is not None else min(selection.shape)
     width = auto_width(count, side_length) if automatic else float(transition.width)
     if marks.soft:
-        return soft_band(marks, width, automatic, transition.side, threads)
-    return HardBand(marks.selected, width, transition.side, threads)
+        return feathered_transition(marks, width, automatic, transition.side, threads)
+    return HardTransition(marks.selected, width, transition.side, threads)

@@ -57,6 +57,6 @@ def check_options(
             raise InputError(f"The output {name!r} is unknown.", f"Use {', '.join(OUTPUTS)}.")
 
 
-def words(array: npt.NDArray[Any]) -> str:
+def shape_text(array: npt.NDArray[Any]) -> str:
     """Width and height for a sentence."""
     return "×".join(str(n) for n in reversed(array.shape[:2]))

@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from maskupe.areas import Areas
-from maskupe.averages import Lines, Rows, Source, areas_of, colours_of
+from maskupe.averages import ColumnEdges, Rows, Source, areas_of, colours_of
 from maskupe.coverage import Coverage
 from maskupe.layout import alpha_of
 from maskupe.maps import Window
-from maskupe.strips import machine_threads, rows_of, run_strips
+from maskupe.strips import machine_threads, parallel_rows, rows_of
 
 Float = npt.NDArray[np.float32]
 
@@ -31,7 +31,7 @@ CONTEXT_EDGE = 512
 _STRIP_PIXELS = 1 << 18
 
 
-def shrink(image: npt.NDArray[Any], long_edge: int, threads: int | None = None) -> Float:
+def downscale(image: npt.NDArray[Any], long_edge: int, threads: int | None = None) -> Float:
     """Area average of the colour channels to at most ``long_edge``: float32 (h, w, 1 or 3), 0…1.
 
     Works in strips, so memory does not grow with the image. Values outside 0…1 are clipped, NaN
@@ -64,7 +64,7 @@ def _average(
     low, high = _touched(window.y, height, window.layer_height, cells[0])
     left, right = _touched(window.x, width, window.layer_width, cells[1])
     lines = np.arange(left, right + 1) * (window.layer_width / cells[1]) - window.x
-    columns = Lines.at(np.clip(lines, 0, width), width)
+    columns = ColumnEdges.at(np.clip(lines, 0, width), width)
     rows = Rows.of(np.arange(low, high + 1) * (window.layer_height / cells[0]) - window.y, height)
     share = cells[0] / window.layer_height * cells[1] / window.layer_width
     result = np.zeros((*cells, source.channels), np.float32)
@@ -75,7 +75,7 @@ def _average(
 
     pixels_in_a_row_of_cells = max(1, height * width // (high - low))
     step = rows_of(_STRIP_PIXELS, pixels_in_a_row_of_cells)
-    run_strips(average, high - low, step, threads, None)
+    parallel_rows(average, high - low, step, threads, None)
     return result
 
 

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from maskupe.areas import Transition
-from maskupe.areastrip import FULL, Strip, in_band, partial_coverage
-from maskupe.bands import check_lit, divide, draw
-from maskupe.hardband import HardBand
+from maskupe.areastrip import FULL, AreaRows, in_transition, partial_coverage
+from maskupe.bands import check_any_selected, draw_areas, transition_shape
+from maskupe.hardband import HardTransition
 from maskupe.strips import machine_threads, rows_of
 
 # Pixels that are counted at a time.
@@ -44,7 +44,7 @@ class Coverage:
     @property
     def b(self) -> npt.NDArray[np.bool_]:
         """bool (H, W): the transition band."""
-        return in_band(self.plane)
+        return in_transition(self.plane)
 
     @property
     def c(self) -> npt.NDArray[np.bool_]:
@@ -90,7 +90,7 @@ def full_coverage(height: int, width: int) -> Coverage:
     return Coverage(np.broadcast_to(row, (height, width)), 0.0)
 
 
-def cover(
+def make_coverage(
     selection: npt.NDArray[Any],
     transition: Transition | None = None,
     *,
@@ -106,20 +106,20 @@ def cover(
         threads: how many to use; all that the process may use if None.
     """
     threads = machine_threads() if threads is None else threads
-    band = divide(selection, transition or Transition(), short_side, threads)
+    band = transition_shape(selection, transition or Transition(), short_side, threads)
     if band.uniform:
         return Coverage(full_coverage(*band.shape).plane, band.width)
-    whole = band.coverage(threads) if isinstance(band, HardBand) else None
+    whole = band.coverage(threads) if isinstance(band, HardTransition) else None
     if whole is not None:
-        check_lit(any((row == FULL).any() for row in whole), band.width)
+        check_any_selected(any((row == FULL).any() for row in whole), band.width)
         return Coverage(whole, band.width)
     plane = np.empty(band.shape, np.uint16)
 
-    def keep(rows: slice, strip: Strip) -> None:
+    def keep(rows: slice, strip: AreaRows) -> None:
         np.multiply(strip.a, np.uint16(FULL), out=plane[rows])
         plane[rows][strip.b] = partial_coverage(strip.weight)
 
-    draw(band, keep, threads)
+    draw_areas(band, keep, threads)
     return Coverage(plane, band.width)
 
 

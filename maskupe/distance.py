@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskupe.native import load
-from maskupe.strips import machine_threads, rows_of, run_strips
+from maskupe.strips import machine_threads, parallel_rows, rows_of
 
 Float = npt.NDArray[np.float32]
 
@@ -61,7 +61,7 @@ class DistanceField:
 
         threads = machine_threads() if threads is None else threads
         share = max(_COLUMNS, -(-self._width // threads))
-        run_strips(columns, self._width, share, threads, None)
+        parallel_rows(columns, self._width, share, threads, None)
 
     def rows(self, first: int, last: int) -> Float:
         """float32 (last - first, w), the distances of some rows; infinite if nothing is near."""
@@ -107,7 +107,7 @@ class DistanceField:
                 *(out[first:].ctypes.data, scratch.ctypes.data),
             )
 
-        run_strips(rows, self._height, rows_of(_STRIP_PIXELS, width), threads, None)
+        parallel_rows(rows, self._height, rows_of(_STRIP_PIXELS, width), threads, None)
 
 
 def _by_opencv(target: npt.NDArray[np.bool_]) -> Float:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskupe.coverage import full_coverage
-from maskupe.fade import Bound
+from maskupe.fade import LightLimit
 from maskupe.layout import LUMA
 from maskupe.maps import Maps, Window
 from maskupe.matte import Matte
@@ -50,7 +50,7 @@ class EffectStats:
 
     log_gain: float
     curve: Float
-    bound: Bound | None = None
+    bound: LightLimit | None = None
 
 
 def predict_effect(
@@ -84,7 +84,7 @@ def _rendered(maps: Maps, image: Float, window: Window) -> Float:
     return result
 
 
-def _bound(maps: Maps, matte: Matte, layer: Window) -> Bound:
+def _bound(maps: Maps, matte: Matte, layer: Window) -> LightLimit:
     """The most light that is added around each place of the matte's frame."""
     size = matte.image.shape[0]
     frame = matte.frame
@@ -114,7 +114,7 @@ def _bound(maps: Maps, matte: Matte, layer: Window) -> Bound:
         plane += share * (mean + np.float32(BOUND_DEVIATIONS) * deviation)
         known += share
     plane += (1.0 - known) * (mean + np.float32(BOUND_DEVIATIONS) * deviation)
-    return Bound(np.ascontiguousarray(plane, np.float32), *frame)
+    return LightLimit(np.ascontiguousarray(plane, np.float32), *frame)
 
 
 def _mean_curve(before: Float, after: Float, weights: Float) -> Float:

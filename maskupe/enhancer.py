@@ -17,13 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from maskupe.areas import Areas, Transition, make_areas
-from maskupe.checks import check_image, check_options, words
-from maskupe.context import CONTEXT_EDGE, network_input, shrink
-from maskupe.coverage import Coverage, cover, full_coverage
+from maskupe.checks import check_image, check_options, shape_text
+from maskupe.context import CONTEXT_EDGE, downscale, network_input
+from maskupe.coverage import Coverage, full_coverage, make_coverage
 from maskupe.denoise import clean_source, denoise_scale
 from maskupe.effect import EffectStats, predict_effect
 from maskupe.errors import InputError
-from maskupe.fade import Fade, even, plain
+from maskupe.fade import BlendCurve, linear, perceptual
 from maskupe.illumination import illumination
 from maskupe.maps import Maps, Window
 from maskupe.matte import Matte, Predict, make_matte
@@ -31,7 +31,7 @@ from maskupe.mattestrip import apply_matte
 from maskupe.region import region_of
 from maskupe.rendering import default_backend, render
 from maskupe.rendering.pixels import weights
-from maskupe.strips import machine_threads, rows_of, run_strips, stoppable
+from maskupe.strips import cancellable, machine_threads, parallel_rows, rows_of
 from maskupe.surroundings import surroundings_of
 
 if TYPE_CHECKING:
@@ -241,7 +241,7 @@ class Enhancer:
         else:
             if selection.shape != (height, width):
                 raise InputError(
-                    f"The selection is {words(selection)} pixels, the image {words(image)}.",
+                    f"The selection is {shape_text(selection)} pixels, the image {shape_text(image)}.",
                     "Both must have the same width and height.",
                 )
             rows, columns = region_of(selection, transition)
@@ -251,7 +251,7 @@ class Enhancer:
         found = self.enhance_region(
             region,
             part,
-            None if whole else shrink(image, CONTEXT_EDGE, self._threads),
+            None if whole else downscale(image, CONTEXT_EDGE, self._threads),
             window=Window(columns.start, rows.start, width, height),
             strength=strength,
             denoise=denoise,
@@ -274,7 +274,7 @@ class Enhancer:
 
         height, width = image.shape[:2]
         threads = self._threads or machine_threads()
-        run_strips(strip, height, rows_of(_COPIED_PIXELS, width), threads, None)
+        parallel_rows(strip, height, rows_of(_COPIED_PIXELS, width), threads, None)
         result[rows, columns] = part
         return result
 
@@ -324,18 +324,20 @@ class Enhancer:
             raise InputError("The region does not lie inside its layer.")
         if selection is not None and selection.shape != (height, width):
             raise InputError(
-                f"The selection is {words(selection)} pixels, the region {words(region)}."
+                f"The selection is {shape_text(selection)} pixels, the region {shape_text(region)}."
             )
         tell = progress or (lambda _: None)
         done = 0.0
-        with stoppable(lambda: tell(done)):
+        with cancellable(lambda: tell(done)):
             transition = transition or Transition()
             matte = None
             if selection is None:
                 areas = full_coverage(height, width)
             else:
                 short = min(window.layer_width, window.layer_height)
-                areas = cover(selection, transition, short_side=short, threads=self._threads)
+                areas = make_coverage(
+                    selection, transition, short_side=short, threads=self._threads
+                )
             tell(done := _STAGES[0])
             if selection is not None and transition.follows_edges and not areas.uniform:
                 matte = self._matte(region, selection, context, window, transition)
@@ -350,11 +352,11 @@ class Enhancer:
         effect = self._effect(maps, *seen, matte, window)
         tell(_STAGES[3])
         if matte is not None:
-            fade = Fade(plain().ramp, effect.bound)
+            fade = BlendCurve(linear().ramp, effect.bound)
         else:
-            fade = plain() if areas.uniform else even(effect.log_gain * strength)
+            fade = linear() if areas.uniform else perceptual(effect.log_gain * strength)
         backend = backend or default_backend()
-        with stoppable(lambda: tell(_STAGES[3])):
+        with cancellable(lambda: tell(_STAGES[3])):
             clean = clean_source(
                 region,
                 areas.plane,
@@ -365,7 +367,7 @@ class Enhancer:
                 origin=(window.y, window.x),
             )
 
-        def lit(where: Coverage, fade: Fade) -> npt.NDArray[Any]:
+        def lit(where: Coverage, fade: BlendCurve) -> npt.NDArray[Any]:
             return render(
                 maps,
                 region,
@@ -381,7 +383,7 @@ class Enhancer:
             )
 
         image = lit(areas, fade)
-        enhanced = lit(full_coverage(height, width), plain()) if "enhanced" in outputs else None
+        enhanced = lit(full_coverage(height, width), linear()) if "enhanced" in outputs else None
         return RegionResult(
             image,
             areas,

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from maskupe.areas import smoothstep
 from maskupe.areastrip import FULL
 from maskupe.layout import LUMA
-from maskupe.ramp import bend, even_ramp, position
+from maskupe.ramp import inverse_smoothstep, log_gain_ramp, soft_ended_ramp
 
 Float = npt.NDArray[np.float32]
 
@@ -20,7 +20,7 @@ ONSET = 0.05
 
 
 @dataclass(frozen=True)
-class Bound:
+class LightLimit:
     """The most light that a pixel on an edge may be given, by its place.
 
     Attributes:
@@ -39,7 +39,7 @@ class Bound:
 
 
 @dataclass(frozen=True)
-class Fade:
+class BlendCurve:
     """The way from coverage to weight.
 
     w = r · (1 - smoothstep((1 - r) / ONSET) · (1 - min(1, bound / change))), where r is the ramp at
@@ -51,7 +51,7 @@ class Fade:
     """
 
     ramp: Float
-    bound: Bound | None = None
+    bound: LightLimit | None = None
 
     def weights(self, coverage: npt.NDArray[np.uint16]) -> Float:
         """Return r of coverage, uint16 (n, w): float32 (n, w), 1 in A, 0 in C."""
@@ -60,11 +60,11 @@ class Fade:
         return np.take(self.ramp, coverage)
 
 
-def bounded(weight: Float, change: Float, bound: Float) -> Float:
+def limit_added_light(weight: Float, change: Float, bound: Float) -> Float:
     """Return the weights by which no more light is added on edges than the bound.
 
     Args:
-        weight: float32 (n, w), r of :class:`Fade`.
+        weight: float32 (n, w), r of :class:`BlendCurve`.
         change: float32 (n, w, 3), the full effect minus the colour, 0…1.
         bound: float32 (n, w).
     """
@@ -75,19 +75,19 @@ def bounded(weight: Float, change: Float, bound: Float) -> Float:
 
 
 @functools.cache
-def plain() -> Fade:
+def linear() -> BlendCurve:
     """The weight is the coverage."""
-    return Fade(np.arange(FULL + 1, dtype=np.float32) * np.float32(1.0 / FULL))
+    return BlendCurve(np.arange(FULL + 1, dtype=np.float32) * np.float32(1.0 / FULL))
 
 
-def even(log_gain: float) -> Fade:
+def perceptual(log_gain: float) -> BlendCurve:
     """The fade that is even in stops, where the subject's mean gain has that logarithm."""
-    table = np.ascontiguousarray(bend(_even_ramp(), log_gain), np.float32)
+    table = np.ascontiguousarray(log_gain_ramp(_even_ramp(), log_gain), np.float32)
     table[0], table[FULL] = 0.0, 1.0
-    return Fade(table)
+    return BlendCurve(table)
 
 
 @functools.cache
 def _even_ramp() -> Float:
     """The even ramp of every coverage, which the gain only bends."""
-    return even_ramp(position(plain().ramp))
+    return soft_ended_ramp(inverse_smoothstep(linear().ramp))

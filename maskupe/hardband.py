@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskupe.areas import smoothstep
-from maskupe.areastrip import FULL, Bools, Float, Strip, partial_coverage
+from maskupe.areastrip import FULL, AreaRows, Bools, Float, partial_coverage
 from maskupe.distance import DistanceField
 from maskupe.marks import is_one
 
@@ -14,7 +14,7 @@ from maskupe.marks import is_one
 _WIDEST_TABLE = 1400
 
 
-class HardBand:
+class HardTransition:
     """Areas of a hard set: dilated and eroded by discs, the weight a function of the distance."""
 
     def __init__(self, selected: Bools, width: float, side: str, threads: int) -> None:
@@ -67,7 +67,7 @@ class HardBand:
             self._inward.write(plane, table.astype(np.uint16), FULL, others, threads)
         return plane
 
-    def rows(self, first: int, last: int) -> Strip:
+    def rows(self, first: int, last: int) -> AreaRows:
         """The areas of some rows."""
         a = reached = selected = self._selected[first:last]
         outward = inward = None
@@ -84,7 +84,7 @@ class HardBand:
         if inward is not None:
             within = self._weight_inside(inward[b])
             weight = within if outward is None else np.where(selected[b], within, weight)
-        return Strip(a, b, weight)
+        return AreaRows(a, b, weight)
 
 
 def _distances(longest: float) -> Float:

@@ -140,7 +140,7 @@ class LookUpTable:
 
 Maps: TypeAlias = AffineGrid | GainGrid | CurveMaps | ToneCurves | LookUpTable
 
-KINDS: Mapping[str, type] = {
+MAP_TYPES: Mapping[str, type] = {
     kind.__name__: kind for kind in (AffineGrid, GainGrid, CurveMaps, ToneCurves, LookUpTable)
 }
 
@@ -165,7 +165,7 @@ def tensor_names(kind: type) -> tuple[str, ...]:
     return tuple(shapes_of(kind))
 
 
-def misshapen(maps: Maps) -> tuple[str, npt.NDArray[Any]] | None:
+def find_invalid_array(maps: Maps) -> tuple[str, npt.NDArray[Any]] | None:
     """The first array, with its name, that is not float32 or not of the shape that it must have."""
     lengths: dict[str, int] = {}
     for name, shape in shapes_of(type(maps)).items():

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from maskupe.areas import selection_as_float
 from maskupe.areastrip import STRIP_PIXELS, Bools, Float
-from maskupe.strips import rows_of, run_strips
+from maskupe.strips import parallel_rows, rows_of
 
 #: What counts as fully selected: half a step of 8 bits below one absorbs rounding of float masks.
 SELECTED = 1.0 - 1.0 / 512.0
@@ -22,7 +22,7 @@ _NEIGHBOURS = np.ones((3, 3), np.uint8)
 _SOFT_SHARE = 0.05
 
 
-class Marks:
+class SelectionAnalysis:
     """What a selection's pixels are, found in strips.
 
     Attributes:
@@ -102,7 +102,7 @@ class Marks:
 
     def _run(self, strip: Callable[[int, int], None]) -> None:
         height, width = self.selection.shape
-        run_strips(strip, height, rows_of(STRIP_PIXELS, width), self.threads, None)
+        parallel_rows(strip, height, rows_of(STRIP_PIXELS, width), self.threads, None)
 
 
 def is_one(plane: Bools) -> bool:

@@ -53,11 +53,11 @@ _EXACT = (0.5, 0.85)
 _BESIDE = 10.0
 _OPEN_LINE = (0.75, 0.85)
 # Shares of the selection: less than the first cannot be the subject, the second can.
-_KEPT = (0.2, 0.28)
+_EXACT_RANGE = (0.2, 0.28)
 # A loop around a subject holds little else, unless it is drawn too wide. Then what it was drawn
 # for, the dark part, differs from the rest: shares of the selection, and by how many times.
-_MOST = (0.72, 0.84)
-_TOLD = (1.5, 2.0)
+_OPEN_MAJORITY = (0.72, 0.84)
+_FEATHER_TRUST = (1.5, 2.0)
 # Cells (or pixels, where those are larger) from which a weight may come beyond the reach; and
 # how the weight falls there: it is complete up to 1 - 1 / steep of the reach.
 _SPILL = 2.2
@@ -193,17 +193,19 @@ def make_matte(seen: Surroundings, predict: Predict, layer: Window) -> Matte | N
     share = opened[beside].mean() if beside.any() else 0.0
     own = exact * seen.selection + (1.0 - exact) * matte
     kept = float((own * chosen).sum()) / max(float(chosen.sum()), 1.0)
-    doubtful = (1.0 - _rise(kept, _MOST)) * (
-        1.0 - _rise(_contrast(seen.image, matte, chosen), _TOLD)
+    doubtful = (1.0 - _rise(kept, _OPEN_MAJORITY)) * (
+        1.0 - _rise(_contrast(seen.image, matte, chosen), _FEATHER_TRUST)
     )
-    none = np.maximum(_rise(share, _OPEN_LINE), np.maximum(1.0 - _rise(kept, _KEPT), doubtful))
+    none = np.maximum(
+        _rise(share, _OPEN_LINE), np.maximum(1.0 - _rise(kept, _EXACT_RANGE), doubtful)
+    )
     if none >= 1.0:
         return None
     opened, matte = np.maximum(opened, none), np.maximum(matte, none)
     follow = follow * (1.0 - opened)
     a, b = guided_coefficients(matte, guide_of(seen.image), GUIDED_RADIUS, GUIDED_EPS)
     planes = np.concatenate([a.transpose(2, 0, 1), np.stack([b, exact, follow, opened])])
-    _settle(planes)
+    _decide(planes)
     _close(planes, seen.frame, layer)
     weight = (exact * seen.selection + (1.0 - exact) * matte) * (follow + opened * seen.selection)
     planes = np.ascontiguousarray(planes, np.float32)
@@ -259,7 +261,7 @@ def _stretched(values: Float, ends: tuple[float, float]) -> Float:
     return np.asarray(np.clip(scaled, 0.0, 1.0), np.float32)
 
 
-def _settle(planes: Float) -> None:
+def _decide(planes: Float) -> None:
     """Cells whose pixels are certain, whatever their colour: no arithmetic is left in them."""
     steep = np.abs(planes[:3]).sum(0)
     for value in (0.0, 1.0):

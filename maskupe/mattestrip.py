@@ -11,14 +11,14 @@ import numpy.typing as npt
 from maskupe.areas import selection_as_float
 from maskupe.areastrip import FULL
 from maskupe.coverage import Coverage
-from maskupe.fade import Fade, even
+from maskupe.fade import BlendCurve, perceptual
 from maskupe.layout import colour_channels, has_whole_rows, scale_of
 from maskupe.maps import Window
 from maskupe.matte import ALL, KEEP, MIXED, NOTHING, Matte, guide_of
 from maskupe.native import DEPTHS, load
 from maskupe.native.structure import NativeMatte
 from maskupe.rendering.positions import Positions, axis_positions
-from maskupe.strips import machine_threads, rows_of, run_strips
+from maskupe.strips import machine_threads, parallel_rows, rows_of
 
 Float = npt.NDArray[np.float32]
 
@@ -57,7 +57,7 @@ def apply_matte(
     rows = axis_positions(window.y - matte.frame.y, height, matte.frame.height, cells)
     columns = axis_positions(window.x - matte.frame.x, width, matte.frame.width, cells)
     needs_selection = bool(matte.planes[4].any())
-    fade = even(matte.log_gain * strength)
+    fade = perceptual(matte.log_gain * strength)
     strip = None
     if compiled:
         exact = selection if needs_selection else None
@@ -70,7 +70,7 @@ def apply_matte(
             _apply_rows(matte, plane[part], pixels[part], own, fade, rows, columns, first)
 
     threads = machine_threads() if threads is None else threads
-    run_strips(strip, height, rows_of(_STRIP_PIXELS, width), threads, None)
+    parallel_rows(strip, height, rows_of(_STRIP_PIXELS, width), threads, None)
     return Coverage(plane, coverage.width)
 
 
@@ -79,7 +79,7 @@ def _apply_rows(
     plane: npt.NDArray[np.uint16],
     pixels: npt.NDArray[Any],
     selection: Float | None,
-    fade: Fade,
+    fade: BlendCurve,
     rows: Positions,
     columns: Positions,
     first: int,
@@ -122,7 +122,7 @@ def _compiled_strip(
     plane: npt.NDArray[np.uint16],
     pixels: npt.NDArray[Any],
     selection: npt.NDArray[Any] | None,
-    fade: Fade,
+    fade: BlendCurve,
     rows: Positions,
     columns: Positions,
 ) -> Callable[[int, int], None] | None:

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from maskupe.areas import Areas
 from maskupe.errors import InputError
 from maskupe.layout import LUMA
-from maskupe.ramp import position
+from maskupe.ramp import inverse_smoothstep
 
 Image = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
@@ -194,7 +194,7 @@ def _profile(
     gain: npt.NDArray[np.float64], areas: Areas
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """The way from A (0) to C (1) and p on it: A's rim, the steps through B, C's rim (if any)."""
-    way = 1.0 - position(areas.weight[areas.b].astype(np.float64))
+    way = 1.0 - inverse_smoothstep(areas.weight[areas.b].astype(np.float64))
     steps = int(np.clip(round(areas.width), 2, _MAX_STEPS))
     index = np.clip((way * steps).astype(int), 0, steps - 1)
     count = np.bincount(index, minlength=steps)

@@ -25,14 +25,14 @@ _LEAST_LOG_GAIN = 1e-3
 _Real = TypeVar("_Real", np.float32, np.float64)
 
 
-def position(weight: npt.NDArray[_Real]) -> npt.NDArray[_Real]:
+def inverse_smoothstep(weight: npt.NDArray[_Real]) -> npt.NDArray[_Real]:
     """The way that a smoothstep weight stands for: 0 at C, 1 at A (the inverse of 3x² - 2x³)."""
     way = 0.5 - np.sin(np.arcsin(np.clip(1.0 - 2.0 * weight, -1.0, 1.0)) / 3.0)
     result: npt.NDArray[_Real] = way.astype(weight.dtype)
     return result
 
 
-def even_ramp(way: Float) -> Float:
+def soft_ended_ramp(way: Float) -> Float:
     """A ramp from 0 to 1 that is straight but for its ends, where it is a parabola (C¹)."""
     mirrored = np.minimum(way, 1.0 - way)
     slope = 1.0 / (1.0 - _SOFT_END)
@@ -45,7 +45,7 @@ def even_ramp(way: Float) -> Float:
     return ramp.astype(np.float32)
 
 
-def bend(ramp: Float, log_gain: float) -> Float:
+def log_gain_ramp(ramp: Float, log_gain: float) -> Float:
     """The weight of values that makes a ramp of the gain's logarithm.
 
     Args:

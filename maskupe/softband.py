@@ -5,20 +5,25 @@ from __future__ import annotations
 import numpy as np
 
 from maskupe.areas import selection_as_float, smoothstep
-from maskupe.areastrip import STRIP_PIXELS, Bools, Strip, strip_of
+from maskupe.areastrip import STRIP_PIXELS, AreaRows, Bools, area_rows
 from maskupe.distance import DistanceField
-from maskupe.hardband import HardBand
-from maskupe.marks import SELECTED, Marks
-from maskupe.strips import rows_of, run_strips
+from maskupe.hardband import HardTransition
+from maskupe.marks import SELECTED, SelectionAnalysis
+from maskupe.strips import parallel_rows, rows_of
 
 
-class SoftBand:
+class FeatheredTransition:
     """Areas of a feathered selection: its own ramp, perhaps widened or narrowed by a width."""
 
     uniform = False
 
     def __init__(
-        self, marks: Marks, level: float, width: float, side: str, band: HardBand | None
+        self,
+        marks: SelectionAnalysis,
+        level: float,
+        width: float,
+        side: str,
+        band: HardTransition | None,
     ) -> None:
         self.shape = marks.selected.shape[0], marks.selected.shape[1]
         self.width = width
@@ -27,7 +32,7 @@ class SoftBand:
         self._side = side
         self._band = band
 
-    def rows(self, first: int, last: int) -> Strip:
+    def rows(self, first: int, last: int) -> AreaRows:
         """The areas of some rows."""
         mask = selection_as_float(self._selection[first:last])
         touched = mask > 1.0 - SELECTED
@@ -38,19 +43,21 @@ class SoftBand:
             touched = mask > 1.0 - SELECTED
         ramp = smoothstep(mask)
         if self._band is None:
-            return strip_of(full, touched, ramp)
+            return area_rows(full, touched, ramp)
         band = self._band.rows(first, last)
         weight = band.a.astype(np.float32)
         weight[band.b] = band.weight
         if self._side == "outside":
-            return strip_of(full, touched | band.b, np.maximum(ramp, weight))
+            return area_rows(full, touched | band.b, np.maximum(ramp, weight))
         if self._side == "inside":
-            return strip_of(full & band.a, touched, np.minimum(ramp, weight))
+            return area_rows(full & band.a, touched, np.minimum(ramp, weight))
         mean = (ramp + weight) * np.float32(0.5)
-        return strip_of(full & band.a, touched | band.a | band.b, mean)
+        return area_rows(full & band.a, touched | band.a | band.b, mean)
 
 
-def soft_band(marks: Marks, width: float, automatic: bool, side: str, threads: int) -> SoftBand:
+def feathered_transition(
+    marks: SelectionAnalysis, width: float, automatic: bool, side: str, threads: int
+) -> FeatheredTransition:
     """The band of a feathered selection.
 
     A feather that reaches as far as the automatic width is the transition; a narrower one, such as
@@ -66,10 +73,12 @@ def soft_band(marks: Marks, width: float, automatic: bool, side: str, threads: i
     touched = marks.where(lambda part: part / np.float32(level) > 1.0 - SELECTED)
     own_width = _reach(full, touched, threads)
     if width == 0 or (automatic and own_width >= width):
-        return SoftBand(marks, level, own_width, side, None)
+        return FeatheredTransition(marks, level, own_width, side, None)
     halves = marks.where(lambda part: np.minimum(part / np.float32(level), 1.0) >= 0.5)
     core = {"outside": full, "inside": touched, "centred": halves}[side]
-    return SoftBand(marks, level, width, side, HardBand(core, width, side, threads))
+    return FeatheredTransition(
+        marks, level, width, side, HardTransition(core, width, side, threads)
+    )
 
 
 def _reach(full: Bools, touched: Bools, threads: int) -> float:
@@ -83,5 +92,5 @@ def _reach(full: Bools, touched: Bools, threads: int) -> float:
             longest.append(float(distances.rows(first, last)[part].max()))
 
     height, width = full.shape
-    run_strips(strip, height, rows_of(STRIP_PIXELS, width), threads, None)
+    parallel_rows(strip, height, rows_of(STRIP_PIXELS, width), threads, None)
     return max(longest)

@@ -13,12 +13,12 @@ StripFunction = Callable[[int, int], None]
 
 # The most threads that this process may use; see `limit_threads`.
 _most: int | None = None
-# Of whoever works in this thread; see `stoppable`.
+# Of whoever works in this thread; see `cancellable`.
 _check: ContextVar[Callable[[], None] | None] = ContextVar("check", default=None)
 
 
 @contextmanager
-def stoppable(check: Callable[[], None]) -> Iterator[None]:
+def cancellable(check: Callable[[], None]) -> Iterator[None]:
     """Meanwhile ``check`` is called after every strip that this thread has had done.
 
     What it raises ends the work, however deep in the stages: none of these needs to know.
@@ -50,7 +50,7 @@ def rows_of(pixels: int, width: int) -> int:
     return max(1, pixels // width)
 
 
-def run_strips(
+def parallel_rows(
     strip: StripFunction,
     height: int,
     rows: int,
@@ -61,7 +61,7 @@ def run_strips(
 
     The caller's thread works as well, so that a small job costs no waiting for others. In it
     ``progress`` is called with the finished share, 0…1, whenever it has done a strip, and with 1
-    at the end. If that, a strip or the check of :func:`stoppable` raises, no further strip starts,
+    at the end. If that, a strip or the check of :func:`cancellable` raises, no further strip starts,
     the running ones end, and the exception goes to the caller.
     """
     check = _check.get()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from maskupe.areas import Transition
-from maskupe.coverage import cover
+from maskupe.coverage import make_coverage
 from maskupe.maps import Window
 from maskupe.matte import Matte, Predict, _states, make_matte
 from maskupe.mattestrip import apply_matte
@@ -47,7 +47,7 @@ def follow(
     matte = make_matte(seen, predict, window)
     assert matte is not None
     short = min(window.layer_width, window.layer_height)
-    areas = cover(selection, transition, short_side=short)
+    areas = make_coverage(selection, transition, short_side=short)
     return apply_matte(matte, areas, image, selection, window, threads=threads, **options).plane
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from maskupe.areas import Areas
-from maskupe.fade import Bound, Fade, plain
+from maskupe.fade import BlendCurve, LightLimit, linear
 from maskupe.maps import (
     AffineGrid,
     CurveMaps,
@@ -76,19 +76,19 @@ def random_areas(rng: np.random.Generator, height: int, width: int) -> Areas:
     return Areas(a, b, weight, 3.0)
 
 
-def random_fade(rng: np.random.Generator) -> Fade:
+def random_fade(rng: np.random.Generator) -> BlendCurve:
     """A ramp that rises, and mostly a bound on the light that is added on edges.
 
     The bound's rectangle lies anywhere about the layers of :func:`window_around`.
     """
-    ramp = plain().ramp ** np.float32(rng.uniform(0.5, 2))
+    ramp = linear().ramp ** np.float32(rng.uniform(0.5, 2))
     if rng.random() < 0.2:
-        return Fade(ramp)
+        return BlendCurve(ramp)
     rows, columns = (int(value) for value in rng.integers(1, 20, 2))
     left, top = (int(value) for value in rng.integers(0, 60, 2))
     width, height = (int(value) for value in rng.integers(1, 400, 2))
     plane = uniform(rng, 0.0, 0.6, rows, columns)
-    return Fade(ramp, Bound(plane, left, top, width, height))
+    return BlendCurve(ramp, LightLimit(plane, left, top, width, height))
 
 
 def everything(height: int, width: int) -> Areas:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from maskupe.conditioning import MConcatConv2d, MNorm, carried, mconcat, mnorm
+from maskupe.conditioning import MConcatConv2d, MNorm, mask_scope, mconcat, mnorm
 from maskupe.networks.base import GlobalNetwork
 from maskupe.networks.deepupe import DeepUPE
 from maskupe.networks.star_dce import StarDCE
@@ -171,7 +171,7 @@ def test_mnorm_is_equation_1() -> None:
     layer = MNorm(nn.InstanceNorm2d(3), hidden=5)
     nn.init.normal_(layer.encoder[2].weight)
     x, areas = torch.randn(1, 3, 6, 8), torch.rand(1, 2, 12, 16)
-    with carried(areas):
+    with mask_scope(areas):
         out = layer(x)
     mask = areas.reshape(1, 2, 6, 2, 8, 2).mean(dim=(3, 5))
     gamma, beta = layer.encoder(mask).chunk(2, 1)
@@ -190,10 +190,10 @@ def test_mnorm_places_the_mask_on_tokens() -> None:
     areas = torch.zeros(1, 2, 4, 6)
     areas[0, 0, 2:4, 2:4] = 1.0
     x = torch.randn(1, 6, 4)
-    with carried(areas):
+    with mask_scope(areas):
         moved = (layer(x) - layer.base(x))[0].mean(dim=1)
     assert torch.allclose(moved, torch.tensor([0.0, 0, 0, 0, 1, 0]), atol=1e-6)
-    with carried(areas), pytest.raises(ValueError, match="token_grid"):
+    with mask_scope(areas), pytest.raises(ValueError, match="token_grid"):
         layer(torch.randn(1, 7, 4))
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maskupe.areas import Transition, make_areas
-from maskupe.context import covered, network_input, shrink
+from maskupe.context import covered, downscale, network_input
 from maskupe.coverage import Coverage, full_coverage
 from maskupe.maps import Window
 
@@ -37,7 +37,7 @@ def overlaps(length: int, total: int, cells: int, start: int = 0) -> np.ndarray:
 @given(st.integers(1, 900), st.integers(1, 900), st.integers(8, 512), st.integers(0, 9))
 def test_shrink_is_an_area_average(height: int, width: int, edge: int, seed: int) -> None:
     image = picture(seed, height, width)
-    small = shrink(image, edge)
+    small = downscale(image, edge)
     assert max(small.shape[:2]) <= max(edge, 1)
     rows = overlaps(height, height, small.shape[0])
     columns = overlaps(width, width, small.shape[1])
@@ -48,11 +48,11 @@ def test_shrink_is_an_area_average(height: int, width: int, edge: int, seed: int
 def test_shrink_reads_all_depths_alike_and_survives_what_is_not_a_number() -> None:
     image = picture(1, 300, 400, np.uint16)
     as_float = image.astype(np.float32) / 65535
-    assert np.allclose(shrink(image, 100), shrink(as_float, 100), atol=1e-6)
+    assert np.allclose(downscale(image, 100), downscale(as_float, 100), atol=1e-6)
     as_float[5, 5] = np.nan
     as_float[6, 6] = np.inf
     as_float[7, 7] = -3.0
-    small = shrink(as_float, 100)
+    small = downscale(as_float, 100)
     assert np.isfinite(small).all()
     assert small.min() >= 0
     assert small.max() <= 1
@@ -78,7 +78,7 @@ def test_a_region_with_context_shows_the_network_what_the_whole_layer_does(chann
     part, part_shares = network_input(
         image[rows, columns],
         areas.crop(rows, columns),
-        shrink(image, 512),
+        downscale(image, 512),
         Window(200, 160, 840, 620),
     )
     assert whole.shape == (256, 256, 3)

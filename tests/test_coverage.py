@@ -11,7 +11,7 @@ from scipy.ndimage import distance_transform_edt
 
 from maskupe.areas import Transition, make_areas
 from maskupe.areastrip import FULL
-from maskupe.coverage import cover, full_coverage, quantise
+from maskupe.coverage import full_coverage, make_coverage, quantise
 from maskupe.distance import DistanceField
 from maskupe.errors import EmptySelectionError
 
@@ -53,9 +53,9 @@ def test_a_coverage_is_the_areas_in_one_plane(seed, kind, height, width, band, s
         areas = make_areas(mask, transition)
     except EmptySelectionError as error:
         with pytest.raises(EmptySelectionError, match=error.message[:20]):
-            cover(mask, transition, threads=threads)
+            make_coverage(mask, transition, threads=threads)
         return
-    found = cover(mask, transition, threads=threads)
+    found = make_coverage(mask, transition, threads=threads)
     assert found.plane.dtype == np.uint16 and found.shape == areas.shape
     assert found.width == areas.width
     for name in ("a", "b", "c"):
@@ -67,7 +67,7 @@ def test_a_coverage_is_the_areas_in_one_plane(seed, kind, height, width, band, s
 
 @pytest.mark.parametrize("mask", [np.ones((5, 7), bool), np.full((5, 7), 255, np.uint8)])
 def test_everything_selected_takes_no_memory(mask):
-    found = cover(mask, Transition(2.0))
+    found = make_coverage(mask, Transition(2.0))
     assert found.uniform and found.a.all() and not found.b.any()
     assert found.plane.base is not None and found.plane.strides[0] == 0
     assert (found.weight == 1).all() and full_coverage(5, 7).a.all()
@@ -107,6 +107,6 @@ def test_quantise_rounds_and_clips():
 def test_counts_are_those_of_the_areas():
     selection = np.zeros((90, 140), np.uint8)
     selection[20:60, 30:100] = 255
-    found = cover(selection, Transition(9))
+    found = make_coverage(selection, Transition(9))
     assert found.counts() == (np.count_nonzero(found.a), np.count_nonzero(found.b))
     assert full_coverage(7, 5).counts() == (35, 0)

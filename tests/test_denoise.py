@@ -15,7 +15,7 @@ from maskupe.errors import CancelledError, InputError
 from maskupe.maps import ToneCurves, Window
 from maskupe.native import load
 from maskupe.rendering import render
-from maskupe.strips import stoppable
+from maskupe.strips import cancellable
 from tests.rendering_cases import FAST, KINDS, random_maps
 from tests.untrained import write_weights
 
@@ -229,7 +229,7 @@ def test_it_can_be_stopped():
     def stop() -> None:
         raise CancelledError("Stopped.")
 
-    with stoppable(stop), pytest.raises(CancelledError):
+    with cancellable(stop), pytest.raises(CancelledError):
         clean_source(image, whole(image.shape), CURVE)
 
 

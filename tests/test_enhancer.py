@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from maskupe import Enhancer, Transition
 from maskupe.areas import Areas
-from maskupe.context import CONTEXT_EDGE, shrink
-from maskupe.coverage import Coverage, cover
+from maskupe.context import CONTEXT_EDGE, downscale
+from maskupe.coverage import Coverage, make_coverage
 from maskupe.errors import CancelledError, EmptySelectionError, InputError, UnknownModelError
 from maskupe.illumination import illumination
 from maskupe.maps import Window
@@ -149,7 +149,7 @@ def test_a_region_with_context_gives_what_the_whole_layer_gives(
     part = enhancer.enhance_region(
         image[rows, columns],
         mask[rows, columns],
-        shrink(image, CONTEXT_EDGE),
+        downscale(image, CONTEXT_EDGE),
         window=Window(columns.start, rows.start, 900, 700),
     ).image
     one_level = 1.0 if dtype is np.uint8 else (257.0 if dtype is np.uint16 else 1 / 255)
@@ -317,7 +317,7 @@ def test_edges_off_asks_no_matting_network(enhancer: Enhancer) -> None:
     off = Transition(9.0, edges="off")
     window = Window(0, 0, 200, 160)
     found = following.enhance_region(image, mask, None, window=window, transition=off)
-    assert np.array_equal(found.areas.plane, cover(mask, off).plane)
+    assert np.array_equal(found.areas.plane, make_coverage(mask, off).plane)
 
 
 def test_where_the_network_finds_no_subject_areas_are_by_distance(enhancer: Enhancer) -> None:
@@ -363,7 +363,7 @@ def test_a_circle_where_there_is_no_edge_fades_by_distance(kind: str, radius: in
     away = np.hypot(y - 200, x - 195) - radius
     shipped = Enhancer.load("default", device="cpu", threads=1)
     result = shipped.enhance(image, away < 0)
-    width = cover(away < 0, Transition()).width
+    width = make_coverage(away < 0, Transition()).width
     gain = np.log((result[..., 1] + 4.0) / (image[..., 1] + 4.0))
     steps = np.round(away).astype(int)
     near = (steps > -width) & (steps < 2 * width)

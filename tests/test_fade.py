@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from maskupe.areastrip import FULL
 from maskupe.coverage import Coverage, quantise
-from maskupe.fade import ONSET, Bound, Fade, bounded, even, plain
+from maskupe.fade import ONSET, BlendCurve, LightLimit, limit_added_light, linear, perceptual
 from maskupe.layout import LUMA
 from maskupe.maps import ToneCurves, Window
 from maskupe.rendering import render
@@ -20,12 +20,17 @@ from tests.rendering_cases import FAST, distance, random_areas, random_fade, ran
 def test_a_fade_keeps_both_ends():
     coverage = np.random.default_rng(4).integers(0, FULL + 1, (20, 30)).astype(np.uint16)
     coverage[:4], coverage[4:8] = 0, FULL
-    for fade in (plain(), even(1.3), even(-0.2), Fade(plain().ramp ** np.float32(1.7))):
+    for fade in (
+        linear(),
+        perceptual(1.3),
+        perceptual(-0.2),
+        BlendCurve(linear().ramp ** np.float32(1.7)),
+    ):
         weight = fade.weights(coverage)
         assert weight.dtype == np.float32
         assert (weight[:4] == 0).all() and (weight[4:8] == 1).all()
         assert (np.diff(fade.ramp) >= 0).all()
-    assert (plain().weights(np.zeros((2, 3), np.uint16)) == 0).all()
+    assert (linear().weights(np.zeros((2, 3), np.uint16)) == 0).all()
 
 
 @settings(max_examples=100)
@@ -36,7 +41,7 @@ def test_a_bound_takes_only_and_only_on_edges(seed, most):
     weight[0], weight[1] = 1.0, 0.0
     change = (rng.random((9, 30, 3)) * 1.4 - 0.4).astype(np.float32)
     bound = np.full((9, 30), most, np.float32)
-    got = bounded(weight, change, bound)
+    got = limit_added_light(weight, change, bound)
     added = change @ LUMA
     assert got.dtype == np.float32 and (got >= 0).all() and (got <= weight).all()
     # All of A, what adds less light than the bound, and what becomes darker is left as it is.
@@ -55,7 +60,9 @@ def test_weights_rise_with_the_bound_and_without_jumps(seed):
     weight = np.linspace(0, 1, 2001, dtype=np.float32)[None]
     change = np.broadcast_to(rng.random(3).astype(np.float32), (1, 2001, 3))
     low, high = np.sort(rng.random(2)).astype(np.float32)
-    less, more = (bounded(weight, change, np.full_like(weight, most)) for most in (low, high))
+    less, more = (
+        limit_added_light(weight, change, np.full_like(weight, most)) for most in (low, high)
+    )
     assert (less <= more + 1e-6).all()
     assert np.abs(np.diff(less[0])).max() < 0.02
 
@@ -70,7 +77,9 @@ def test_every_backend_blends_by_the_weights(backend, dtype):
     maps = ToneCurves(np.full((3, 16), 2.5, np.float32), np.ones((3, 2, 2), np.float32))
     image, areas = np.clip(random_image(rng, 40, 70, 3, dtype), 0, None), random_areas(rng, 40, 70)
     window = Window(10, 4, 100, 60)
-    fade = Fade(plain().ramp, Bound(rng.random((6, 9)).astype(np.float32) * 0.3, 15, 8, 50, 33))
+    fade = BlendCurve(
+        linear().ramp, LightLimit(rng.random((6, 9)).astype(np.float32) * 0.3, 15, 8, 50, 33)
+    )
     coverage = Coverage(quantise(areas.weight), 3.0)
     full = Coverage(np.full((40, 70), FULL, np.uint16), 3.0)
     enhanced = render(maps, image, full, window, backend=backend)

@@ -22,14 +22,14 @@ def test_the_stale_thumbnail_is_unlinked():
     struct.pack_into(order + "I", linked, pointer, len(block))
     linked += struct.pack(order + "H", 0) + bytes(4)
     assert image.size == (64, 48)
-    settled = exif.settle(bytes(linked), 1)
+    settled = exif.normalise_orientation(bytes(linked), 1)
     assert struct.unpack_from(order + "I", settled, pointer)[0] == 0
 
 
 def test_a_damaged_block_passes_through_and_counts_as_upright():
     for block in (b"", b"II*\0", b"II*\0\xff\xff\xff\xff", b"nonsense", ph.exif_block()[6:40]):
         assert exif.orientation(block) == 1
-        assert exif.settle(block, 6) == block
+        assert exif.normalise_orientation(block, 6) == block
 
 
 @given(st.binary(max_size=300))

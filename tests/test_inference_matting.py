@@ -26,12 +26,12 @@ def planes(seed: int = 0) -> np.ndarray:
 @pytest.mark.parametrize("name", SHIPPED)
 def test_the_graph_says_what_pytorch_says(name: str) -> None:
     torch = pytest.importorskip("torch")
-    from maskupe.networks.matting import load
+    from maskupe.networks.matting import load_matting_network
 
     said = MattingPredictor(WEIGHTS_FOLDER / name, "cpu", 1)(planes())
     assert said.shape == (3, 256, 256) and said.dtype == np.float32
     assert said.min() >= 0 and said.max() <= 1
-    network = load(WEIGHTS_FOLDER / name)
+    network = load_matting_network(WEIGHTS_FOLDER / name)
     assert sum(value.numel() for value in network.parameters()) <= 700_000
     with torch.inference_mode():
         expected = network(torch.from_numpy(planes()[None]))[0].numpy()

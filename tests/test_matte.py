@@ -10,8 +10,8 @@ from scipy.ndimage import distance_transform_edt, uniform_filter
 
 from maskupe.areas import Transition, make_areas
 from maskupe.areastrip import FULL
-from maskupe.coverage import cover
-from maskupe.fade import even
+from maskupe.coverage import make_coverage
+from maskupe.fade import perceptual
 from maskupe.maps import Window
 from maskupe.matte import (
     ALL,
@@ -166,7 +166,7 @@ def test_where_no_edge_is_followed_the_fade_by_distance_remains():
     selection = np.hypot(y - 150, x - 160) < 80
     transition = Transition(15.0)
     # The picture is brighter than middle gray: no light is missing that would bend the fade.
-    by_distance = to_coverage(even(0.0).weights(cover(selection, transition).plane))
+    by_distance = to_coverage(perceptual(0.0).weights(make_coverage(selection, transition).plane))
 
     def left(planes: np.ndarray) -> np.ndarray:
         return (np.arange(MATTE_SIZE) < MATTE_SIZE // 2) * np.ones((MATTE_SIZE, 1))
@@ -175,7 +175,7 @@ def test_where_no_edge_is_followed_the_fade_by_distance_remains():
     assert np.abs(got.astype(int) - by_distance[:, :150]).max() <= FULL // 510 + 1
     assert np.array_equal(got == 0, by_distance[:, :150] < FULL // 510)
     off = Transition(15.0, edges="off")
-    assert np.array_equal(cover(selection, off).a, make_areas(selection, off).a)
+    assert np.array_equal(make_coverage(selection, off).a, make_areas(selection, off).a)
 
 
 def test_an_exact_matte_remains_itself():
@@ -247,7 +247,7 @@ def test_the_areas_of_a_read_only_plane_are_not_written_to():
     seen = surroundings_of(image, selection, None, window, Transition())
     matte = make_matte(seen, told(1.0, 0.0, 0.0), window)
     assert matte is not None
-    areas = cover(selection, Transition())
+    areas = make_coverage(selection, Transition())
     areas.plane.setflags(write=False)
     before = areas.plane.copy()
     apply_matte(matte, areas, image, selection, window)

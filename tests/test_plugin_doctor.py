@@ -15,11 +15,11 @@ import pytest
 
 from maskupe_gimp import bundle, cli
 from maskupe_gimp.doctor import Finding, examine
-from maskupe_gimp.places import Place
+from maskupe_gimp.places import GimpProfile
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[GimpProfile]:
     """A profile with the plug-in installed, and a state folder of its own for the daemon.
 
     The doctor starts a daemon and leaves it running, as a user wants it; here it is stopped.
@@ -27,7 +27,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     state = tmp_path / "state"
     state.mkdir(mode=0o700)
     monkeypatch.setenv("MASKUPE_STATE_DIR", str(state))
-    place = Place("test", "3.0", tmp_path / "3.0")
+    place = GimpProfile("test", "3.0", tmp_path / "3.0")
     bundle.copy_to(place.plug_ins)
     yield place
     subprocess.run(
@@ -35,11 +35,11 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     )
 
 
-def script(place: Place) -> Path:
+def script(place: GimpProfile) -> Path:
     return place.plug_ins / bundle.NAME / f"{bundle.NAME}.py"
 
 
-def failures(place: Place) -> list[Finding]:
+def failures(place: GimpProfile) -> list[Finding]:
     """What is wrong with the files; the daemon is not asked."""
     found = []
     for finding in examine([place]):
@@ -55,13 +55,13 @@ def only_lacks_gimp(finding: Finding) -> bool:
     return "gir1.2-gimp-3.0" in finding.remedy
 
 
-def test_a_sound_installation_lights_a_picture_up(place: Place) -> None:
+def test_a_sound_installation_lights_a_picture_up(place: GimpProfile) -> None:
     findings = list(examine([place]))
     assert [finding for finding in findings if not (finding.ok or only_lacks_gimp(finding))] == []
     assert "a test job took" in findings[-1].what
 
 
-def test_missing_and_damaged_files(place: Place) -> None:
+def test_missing_and_damaged_files(place: GimpProfile) -> None:
     if os.name == "posix":
         script(place).chmod(0o644)
         assert "chmod +x" in failures(place)[0].remedy
@@ -74,14 +74,14 @@ def test_missing_and_damaged_files(place: Place) -> None:
     assert "loose" in failures(place)[0].what
 
 
-def test_another_version(place: Place) -> None:
+def test_another_version(place: GimpProfile) -> None:
     launcher = script(place).parent / bundle.LAUNCHER
     values = json.loads(launcher.read_text("utf-8"))
     launcher.write_text(json.dumps({**values, "version": "0.0.1"}), "utf-8")
     assert "0.0.1" in failures(place)[0].what
 
 
-def test_gimp_did_not_take_it_up(place: Place) -> None:
+def test_gimp_did_not_take_it_up(place: GimpProfile) -> None:
     pluginrc = place.profile / "pluginrc"
     pluginrc.write_text("(plug-in-def ...)")
     os.utime(pluginrc, (2**31, 2**31))
@@ -91,7 +91,7 @@ def test_gimp_did_not_take_it_up(place: Place) -> None:
     assert failures(place) == []
 
 
-def test_gimp_ran_before_the_plug_in_was_installed_and_not_since(place: Place) -> None:
+def test_gimp_ran_before_the_plug_in_was_installed_and_not_since(place: GimpProfile) -> None:
     """The package's files are older than that: only what the installer wrote tells when it was."""
     pluginrc = place.profile / "pluginrc"
     pluginrc.write_text("(plug-in-def ...)")
@@ -101,7 +101,7 @@ def test_gimp_ran_before_the_plug_in_was_installed_and_not_since(place: Place) -
     assert failures(place) == []
 
 
-def test_gimp_looks_elsewhere(place: Place, tmp_path: Path) -> None:
+def test_gimp_looks_elsewhere(place: GimpProfile, tmp_path: Path) -> None:
     gimprc = place.profile / "gimprc"
     gimprc.write_text(f'(plug-in-path "{tmp_path}/other:/usr/lib/gimp")\n')
     assert "elsewhere" in failures(place)[0].what
@@ -123,7 +123,9 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "Traceback" not in error
 
 
-def test_a_python_without_gi(place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_python_without_gi(
+    place: GimpProfile, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     programs = tmp_path / "bin"
     programs.mkdir()
     (programs / "python3").write_text(f'#!/bin/sh\nexec {sys.executable} -S -E "$@"\n', "utf-8")
@@ -136,7 +138,7 @@ def test_a_python_without_gi(place: Place, monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 def test_a_sandbox_needs_the_service(
-    place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    place: GimpProfile, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     boxed = replace(place, sandboxed=True)
@@ -150,9 +152,9 @@ def test_a_sandbox_needs_the_service(
 
 
 def test_every_gimp_is_looked_at_and_the_daemon(
-    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    place: GimpProfile, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    missing = Place("missing", "3.2", place.profile.parent / "3.2")
+    missing = GimpProfile("missing", "3.2", place.profile.parent / "3.2")
     monkeypatch.setattr("maskupe_gimp.places.find_places", lambda: [missing, place])
     assert cli.main(["doctor"]) == 1
     told = capsys.readouterr().out
@@ -180,7 +182,7 @@ def test_a_folder_that_is_no_profile(
 def test_a_profile_that_cannot_be_written_does_not_keep_it_from_the_others(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    blocked, good = (Place("test", name, tmp_path / name) for name in ("3.0", "3.2"))
+    blocked, good = (GimpProfile("test", name, tmp_path / name) for name in ("3.0", "3.2"))
     blocked.profile.mkdir()
     blocked.plug_ins.touch()  # root may write into folders that are read-only
     monkeypatch.setattr("maskupe_gimp.places.find_places", lambda: [blocked, good])

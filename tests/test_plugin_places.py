@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from maskupe_gimp.places import find_places
+from maskupe_gimp.places import find_profiles
 
 #: No programs and no Flatpak of this machine.
 NO_PROGRAMS = {"PATH": "", "FLATPAK_SYSTEM_DIR": "/nowhere"}
@@ -18,7 +18,7 @@ def profiles(home: Path, *names: str) -> None:
 
 
 def found(home: Path, platform: str, **environment: str) -> list[tuple[str, str]]:
-    places = find_places(platform=platform, home=home, environment={**NO_PROGRAMS, **environment})
+    places = find_profiles(platform=platform, home=home, environment={**NO_PROGRAMS, **environment})
     return [(place.version, str(place.plug_ins.relative_to(home))) for place in places]
 
 
@@ -33,7 +33,7 @@ def test_linux_system_flatpak_and_snap(tmp_path: Path) -> None:
         ("3.0", f"{flatpak}/plug-ins"),
         ("3.0", f"{snap}/plug-ins"),
     ]
-    places = find_places(platform="linux", home=tmp_path, environment=NO_PROGRAMS)
+    places = find_profiles(platform="linux", home=tmp_path, environment=NO_PROGRAMS)
     assert [place.sandboxed for place in places] == [False, False, True, True]
 
 
@@ -51,7 +51,7 @@ def test_a_flatpak_uses_the_profiles_of_the_system(tmp_path: Path, beside: bool)
         program.write_text("#!/bin/sh\necho 'GNU Image Manipulation Program version 3.2.6'\n")
         program.chmod(0o755)
         environment["PATH"] = str(program.parent)
-    places = find_places(platform="linux", home=tmp_path, environment=environment)
+    places = find_profiles(platform="linux", home=tmp_path, environment=environment)
     told = [(str(place), place.sandboxed) for place in places]
     flatpak = ("GIMP 3.2 (Flatpak)", True)
     assert told == ([("GIMP 3.2 (system or AppImage)", False), flatpak] if beside else [flatpak])

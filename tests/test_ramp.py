@@ -8,17 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskupe.areas import smoothstep
-from maskupe.ramp import bend, even_ramp, position
+from maskupe.ramp import inverse_smoothstep, log_gain_ramp, soft_ended_ramp
 
 WAY = np.linspace(0.0, 1.0, 401, dtype=np.float32)
 
 
 def test_position_inverts_the_smoothstep() -> None:
-    assert np.allclose(position(smoothstep(WAY)), WAY, atol=2e-3)
+    assert np.allclose(inverse_smoothstep(smoothstep(WAY)), WAY, atol=2e-3)
 
 
 def test_the_ramp_is_symmetric_smooth_and_nearly_as_even_as_a_line() -> None:
-    ramp = even_ramp(WAY).astype(np.float64)
+    ramp = soft_ended_ramp(WAY).astype(np.float64)
     steps = np.diff(ramp) * (len(WAY) - 1)
     assert ramp[0] == 0.0
     assert ramp[-1] == 1.0
@@ -31,7 +31,7 @@ def test_the_ramp_is_symmetric_smooth_and_nearly_as_even_as_a_line() -> None:
 
 @given(st.floats(-1.0, 4.0))
 def test_the_weight_keeps_its_ends_and_its_order(log_gain: float) -> None:
-    weight = bend(even_ramp(position(smoothstep(WAY))), log_gain)
+    weight = log_gain_ramp(soft_ended_ramp(inverse_smoothstep(smoothstep(WAY))), log_gain)
     assert weight[0] == 0.0
     assert weight[-1] == pytest.approx(1.0, abs=1e-5)
     assert (np.diff(weight) >= -1e-6).all()
@@ -41,7 +41,11 @@ def test_the_weight_keeps_its_ends_and_its_order(log_gain: float) -> None:
 def test_blending_values_with_it_makes_the_log_gain_an_even_ramp(log_gain: float) -> None:
     dark = 0.02
     lit = dark * np.exp(log_gain)
-    blended = dark + bend(even_ramp(position(smoothstep(WAY))), log_gain) * (lit - dark)
+    blended = dark + log_gain_ramp(
+        soft_ended_ramp(inverse_smoothstep(smoothstep(WAY))), log_gain
+    ) * (lit - dark)
     assert np.allclose(
-        np.log(blended / dark), log_gain * even_ramp(position(smoothstep(WAY))), atol=2e-3
+        np.log(blended / dark),
+        log_gain * soft_ended_ramp(inverse_smoothstep(smoothstep(WAY))),
+        atol=2e-3,
     )

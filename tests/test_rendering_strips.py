@@ -16,7 +16,7 @@ from maskupe import coverage
 from maskupe.errors import CancelledError
 from maskupe.maps import Window
 from maskupe.rendering import render
-from maskupe.strips import run_strips, stoppable
+from maskupe.strips import cancellable, parallel_rows
 from tests.rendering_cases import FAST, KINDS, random_areas, random_image, random_maps
 
 
@@ -73,7 +73,7 @@ def test_every_row_is_rendered_once(threads):
             rows[first:last] += 1
 
     shares: list[float] = []
-    run_strips(strip, 103, 10, threads, shares.append)
+    parallel_rows(strip, 103, 10, threads, shares.append)
     assert (rows == 1).all()
     assert shares[-1] == 1.0 and shares == sorted(shares)
     if threads == 1:
@@ -93,7 +93,7 @@ def test_progress_can_stop_the_work(threads):
         raise CancelledError("stopped")
 
     with pytest.raises(CancelledError):
-        run_strips(strip, 1000, 1, threads, stop)
+        parallel_rows(strip, 1000, 1, threads, stop)
     assert len(rendered) < 1000
     assert not [t for t in threading.enumerate() if t.name.startswith("maskupe-strips")]
 
@@ -110,10 +110,10 @@ def test_the_thread_s_check_can_stop_work_that_knows_nothing_of_it(threads):
         assert threading.current_thread() is threading.main_thread()
         raise CancelledError("stopped")
 
-    with pytest.raises(CancelledError), stoppable(stop):
-        run_strips(strip, 1000, 1, threads, None)
+    with pytest.raises(CancelledError), cancellable(stop):
+        parallel_rows(strip, 1000, 1, threads, None)
     assert 0 < len(rendered) < 1000
-    run_strips(strip, 10, 10, threads, None)  # afterwards nobody is asked
+    parallel_rows(strip, 10, 10, threads, None)  # afterwards nobody is asked
 
 
 def test_an_error_in_a_strip_reaches_the_caller():
@@ -121,7 +121,7 @@ def test_an_error_in_a_strip_reaches_the_caller():
         raise MemoryError("no scratch memory")
 
     with pytest.raises(MemoryError):
-        run_strips(fail, 100, 10, 3, None)
+        parallel_rows(fail, 100, 10, 3, None)
 
 
 @pytest.mark.parametrize("backend", FAST)

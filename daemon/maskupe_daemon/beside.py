@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TypeVar
 
-from .stream import SLICE, Buffer, Stream, Wait
+from .stream import POLL_INTERVAL, Buffer, Stream, Wait
 
 #: How many pieces are under way at most, so that memory does not grow with the plane.
 _AHEAD = 3
@@ -23,13 +23,13 @@ _AHEAD = 3
 _T = TypeVar("_T")
 
 
-def send_beside(stream: Stream, pieces: Iterable[Buffer], wait: Wait | None = None) -> int:
+def send_overlapped(stream: Stream, pieces: Iterable[Buffer], wait: Wait | None = None) -> int:
     """Sends pieces while the calling thread makes the next ones; returns how many bytes it sent.
 
     Args:
         stream: where to. After an exception it is of no more use.
         pieces: bytes-like objects.
-        wait: called about every :data:`.stream.SLICE` seconds, in the calling thread.
+        wait: called about every :data:`.stream.POLL_INTERVAL` seconds, in the calling thread.
 
     Raises:
         ConnectionLostError, NotAnsweringError: like :meth:`.Stream.write`. What ``pieces`` and
@@ -39,18 +39,18 @@ def send_beside(stream: Stream, pieces: Iterable[Buffer], wait: Wait | None = No
     sent = 0
 
     def send() -> None:
-        while (piece := _patiently(made.get, stream.raise_if_broken)) is not None:
+        while (piece := _until(made.get, stream.raise_if_broken)) is not None:
             stream.write(piece)
 
-    with _beside(stream, send, wait) as check:
+    with _overlapped(stream, send, wait) as check:
         for piece in itertools.chain(pieces, (None,)):
             sent += 0 if piece is None else memoryview(piece).nbytes
-            _patiently(partial(made.put, piece), check)
+            _until(partial(made.put, piece), check)
             check()
     return sent
 
 
-def receive_beside(
+def receive_overlapped(
     stream: Stream,
     sizes: Sequence[int],
     take: Callable[[memoryview], None],
@@ -62,7 +62,7 @@ def receive_beside(
         stream: where from. After an exception it is of no more use.
         sizes: how many bytes each piece has.
         take: called with each piece, which may be written to and is gone when it returns.
-        wait: called about every :data:`.stream.SLICE` seconds, in the calling thread.
+        wait: called about every :data:`.stream.POLL_INTERVAL` seconds, in the calling thread.
 
     Raises:
         ConnectionLostError, NotAnsweringError: like :meth:`.Stream.read_into`. What ``take`` and
@@ -75,29 +75,29 @@ def receive_beside(
 
     def receive() -> None:
         for size in sizes:
-            room = _patiently(free.get, stream.raise_if_broken)
+            room = _until(free.get, stream.raise_if_broken)
             stream.read_into(room[:size])
             full.put((room, size))
 
-    with _beside(stream, receive, wait) as check:
+    with _overlapped(stream, receive, wait) as check:
         for _ in sizes:
-            room, size = _patiently(full.get, check)
+            room, size = _until(full.get, check)
             take(room[:size])
             free.put(room)
             check()
 
 
-def _patiently(action: Callable[..., _T], meanwhile: Callable[[], None]) -> _T:
+def _until(action: Callable[..., _T], meanwhile: Callable[[], None]) -> _T:
     """Puts into a queue or gets from it, as soon as it can be done or ``meanwhile`` raises."""
     while True:
         try:
-            return action(timeout=SLICE)
+            return action(timeout=POLL_INTERVAL)
         except (queue.Empty, queue.Full):
             meanwhile()
 
 
 @contextmanager
-def _beside(
+def _overlapped(
     stream: Stream, work: Callable[[], None], wait: Wait | None
 ) -> Iterator[Callable[[], None]]:
     """Runs ``work`` in a thread; what it gives calls ``wait`` in time and raises what ``work`` met.
@@ -117,7 +117,7 @@ def _beside(
         nonlocal called
         if errors:
             raise errors[0]
-        if wait and time.monotonic() - called >= SLICE:
+        if wait and time.monotonic() - called >= POLL_INTERVAL:
             wait()
             called = time.monotonic()
 
@@ -126,7 +126,7 @@ def _beside(
     try:
         yield check
         while thread.is_alive():
-            thread.join(SLICE)
+            thread.join(POLL_INTERVAL)
             check()
         check()
     except BaseException:

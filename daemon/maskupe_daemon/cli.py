@@ -15,12 +15,12 @@ import time
 from collections.abc import Sequence
 
 from maskupe import __version__, addressspace
-from maskupe.cli.output import guard_output
+from maskupe.cli.output import handle_broken_pipe
 from maskupe.errors import MaskUPEError, is_memory_error
 from maskupe_daemon.failures import ClientError
 
 
-@guard_output
+@handle_broken_pipe
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit status."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)

@@ -17,14 +17,23 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from .failures import AnswerError, ClientError, ConnectionLostError, NotRunningError
-from .link import Link
+from .link import Session
 from .messages import parse
 from .request import EnhanceRequest, Progress
-from .stream import SLICE, Buffer
+from .stream import POLL_INTERVAL, Buffer
 from .wire import MAX_HEADER, PlaneSpec, WireError, new_id, pack
-from .zmtp import Bands, Taken, Taker, frame_size, give
+from .zmtp import ChunkedFrame, Consumed, FrameSink, feed, frame_size
 
-__all__ = ["BUNDLED", "Bands", "Client", "EnhanceRequest", "PlaneSpec", "Progress", "Taker", "give"]
+__all__ = [
+    "BUNDLED",
+    "ChunkedFrame",
+    "Client",
+    "EnhanceRequest",
+    "PlaneSpec",
+    "Progress",
+    "FrameSink",
+    "feed",
+]
 
 #: The files that the plug-in needs beside msgpack's pure-Python ones, all in this folder.
 BUNDLED = (
@@ -54,7 +63,7 @@ ProgressCall = Callable[[Progress], None]
 _Self = TypeVar("_Self", bound="Client")
 
 
-class Client(Link):
+class Client(Session):
     """A connection that takes jobs. Use :meth:`connect`, and close it in the end."""
 
     def __init__(self, directory: Path | None, name: str, timeout: float) -> None:
@@ -112,10 +121,10 @@ class Client(Link):
     def enhance(
         self,
         request: EnhanceRequest,
-        planes: Sequence[Buffer | Bands],
+        planes: Sequence[Buffer | ChunkedFrame],
         progress: ProgressCall | None = None,
         *,
-        takers: Mapping[str, Taker] | None = None,
+        takers: Mapping[str, FrameSink] | None = None,
         patience: float = BUSY_PATIENCE,
     ) -> tuple[dict[str, Any], dict[str, memoryview]]:
         """Has a region enhanced.
@@ -123,7 +132,7 @@ class Client(Link):
         Args:
             request: what to do.
             planes: the pixels of image, selection and context, those that are not None, in this
-                order: contiguous bytes-like objects, or :class:`Bands`.
+                order: contiguous bytes-like objects, or :class:`ChunkedFrame`.
             progress: called at least every 50 ms, so that a user interface stays alive. What it
                 raises cancels the job and comes out of this method.
             takers: for outputs that are to be used while they arrive, by their names. They are
@@ -160,14 +169,14 @@ class Client(Link):
         while (left := end - time.monotonic()) > 0:
             if progress:
                 progress(Progress("queued", 0.0, position))
-            time.sleep(min(SLICE, left))
+            time.sleep(min(POLL_INTERVAL, left))
 
     def _enhance_once(
         self,
         request: EnhanceRequest,
-        planes: Sequence[Buffer | Bands],
+        planes: Sequence[Buffer | ChunkedFrame],
         progress: ProgressCall | None,
-        takers: Mapping[str, Taker],
+        takers: Mapping[str, FrameSink],
     ) -> tuple[dict[str, Any], dict[str, memoryview]]:
         try:
             return self._send_and_wait(request, planes, progress, takers)
@@ -187,9 +196,9 @@ class Client(Link):
     def _send_and_wait(
         self,
         request: EnhanceRequest,
-        planes: Sequence[Buffer | Bands],
+        planes: Sequence[Buffer | ChunkedFrame],
         progress: ProgressCall | None,
-        takers: Mapping[str, Taker],
+        takers: Mapping[str, FrameSink],
     ) -> tuple[dict[str, Any], dict[str, memoryview]]:
         latest = Progress("sending", 0.0, 0)
         self._answered = self._sent = False
@@ -198,7 +207,7 @@ class Client(Link):
             if progress:
                 progress(latest)
 
-        def taking(parts: list[Any], size: int) -> Taker | None:
+        def taking(parts: list[Any], size: int) -> FrameSink | None:
             return _taker(parts, size, request.id, takers)
 
         channel = self._open_channel()
@@ -233,7 +242,9 @@ class Client(Link):
             except ClientError:
                 self.close()
 
-    def _check_limits(self, request: EnhanceRequest, planes: Sequence[Buffer | Bands]) -> None:
+    def _check_limits(
+        self, request: EnhanceRequest, planes: Sequence[Buffer | ChunkedFrame]
+    ) -> None:
         specs = [s for s in (request.image, request.selection, request.context) if s is not None]
         sizes = [frame_size(plane) for plane in planes]
         if sizes != [spec.nbytes for spec in specs]:
@@ -249,7 +260,9 @@ class Client(Link):
                 )
 
 
-def _taker(parts: list[Any], size: int, job: str, takers: Mapping[str, Taker]) -> Taker | None:
+def _taker(
+    parts: list[Any], size: int, job: str, takers: Mapping[str, FrameSink]
+) -> FrameSink | None:
     """Who takes the frame that follows these, if it is a plane of the job's result."""
     if not takers:
         return None
@@ -264,15 +277,15 @@ def _taker(parts: list[Any], size: int, job: str, takers: Mapping[str, Taker]) -
 
 
 def _kept(
-    answer: dict[str, Any], frames: list[Any], takers: Mapping[str, Taker]
+    answer: dict[str, Any], frames: list[Any], takers: Mapping[str, FrameSink]
 ) -> dict[str, memoryview]:
     """The result's planes that nobody took; where the channel keeps all, takers get theirs now."""
     kept = {}
     for (name, _), frame in zip(answer["planes"], frames, strict=True):
-        if isinstance(frame, Taken):
+        if isinstance(frame, Consumed):
             continue
         if name not in takers:
             kept[name] = frame
             continue
-        give(takers[name], frame)
+        feed(takers[name], frame)
     return kept

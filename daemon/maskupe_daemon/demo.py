@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskupe.areas import Transition
-from maskupe.context import CONTEXT_EDGE, shrink
+from maskupe.context import CONTEXT_EDGE, downscale
 from maskupe.errors import InputError, MaskUPEError
 from maskupe.files import Photo, check_output, read_mask, read_photo
 from maskupe.layout import alpha_of, colour_channels, scale_of
@@ -151,7 +151,7 @@ def _enhance(
     if selection.dtype != np.uint8:
         selection = selection.astype(np.float32) / np.float32(scale_of(mask.dtype))
     selection = np.ascontiguousarray(selection)
-    context = None if region.shape == layer.shape else shrink(layer, CONTEXT_EDGE)
+    context = None if region.shape == layer.shape else downscale(layer, CONTEXT_EDGE)
     request = EnhanceRequest(
         image=_spec(region),
         layer=(layer.shape[0], layer.shape[1]),

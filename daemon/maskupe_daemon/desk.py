@@ -22,11 +22,11 @@ from maskupe_daemon.worker import Outcome
 log = logging.getLogger("maskupe_daemon.jobs")
 
 #: A client hears of its job when something changed, but not more often than this, …
-_NEWS_EVERY = 0.1
+_PROGRESS_INTERVAL = 0.1
 #: … and at least this often (seconds): a sign of life for it, a check that it lives for us.
-_SIGN_OF_LIFE = 0.5
+_HEARTBEAT_INTERVAL = 0.5
 #: How many clients' names are remembered for the log.
-_REMEMBERED = 256
+_MAX_CLIENT_NAMES = 256
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,10 @@ class Starter(Protocol):
     """Who does the work: a :class:`maskupe_daemon.worker.Worker`."""
 
     def start(self, job: Job) -> None:
-        """Starts a job; its outcome comes back through :meth:`Desk.ended`."""
+        """Starts a job; its outcome comes back through :meth:`JobScheduler.ended`."""
 
 
-class Desk:
+class JobScheduler:
     """Takes jobs in, hands them to the worker in turn, answers, and forgets them."""
 
     def __init__(
@@ -98,7 +98,7 @@ class Desk:
         printable = "".join(c for c in name if c.isalnum() or c in " ._-/")
         self._names[route] = printable
         self._names.move_to_end(route)
-        while len(self._names) > _REMEMBERED:
+        while len(self._names) > _MAX_CLIENT_NAMES:
             self._names.popitem(last=False)
 
     def enhance(self, route: Route, fields: dict[str, Any], planes: list[Any]) -> None:
@@ -162,7 +162,7 @@ class Desk:
         self._count(outcome)
         self._next()
 
-    def tell(self) -> None:
+    def send_progress(self) -> None:
         """Tells clients how their jobs are doing; ends the jobs of those that are gone."""
         now = self._clock()
         ahead = 1 if self.running else 0
@@ -171,7 +171,7 @@ class Desk:
         for job, position in jobs:
             assert job is not None
             measure = job.fraction if job.running else -1.0 - position
-            patience = _NEWS_EVERY if measure != job.told_measure else _SIGN_OF_LIFE
+            patience = _PROGRESS_INTERVAL if measure != job.told_measure else _HEARTBEAT_INTERVAL
             if now - job.told < patience:
                 continue
             job.told, job.told_measure = now, measure
@@ -191,12 +191,12 @@ class Desk:
         for job in list(self.queue):
             self._stop(job, "shutting-down")
 
-    def hurry(self) -> None:
+    def cancel_running(self) -> None:
         """Asks the running job to end at its next strip."""
         if self.running and not self.running.stop:
             self.running.stop = "shutting-down"
 
-    def give_up(self) -> None:
+    def notify_shutdown(self) -> None:
         """Tells the client of the running job that it will not be finished."""
         if self.running and self.running.stop != "lost":
             header = {**_stopped("shutting-down"), "id": self.running.id}
@@ -248,7 +248,7 @@ class Desk:
         self._jobs.pop(job.id, None)
         job.stop = job.stop or code
         if self.queue.remove(job):
-            memory.discard(job.planes)
+            memory.free_in_background(job.planes)
             self._count(Outcome(job, _stopped(code)))
             if code != "lost":
                 self._send(job.route, {**_stopped(code), "id": job.id})

@@ -1,7 +1,7 @@
 """Who gets in by tcp: those with the token.
 
 libzmq asks a handler at ``inproc://zeromq.zap.01`` (ZAP, RFC 27) about every connection that uses
-PLAIN; :class:`Doorkeeper` is that handler, polled by the daemon's own loop.
+PLAIN; :class:`ZapAuthenticator` is that handler, polled by the daemon's own loop.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import zmq
 log = logging.getLogger("maskupe_daemon.doorkeeper")
 
 #: Seconds between two lines in the log about those who were turned away.
-_NEWS_EVERY = 10.0
+_LOG_INTERVAL = 10.0
 _ZAP = "inproc://zeromq.zap.01"
 
 
-class Doorkeeper:
+class ZapAuthenticator:
     """Answers libzmq's questions about who may connect.
 
     Args:
@@ -33,7 +33,7 @@ class Doorkeeper:
         self.socket.bind(_ZAP)
         self._token = token.encode()
         self._turned_away = 0
-        self._told = -_NEWS_EVERY
+        self._told = -_LOG_INTERVAL
 
     def answer(self) -> None:
         """Answers one question, if there is one."""
@@ -58,7 +58,7 @@ class Doorkeeper:
         """Counts, and sometimes tells: a stranger must not push everything else out of the log."""
         self._turned_away += 1
         now = time.monotonic()
-        if now - self._told >= _NEWS_EVERY:
+        if now - self._told >= _LOG_INTERVAL:
             log.warning(
                 "turned away %d attempts to connect, the last from %s (%s)",
                 self._turned_away,

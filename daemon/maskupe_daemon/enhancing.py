@@ -36,7 +36,7 @@ SMALL_STRIP = 1 << 14
 
 
 @dataclass(frozen=True)
-class _Way:
+class _Fallback:
     """A way to do a job: the device for the network, what to render with, and a note about it.
 
     None stands for the usual.
@@ -106,7 +106,7 @@ def enhance(
     }
     began = time.perf_counter()
     try:
-        result, model, device, engine, note = _some_way(
+        result, model, device, engine, note = _with_fallbacks(
             models, fields["model"], planes, options, timing
         )
     finally:
@@ -130,7 +130,7 @@ def enhance(
     return Finished(answer, list(outputs.values()))
 
 
-def _some_way(
+def _with_fallbacks(
     models: Models,
     name: str,
     planes: tuple[Any, ...],
@@ -141,7 +141,7 @@ def _some_way(
 
     They are those of the first way that has room.
     """
-    ways = _ways()
+    ways = _fallbacks()
     for way in ways:
         try:
             began = time.perf_counter()
@@ -172,14 +172,14 @@ def _place(device: str, engine: str, renderer: str) -> dict[str, str]:
     }
 
 
-def _ways() -> tuple[_Way, ...]:
+def _fallbacks() -> tuple[_Fallback, ...]:
     from maskupe.rendering import processor_backend
 
     full = "The graphics card ran out of memory, so"
     return (
-        _Way(),
-        _Way(strip_pixels=SMALL_STRIP, note=f"{full} the work was done in smaller strips."),
-        _Way("cpu", None, processor_backend(), f"{full} the processor did the work."),
+        _Fallback(),
+        _Fallback(strip_pixels=SMALL_STRIP, note=f"{full} the work was done in smaller strips."),
+        _Fallback("cpu", None, processor_backend(), f"{full} the processor did the work."),
     )
 
 

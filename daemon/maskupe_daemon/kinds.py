@@ -9,11 +9,11 @@ from typing import Any, Protocol
 from .wire import MAX_PLANE_BYTES, PlaneSpec, WireError
 
 
-class Kind(Protocol):
+class FieldType(Protocol):
     """Checks one value; ``words`` says in the protocol's document what is allowed."""
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """What is allowed, for a person."""
 
     def check(self, value: Any, where: str) -> Any:
@@ -37,7 +37,7 @@ class Text:
         self.pattern = pattern
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """What is allowed, for a person."""
         size = f"{self.shortest} to {self.longest}" if self.shortest else f"at most {self.longest}"
         return f"text of {size} characters" + (f" `{self.pattern}`" if self.pattern else "")
@@ -45,9 +45,9 @@ class Text:
     def check(self, value: Any, where: str) -> str:
         """The string."""
         if not isinstance(value, str) or not self.shortest <= len(value) <= self.longest:
-            raise _fail(where, self.words)
+            raise _fail(where, self.description)
         if self.pattern and not re.fullmatch(self.pattern, value):
-            raise _fail(where, self.words)
+            raise _fail(where, self.description)
         return value
 
 
@@ -59,7 +59,7 @@ class Flag:
     def check(self, value: Any, where: str) -> bool:
         """The boolean."""
         if not isinstance(value, bool):
-            raise _fail(where, self.words)
+            raise _fail(where, self.description)
         return value
 
 
@@ -71,14 +71,14 @@ class Whole:
         self.high = high
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """What is allowed, for a person."""
         return f"a whole number from {self.low} to {self.high}"
 
     def check(self, value: Any, where: str) -> int:
         """The number."""
         if type(value) is not int or not self.low <= value <= self.high:
-            raise _fail(where, self.words)
+            raise _fail(where, self.description)
         return value
 
 
@@ -90,16 +90,16 @@ class Number:
         self.high = high
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """What is allowed, for a person."""
         return f"a number from {self.low:g} to {self.high:g}"
 
     def check(self, value: Any, where: str) -> float:
         """The number as a float."""
         if type(value) not in (int, float) or not math.isfinite(value):
-            raise _fail(where, self.words)
+            raise _fail(where, self.description)
         if not self.low <= value <= self.high:
-            raise _fail(where, self.words)
+            raise _fail(where, self.description)
         return float(value)
 
 
@@ -110,34 +110,34 @@ class Choice:
         self.choices = choices
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """What is allowed, for a person."""
         return "one of " + ", ".join(f"`{choice}`" for choice in self.choices)
 
     def check(self, value: Any, where: str) -> str:
         """The word."""
         if not isinstance(value, str) or value not in self.choices:
-            raise _fail(where, self.words)
+            raise _fail(where, self.description)
         return value
 
 
 class WordOr:
     """One of certain words, or what another kind allows."""
 
-    def __init__(self, other: Kind, *allowed: str) -> None:
+    def __init__(self, other: FieldType, *allowed: str) -> None:
         self.other = other
         self.allowed = allowed
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """What is allowed, for a person."""
-        return ", ".join(f"`{word}`" for word in self.allowed) + f" or {self.other.words}"
+        return ", ".join(f"`{word}`" for word in self.allowed) + f" or {self.other.description}"
 
     def check(self, value: Any, where: str) -> Any:
         """The word, or the other kind's value."""
         if isinstance(value, str):
             if value not in self.allowed:
-                raise _fail(where, self.words)
+                raise _fail(where, self.description)
             return value
         return self.other.check(value, where)
 
@@ -145,13 +145,13 @@ class WordOr:
 class Nullable:
     """Nil, or what another kind allows."""
 
-    def __init__(self, other: Kind) -> None:
+    def __init__(self, other: FieldType) -> None:
         self.other = other
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """What is allowed, for a person."""
-        return f"nil or {self.other.words}"
+        return f"nil or {self.other.description}"
 
     def check(self, value: Any, where: str) -> Any:
         """None, or the other kind's value."""
@@ -166,7 +166,7 @@ class Shape:
         self.optional_last = optional_last
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """What is allowed, for a person."""
         parts = [f"{low}…{high}" for low, high in self.bounds]
         if self.optional_last:
@@ -177,10 +177,10 @@ class Shape:
         """The numbers as a tuple."""
         lengths = {len(self.bounds), len(self.bounds) - int(self.optional_last)}
         if not isinstance(value, (list, tuple)) or len(value) not in lengths:
-            raise _fail(where, self.words)
+            raise _fail(where, self.description)
         for number, (low, high) in zip(value, self.bounds, strict=False):
             if type(number) is not int or not low <= number <= high:
-                raise _fail(where, self.words)
+                raise _fail(where, self.description)
         return tuple(value)
 
 
@@ -193,15 +193,15 @@ class Plane:
         self.named = named
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """What is allowed, for a person."""
         name = "name, " if self.named else ""
-        return f"{{{name}shape: {self.shape.words}, dtype: {self.dtypes.words}}}"
+        return f"{{{name}shape: {self.shape.description}, dtype: {self.dtypes.description}}}"
 
     def check(self, value: Any, where: str) -> Any:
         """A :class:`.wire.PlaneSpec`; with its name in front if planes are named here."""
         if not isinstance(value, dict):
-            raise _fail(where, self.words)
+            raise _fail(where, self.description)
         shape = self.shape.check(value.get("shape"), f"{where}.shape")
         dtype = self.dtypes.check(value.get("dtype"), f"{where}.dtype")
         spec = PlaneSpec(shape, dtype)
@@ -220,38 +220,38 @@ class Plane:
 class Listed:
     """A list of values of one kind."""
 
-    def __init__(self, item: Kind, fewest: int, most: int) -> None:
+    def __init__(self, item: FieldType, fewest: int, most: int) -> None:
         self.item = item
         self.fewest = fewest
         self.most = most
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """What is allowed, for a person."""
-        return f"a list of {self.fewest} to {self.most}: {self.item.words}"
+        return f"a list of {self.fewest} to {self.most}: {self.item.description}"
 
     def check(self, value: Any, where: str) -> tuple[Any, ...]:
         """The items as a tuple."""
         if not isinstance(value, (list, tuple)) or not self.fewest <= len(value) <= self.most:
-            raise _fail(where, self.words)
+            raise _fail(where, self.description)
         return tuple(self.item.check(item, f"{where}[{i}]") for i, item in enumerate(value))
 
 
 class Record:
     """A map from text to values of one kind, or to anything."""
 
-    def __init__(self, value: Kind | None) -> None:
+    def __init__(self, value: FieldType | None) -> None:
         self.value = value
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """What is allowed, for a person."""
-        return "a map" + (f" of {self.value.words}" if self.value else "")
+        return "a map" + (f" of {self.value.description}" if self.value else "")
 
     def check(self, value: Any, where: str) -> dict[str, Any]:
         """The map."""
         if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-            raise _fail(where, self.words)
+            raise _fail(where, self.description)
         if self.value is None:
             return value
         return {key: self.value.check(item, f"{where}.{key}") for key, item in value.items()}

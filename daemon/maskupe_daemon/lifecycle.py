@@ -21,7 +21,7 @@ from maskupe.errors import InputError, MaskUPEError, MemoryLimitError
 from maskupe_daemon import memory
 from maskupe_daemon.connection import Connection, state_directory
 from maskupe_daemon.desk import Limits
-from maskupe_daemon.doorkeeper import Doorkeeper
+from maskupe_daemon.doorkeeper import ZapAuthenticator
 from maskupe_daemon.logfile import logging_to
 from maskupe_daemon.models import Library, Maskupe, Models
 from maskupe_daemon.presence import announce, only_one, withdraw
@@ -93,7 +93,7 @@ def run(options: Options, library: Library | None = None) -> None:
         try:
             with only_one(directory):
                 _check_device(options.device)
-                memory.settle_allocator()
+                memory.configure_malloc()
                 _allow_open_files()
                 _check_threads()
                 _serve(directory, options, library or Maskupe())
@@ -109,7 +109,7 @@ def _serve(directory: Path, options: Options, library: Library) -> None:
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=IO_THREADS)
     limits = _limits()
     token = new_token()
-    doorkeeper = Doorkeeper(context, token)
+    doorkeeper = ZapAuthenticator(context, token)
     listener: Listener | None = None
     server: Server | None = None
     try:

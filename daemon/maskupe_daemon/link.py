@@ -20,14 +20,14 @@ from .failures import (
 )
 from .messages import check_sizes, parse
 from .wire import PROTOCOL, WireError, new_id, pack
-from .zmtp import Channel
+from .zmtp import ZmtpTransport
 
 #: Seconds without a sign of life after which a busy daemon counts as stuck. It sends one every
 #: half second while a job waits or runs, so this is generous.
 SILENCE = 10.0
 
 
-class Link:
+class Session:
     """A connection to the running daemon.
 
     Args:
@@ -40,7 +40,7 @@ class Link:
         self._directory = directory
         self._name = name
         self._timeout = timeout
-        self._channel: Channel | None = None
+        self._channel: ZmtpTransport | None = None
         #: What the daemon said in ``welcome``: server, version, device, models, limits.
         self.welcome: dict[str, Any] = {}
         #: Where the daemon is, as ssh calls it; "" for this machine.
@@ -112,7 +112,7 @@ class Link:
             )
         return answer
 
-    def _open_channel(self) -> Channel:
+    def _open_channel(self) -> ZmtpTransport:
         if self._channel is None or self._channel.broken:
             self._reconnect()
         assert self._channel is not None
@@ -140,7 +140,7 @@ class Link:
         connection = read_connection(self._directory)
         self.host = connection.host
         try:
-            self._channel = Channel.connect(
+            self._channel = ZmtpTransport.connect(
                 connection.endpoint, connection.token, self._timeout, SILENCE
             )
         except (FileNotFoundError, ConnectionRefusedError):

@@ -70,7 +70,7 @@ def _figure(path: Path, beginning: str) -> str:
     return next(line.removeprefix(beginning) for line in lines if line.startswith(beginning))
 
 
-def settle_allocator() -> None:
+def configure_malloc() -> None:
     """Has large blocks go straight back to the system when they are freed.
 
     glibc raises the size from which it does so, up to 32 MB, as it sees large blocks come and go.
@@ -86,7 +86,7 @@ def settle_allocator() -> None:
             mallopt(_M_ARENA_MAX, 2)
 
 
-def discard(planes: list[Any]) -> None:
+def free_in_background(planes: list[Any]) -> None:
     """Empties a list of large objects in another thread.
 
     Giving a received plane of 1.6 GB back to the system takes 60 ms, which neither the next message
@@ -109,7 +109,7 @@ def _discarded() -> queue.SimpleQueue[list[Any]]:
     return waiting
 
 
-def settle_imports() -> None:
+def freeze_gc() -> None:
     """Has the garbage collector leave alone what is there now: modules, which stay.
 
     There are so many objects in them that looking through them all stops every thread for 60 ms.

@@ -12,8 +12,8 @@ from typing import Any
 
 from .kinds import (
     Choice,
+    FieldType,
     Flag,
-    Kind,
     Listed,
     Nullable,
     Number,
@@ -43,7 +43,7 @@ class Field:
     """One field of a message; without a default it is required."""
 
     name: str
-    kind: Kind
+    kind: FieldType
     default: Any = _REQUIRED
 
     @property

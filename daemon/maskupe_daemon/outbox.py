@@ -40,7 +40,7 @@ class GoneError(Exception):
     """The client of a route is not connected any more, or has long stopped reading."""
 
 
-class Outbox:
+class ReplySender:
     """Sends answers and counts the bytes that each client has not taken yet.
 
     libzmq keeps an unsent plane until the client reads it or is disconnected. Until then its bytes
@@ -114,7 +114,7 @@ class Outbox:
     def _forget_taken(self) -> None:
         self._pending = [unread for unread in self._pending if not unread.tracker.done]
 
-    def tidy(self) -> None:
+    def drop_stalled(self) -> None:
         """Forgets what has been taken, and disconnects those who let their time pass."""
         self._forget_taken()
         now = time.monotonic()

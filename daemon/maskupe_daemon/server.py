@@ -20,13 +20,13 @@ import zmq
 
 from maskupe_daemon import memory
 from maskupe_daemon.connection import Connection
-from maskupe_daemon.desk import Desk, Limits
-from maskupe_daemon.doorkeeper import Doorkeeper
+from maskupe_daemon.desk import JobScheduler, Limits
+from maskupe_daemon.doorkeeper import ZapAuthenticator
 from maskupe_daemon.hardware import host_name
 from maskupe_daemon.jobs import Route
 from maskupe_daemon.messages import check_sizes, parse
 from maskupe_daemon.models import Models
-from maskupe_daemon.outbox import GoneError, Outbox
+from maskupe_daemon.outbox import GoneError, ReplySender
 from maskupe_daemon.transport import Listener
 from maskupe_daemon.wire import MAX_HEADER, MAX_PLANES, PROTOCOL, WireError
 from maskupe_daemon.worker import Outcome, Worker
@@ -59,7 +59,7 @@ class Server:
         self,
         connection: Connection,
         listener: Listener,
-        doorkeeper: Doorkeeper,
+        doorkeeper: ZapAuthenticator,
         models: Models,
         limits: Limits,
         idle_unload: float,
@@ -74,9 +74,9 @@ class Server:
         self._wake_in, self._wake_out = socket.socketpair()
         self._wake_in.setblocking(False)
         self._wake_out.setblocking(False)
-        self._outbox = Outbox(listener, limits.max_total)
+        self._outbox = ReplySender(listener, limits.max_total)
         self._worker = Worker(models, self._worker_done)
-        self._desk = Desk(self._worker, self._outbox, limits)
+        self._desk = JobScheduler(self._worker, self._outbox, limits)
         self._began = time.monotonic()
         self._stop_asked = False
         self._stop_at: float | None = None
@@ -113,13 +113,13 @@ class Server:
             if self._listener.router in ready:
                 self._receive()
             self._collect()
-            self._desk.tell()
-            self._outbox.tidy()
+            self._desk.send_progress()
+            self._outbox.drop_stalled()
             self._rest()
 
     def close(self) -> None:
         """Tells the last client, closes the sockets and lets the worker go."""
-        self._desk.give_up()
+        self._desk.notify_shutdown()
         self._listener.close(linger_ms=1000)
         self._doorkeeper.close()
         self._worker.close(timeout=0.5)
@@ -174,7 +174,7 @@ class Server:
             self._stop_at = now
             self._desk.stop()
         if now - self._stop_at >= _GRACE:
-            self._desk.hurry()
+            self._desk.cancel_running()
         return not self._desk.busy or now - self._stop_at >= _GRACE + _OBEY
 
     def _receive(self) -> None:
@@ -194,7 +194,7 @@ class Server:
                 fields = {"code": "failed", "message": "The daemon could not handle the message."}
                 self._reply(route, {"type": "error", "id": "", **fields})
             if len(frames) > 1:
-                memory.discard(frames)
+                memory.free_in_background(frames)
 
     def _handle(self, route: Route, frames: list[zmq.Frame]) -> None:
         """Checks one message and acts on it.

@@ -14,7 +14,7 @@ from typing import Any
 from .failures import ClientError, ConnectionLostError, NotAnsweringError
 
 #: How often a wait returns to its caller, in seconds.
-SLICE = 0.05
+POLL_INTERVAL = 0.05
 #: Bytes handed to the socket at once: one slice must not outlast the patience of a user.
 _CHUNK = 1 << 20
 #: Bytes from which on a plane lies in memory of its own, taken from the system directly.
@@ -28,7 +28,7 @@ class Stream:
     """A connected socket.
 
     ``silence`` is how long, in seconds, the peer may neither send nor accept a byte while
-    something is expected of it. ``wait`` arguments are called every :data:`SLICE` seconds.
+    something is expected of it. ``wait`` arguments are called every :data:`POLL_INTERVAL` seconds.
     """
 
     def __init__(self, sock: socket.socket, silence: float) -> None:
@@ -76,7 +76,7 @@ class Stream:
         """
         began = time.monotonic()
         while True:
-            patience = SLICE if wait else 0.5
+            patience = POLL_INTERVAL if wait else 0.5
             if timeout is not None:
                 patience = max(0.0, min(patience, began + timeout - time.monotonic()))
             if self._ready(True, patience):
@@ -96,7 +96,7 @@ class Stream:
         done, called = 0, time.monotonic()
         while done < len(view):
             done += self._retry(view[done : done + _CHUNK], reading, action, wait)
-            if wait and time.monotonic() - called >= SLICE:
+            if wait and time.monotonic() - called >= POLL_INTERVAL:
                 wait()
                 called = time.monotonic()
         return done
@@ -119,7 +119,7 @@ class Stream:
             if moved == 0:
                 self.close()
                 raise ConnectionLostError
-            self._ready(reading, SLICE)
+            self._ready(reading, POLL_INTERVAL)
             if wait:
                 wait()
             if time.monotonic() - began >= self.silence:

@@ -74,10 +74,10 @@ class Worker:
             self._models.library.prepare(self._models.device)
         except Exception:  # the jobs that need it will say the same to their clients
             log.exception("what loading a model needs cannot be imported")
-        memory.settle_imports()
+        memory.freeze_gc()
         while (job := self._jobs.get()) is not None:
             outcome = self._outcome(job)
-            memory.discard(job.planes)
+            memory.free_in_background(job.planes)
             self._done(outcome)
             # Not kept until the next job comes: it holds a full-size result.
             del outcome, job

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
-from .beside import receive_beside, send_beside
+from .beside import receive_overlapped, send_overlapped
 from .failures import RefusedError
 from .stream import Buffer, Stream, Wait, open_socket
 
@@ -19,7 +19,7 @@ _MORE, _LONG, _COMMAND = 1, 2, 4
 _SMALL_FRAME = 64 * 1024
 
 
-class Bands:
+class ChunkedFrame:
     """A frame whose bytes are made piece by piece while they are sent.
 
     ``pieces`` is called for every attempt to send and gives bytes-like objects that have
@@ -31,7 +31,7 @@ class Bands:
         self.pieces = pieces
 
 
-class Taker(Protocol):
+class FrameSink(Protocol):
     """Takes a frame piece by piece while it arrives; it is kept nowhere else."""
 
     def begin(self) -> Sequence[int]:
@@ -41,7 +41,7 @@ class Taker(Protocol):
         """Gets the next piece, which may be used until this returns."""
 
 
-def give(taker: Taker, frame: memoryview) -> None:
+def feed(taker: FrameSink, frame: memoryview) -> None:
     """Lets a taker take a frame that is there already."""
     at = 0
     for size in taker.begin():
@@ -49,8 +49,8 @@ def give(taker: Taker, frame: memoryview) -> None:
         at += size
 
 
-class Taken:
-    """Stands in a message for a frame that a :class:`Taker` took."""
+class Consumed:
+    """Stands in a message for a frame that a :class:`FrameSink` took."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -63,19 +63,19 @@ class Taken:
 Taking = Callable[[list[Any], int], "Taker | None"]
 
 
-def frame_size(part: Buffer | Bands) -> int:
+def frame_size(part: Buffer | ChunkedFrame) -> int:
     """How many bytes a part of a message has."""
-    return part.nbytes if isinstance(part, Bands) else memoryview(part).nbytes
+    return part.nbytes if isinstance(part, ChunkedFrame) else memoryview(part).nbytes
 
 
-class Channel:
+class ZmtpTransport:
     """One connection to a ROUTER: messages over a stream that has shaken hands."""
 
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
 
     @classmethod
-    def connect(cls, endpoint: str, token: str, timeout: float, silence: float) -> Channel:
+    def connect(cls, endpoint: str, token: str, timeout: float, silence: float) -> ZmtpTransport:
         """Connects and shakes hands: with PLAIN if there is a token, else with NULL.
 
         Raises:
@@ -102,10 +102,10 @@ class Channel:
         """Closes the connection; harmless when repeated."""
         self.stream.close()
 
-    def send(self, parts: list[Buffer | Bands], wait: Wait | None = None) -> None:
+    def send(self, parts: list[Buffer | ChunkedFrame], wait: Wait | None = None) -> None:
         """Sends one message; ``wait`` is called every :data:`.stream.SLICE` seconds.
 
-        An exception in the middle, also one that ``wait`` or a :class:`Bands` raises, breaks the
+        An exception in the middle, also one that ``wait`` or a :class:`ChunkedFrame` raises, breaks the
         channel, because the peer could not tell where the next message begins.
 
         Raises:
@@ -116,8 +116,8 @@ class Channel:
             for number, part in enumerate(parts):
                 flags = _MORE if number < len(parts) - 1 else 0
                 self.stream.write(_head(flags, frame_size(part)), wait)
-                if isinstance(part, Bands):
-                    sent = send_beside(self.stream, part.pieces(), wait)
+                if isinstance(part, ChunkedFrame):
+                    sent = send_overlapped(self.stream, part.pieces(), wait)
                 else:
                     sent = self.stream.write(part, wait)
                 if sent != frame_size(part):
@@ -135,7 +135,7 @@ class Channel:
     ) -> list[Any] | None:
         """The next message, or None if none has begun after ``timeout`` seconds.
 
-        Its frames are memoryviews, or :class:`Taken` where ``taking`` found somebody for them. An
+        Its frames are memoryviews, or :class:`Consumed` where ``taking`` found somebody for them. An
         exception from ``wait`` between two messages leaves the channel usable.
 
         Raises:
@@ -175,14 +175,16 @@ class Channel:
             )
         return flags, size
 
-    def _read_body(self, size: int, taker: Taker | None, wait: Wait | None) -> memoryview | Taken:
+    def _read_body(
+        self, size: int, taker: FrameSink | None, wait: Wait | None
+    ) -> memoryview | Consumed:
         if taker is None:
             return self.stream.read(size, wait)
         sizes = taker.begin()
         if sum(sizes) != size:
             raise RefusedError("The daemon's answer is of another size than what was asked for.")
-        receive_beside(self.stream, sizes, taker.take, wait)
-        return Taken(size)
+        receive_overlapped(self.stream, sizes, taker.take, wait)
+        return Consumed(size)
 
     def _shake_hands(self, token: str) -> None:
         mechanism = b"PLAIN" if token else b"NULL"

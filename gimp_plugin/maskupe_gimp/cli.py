@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maskupe import __version__
-from maskupe.cli.output import guard_output
+from maskupe.cli.output import handle_broken_pipe
 
 if TYPE_CHECKING:
-    from maskupe_gimp.places import Place
+    from maskupe_gimp.places import GimpProfile
 
 _MENU = "Filters > Enhance > Local Underexposure…"
 
 
-@guard_output
+@handle_broken_pipe
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit status."""
     options = _parser().parse_args(arguments)
@@ -68,14 +68,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _places(options: argparse.Namespace) -> list[Place]:
-    from maskupe_gimp.places import Place, find_places
+def _places(options: argparse.Namespace) -> list[GimpProfile]:
+    from maskupe_gimp.places import GimpProfile, find_profiles
 
     if options.profile is None:
-        return list(find_places())
+        return list(find_profiles())
     if not options.profile.is_dir():
         raise NotADirectoryError(20, "There is no such GIMP profile folder", str(options.profile))
-    return [Place("given", options.profile.name, options.profile)]
+    return [GimpProfile("given", options.profile.name, options.profile)]
 
 
 def _install(options: argparse.Namespace) -> int:

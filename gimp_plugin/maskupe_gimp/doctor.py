@@ -22,7 +22,7 @@ from maskupe_daemon.client import Client, EnhanceRequest, PlaneSpec
 from maskupe_daemon.failures import ClientError, NotRunningError
 from maskupe_daemon.starter import ensure_running
 from maskupe_gimp import bundle
-from maskupe_gimp.places import Place
+from maskupe_gimp.places import GimpProfile
 
 _INSTALL = "Run: maskupe-gimp install"
 
@@ -42,7 +42,7 @@ class Finding:
     remedy: str = ""
 
 
-def examine(places: Iterable[Place]) -> Iterator[Finding]:
+def examine(places: Iterable[GimpProfile]) -> Iterator[Finding]:
     """All findings, GIMP by GIMP, then the daemon."""
     for place in places:
         yield Finding(True, f"{place} has its profile in {place.profile}")
@@ -54,7 +54,7 @@ def examine(places: Iterable[Place]) -> Iterator[Finding]:
     yield from _daemon()
 
 
-def _files(place: Place) -> Iterator[Finding]:
+def _files(place: GimpProfile) -> Iterator[Finding]:
     folder = place.plug_ins / bundle.NAME
     script = folder / f"{bundle.NAME}.py"
     loose = place.plug_ins / script.name
@@ -115,7 +115,7 @@ def _search_path(gimprc: Path) -> list[str]:
     return [part.replace("${gimp_dir}", home).rstrip("/") for part in parts if part]
 
 
-def _script(place: Place) -> Iterator[Finding]:
+def _script(place: GimpProfile) -> Iterator[Finding]:
     """Whether the plug-in can be started and loaded, by running it as GIMP does."""
     if place.sandboxed or sys.platform in ("win32", "darwin"):
         return  # these bring their own Python, which cannot be run from outside
@@ -166,7 +166,7 @@ def _session_path() -> str:
     return os.pathsep.join(part for part in parts if part not in own)
 
 
-def _sandbox(place: Place) -> Iterator[Finding]:
+def _sandbox(place: GimpProfile) -> Iterator[Finding]:
     """Whether somebody starts the daemon for a GIMP that cannot."""
     if not place.sandboxed:
         return
@@ -179,7 +179,7 @@ def _sandbox(place: Place) -> Iterator[Finding]:
         yield Finding(False, what, "Run: maskupe-daemon service install")
 
 
-def _menu(place: Place) -> Iterator[Finding]:
+def _menu(place: GimpProfile) -> Iterator[Finding]:
     """Whether GIMP has taken the plug-in up, which it does at its next start."""
     pluginrc = place.profile / "pluginrc"
     # Written when it was installed; the other files keep the dates that they were packed with.

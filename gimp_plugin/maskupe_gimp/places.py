@@ -26,7 +26,7 @@ _KNOWN = {"gimprc", "pluginrc", "sessionrc", "plug-ins", "brushes", "tool-option
 
 
 @dataclass(frozen=True)
-class Place:
+class GimpProfile:
     """One GIMP profile.
 
     Attributes:
@@ -62,12 +62,12 @@ class Place:
         return f"GIMP {self.version} ({self.label})"
 
 
-def find_places(
+def find_profiles(
     *,
     platform: str = sys.platform,
     home: Path | None = None,
     environment: Mapping[str, str] = os.environ,
-) -> list[Place]:
+) -> list[GimpProfile]:
     """Every profile of a GIMP 3 on this machine, in a stable order.
 
     A GIMP that is installed but was never started has no profile yet; then the place where it
@@ -76,15 +76,15 @@ def find_places(
     home = home or Path.home()
     own = environment.get(PROFILE_VARIABLE)
     if own:
-        return [Place("from GIMP3_DIRECTORY", _version_of(Path(own).name), Path(own))]
-    places: list[Place] = []
+        return [GimpProfile("from GIMP3_DIRECTORY", _version_of(Path(own).name), Path(own))]
+    places: list[GimpProfile] = []
     for label, base, sandboxed in _bases(platform, home, environment):
         found = sorted(_profiles(base))
-        places += [Place(label, path.name, path, sandboxed) for path in found]
+        places += [GimpProfile(label, path.name, path, sandboxed) for path in found]
     version = _installed_version(environment)
     if version and not any(not place.sandboxed for place in places):
         label, base, _ = next(_bases(platform, home, environment))
-        places.insert(0, Place(label, version, base / version))
+        places.insert(0, GimpProfile(label, version, base / version))
     if platform == "linux" and _has_flatpak(home, environment):
         places = list(_with_flatpak(places, alone=not version))
     return places
@@ -97,7 +97,7 @@ def _has_flatpak(home: Path, environment: Mapping[str, str]) -> bool:
     return any((folder / "app" / _FLATPAK).is_dir() for folder in (everybody, user))
 
 
-def _with_flatpak(places: list[Place], *, alone: bool) -> Iterator[Place]:
+def _with_flatpak(places: list[GimpProfile], *, alone: bool) -> Iterator[GimpProfile]:
     """The places where a Flatpak shares the profiles of the system's GIMP, as its manifest says.
 
     Args:
@@ -110,7 +110,7 @@ def _with_flatpak(places: list[Place], *, alone: bool) -> Iterator[Place]:
             continue
         if not alone:
             yield place
-        yield Place("Flatpak", place.version, place.profile, sandboxed=True)
+        yield GimpProfile("Flatpak", place.version, place.profile, sandboxed=True)
 
 
 def _bases(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from maskupe.cli.output import guard_output
+from maskupe.cli.output import handle_broken_pipe
 
 
-@guard_output
+@handle_broken_pipe
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns the exit status: 0, 1 for a failure, 2 for bad input."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)

@@ -15,10 +15,10 @@ from typing import ParamSpec
 _Arguments = ParamSpec("_Arguments")
 
 #: Exit status of a command that could not say everything.
-UNSAID = 1
+OUTPUT_FAILED = 1
 
 
-def guard_output(program: Callable[_Arguments, int]) -> Callable[_Arguments, int]:
+def handle_broken_pipe(program: Callable[_Arguments, int]) -> Callable[_Arguments, int]:
     """Lets a program end without a word once the reader of its output has gone.
 
     What else keeps the output from being written, a full disk say, is one sentence on stderr.
@@ -39,7 +39,7 @@ def guard_output(program: Callable[_Arguments, int]) -> Callable[_Arguments, int
                 # Short output is written only now; the interpreter would do it too late for us.
                 _flush()
         except BrokenPipeError:
-            return UNSAID
+            return OUTPUT_FAILED
 
     return run
 

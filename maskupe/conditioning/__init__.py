@@ -7,7 +7,7 @@
 Both work on any ``torch.nn.Module``; g itself is left as it is, and f starts as g.
 """
 
-from maskupe.conditioning.carrier import carried
+from maskupe.conditioning.carrier import mask_scope
 from maskupe.conditioning.local import ConditionedModule, ConditionedNetwork
 from maskupe.conditioning.mconcat import MConcatConv2d, mconcat
 from maskupe.conditioning.mnorm import MNorm, mnorm
@@ -17,7 +17,7 @@ __all__ = [
     "ConditionedNetwork",
     "MConcatConv2d",
     "MNorm",
-    "carried",
+    "mask_scope",
     "mconcat",
     "mnorm",
 ]

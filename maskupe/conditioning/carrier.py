@@ -14,7 +14,7 @@ _AREAS: ContextVar[Tensor | None] = ContextVar("maskupe_areas", default=None)
 
 
 @contextmanager
-def carried(areas: Tensor) -> Iterator[None]:
+def mask_scope(areas: Tensor) -> Iterator[None]:
     """While this is open, conditioned layers called in this thread see these areas.
 
     Args:
@@ -27,7 +27,7 @@ def carried(areas: Tensor) -> Iterator[None]:
         _AREAS.reset(token)
 
 
-def areas_at(height: int, width: int, like: Tensor) -> Tensor:
+def mask_at(height: int, width: int, like: Tensor) -> Tensor:
     """The carried areas, averaged to a layer's size, with the batch and dtype of ``like``.
 
     Raises:

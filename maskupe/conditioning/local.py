@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from maskupe.conditioning.carrier import carried
+from maskupe.conditioning.carrier import mask_scope
 from maskupe.networks.base import GlobalNetwork, LocalNetwork
 
 
@@ -26,7 +26,7 @@ class ConditionedNetwork(LocalNetwork):
 
     def predict(self, low: Tensor, areas_low: Tensor) -> tuple[Tensor, ...]:
         """See :meth:`LocalNetwork.predict`."""
-        with carried(areas_low):
+        with mask_scope(areas_low):
             return self.network.predict(low)
 
 
@@ -45,7 +45,7 @@ class ConditionedModule(nn.Module):
 
     def forward(self, image: Tensor, areas: Tensor, *args: Any, **kwargs: Any) -> Any:
         """What g() returns for the image, with areas float (N, k, H, W) carried to its layers."""
-        with carried(areas):
+        with mask_scope(areas):
             return self.network(image, *args, **kwargs)
 
 

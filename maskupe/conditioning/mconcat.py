@@ -9,7 +9,7 @@ from typing import Any, overload
 import torch
 from torch import Tensor, nn
 
-from maskupe.conditioning.carrier import areas_at
+from maskupe.conditioning.carrier import mask_at
 from maskupe.conditioning.local import (
     ConditionedModule,
     ConditionedNetwork,
@@ -61,7 +61,7 @@ class MConcatConv2d(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Convolves the input, (N, C, H, W), together with the mask averaged to its size."""
-        mask = areas_at(input.shape[2], input.shape[3], input)
+        mask = mask_at(input.shape[2], input.shape[3], input)
         return super().forward(torch.cat([input, mask], dim=1))
 
 

@@ -14,7 +14,7 @@ from typing import cast, overload
 import torch
 from torch import Tensor, nn
 
-from maskupe.conditioning.carrier import areas_at
+from maskupe.conditioning.carrier import mask_at
 from maskupe.conditioning.local import (
     ConditionedModule,
     ConditionedNetwork,
@@ -82,10 +82,10 @@ class MNorm(nn.Module):
         """Normalizes (N, C, H, W), or for a LayerNorm (N, T, C) or (N, H, W, C)."""
         normalized = self.base(x)
         if not isinstance(self.base, nn.LayerNorm):
-            modulation = self.encoder(areas_at(x.shape[2], x.shape[3], x))
+            modulation = self.encoder(mask_at(x.shape[2], x.shape[3], x))
         else:
             rows, columns = self._grid(x)
-            modulation = self.encoder(areas_at(rows, columns, x)).permute(0, 2, 3, 1)
+            modulation = self.encoder(mask_at(rows, columns, x)).permute(0, 2, 3, 1)
             modulation = modulation.reshape(*x.shape[:-1], -1)
         axis = -1 if isinstance(self.base, nn.LayerNorm) else 1
         delta_gamma, beta = modulation.chunk(2, dim=axis)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from maskupe.denoise import noise as model
 from maskupe.denoise.noise import Noise
 from maskupe.native import DEPTHS, load
-from maskupe.strips import rows_of, run_strips
+from maskupe.strips import parallel_rows, rows_of
 
 Float = npt.NDArray[np.float32]
 
@@ -173,7 +173,7 @@ class CompiledFilter(Filter):
             self._library.maskupe_clean_coarse(address, first, last, scratch.ctypes.data)
 
         rows = rows_of(_STRIP_PIXELS // 4, self.coarse.shape[2])
-        run_strips(strip, self.coarse.shape[1], rows, threads, None)
+        parallel_rows(strip, self.coarse.shape[1], rows, threads, None)
 
     def correct(self, threads: int) -> None:
         """Fill ``correction``."""
@@ -184,7 +184,7 @@ class CompiledFilter(Filter):
             address = ctypes.addressof(job)
             self._library.maskupe_clean_correct(address, first, last, scratch.ctypes.data)
 
-        run_strips(strip, self.coarse.shape[1], _TILE_ROWS, threads, None)
+        parallel_rows(strip, self.coarse.shape[1], _TILE_ROWS, threads, None)
 
     def __call__(self, first: int, last: int) -> Float | None:
         """See :class:`maskupe.denoise.source.CleanRows`."""

@@ -173,7 +173,7 @@ def orientation(block: bytes) -> int:
     return value if value is not None and 1 <= value <= 8 else 1
 
 
-def settle(block: bytes, was: int) -> bytes:
+def normalise_orientation(block: bytes, was: int) -> bytes:
     """The block for pixels that are upright now: orientation 1, sizes swapped if need be.
 
     Its thumbnail is unlinked, since it shows the picture as it was before. A block that is none

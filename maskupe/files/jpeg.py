@@ -177,7 +177,7 @@ def _with_metadata(pixels: npt.NDArray[Any], data: bytes) -> Photo:
         lost.append("The photo's content credentials (C2PA) do not hold for the result: left out.")
     metadata = Metadata(
         icc=b"".join(profile[number] for number in sorted(profile)),
-        exif=exif.settle(bytes(block), orientation),
+        exif=exif.normalise_orientation(bytes(block), orientation),
         xmp=packet,
         xmp_extension=extension,
         photoshop=photoshop.settle(bytes(resources)),

@@ -217,7 +217,7 @@ def read(name: str, data: bytes) -> Photo:
     packet, promised = xmp.settle(found.get(b"xml ", b""))
     metadata = Metadata(
         colour=described,
-        exif=exif.settle(block, exif.orientation(block)),
+        exif=exif.normalise_orientation(block, exif.orientation(block)),
         xmp=packet,
         lost=(LOST_BESIDE,) if promised or b"jhgm" in found else (),
     )

@@ -123,7 +123,7 @@ def _metadata(
     return Metadata(
         icc=icc,
         colour=b"" if icc else described,
-        exif=exif.settle(block, orientation),
+        exif=exif.normalise_orientation(block, orientation),
         xmp=packet,
         lost=(LOST_BESIDE,) if promised else (),
     )

@@ -186,7 +186,7 @@ def _metadata(name: str, data: bytes, chunks: list[tuple[bytes, int, int]]) -> t
     metadata = Metadata(
         icc=icc,
         colour=b"" if icc else described,
-        exif=exif.settle(block, orientation),
+        exif=exif.normalise_orientation(block, orientation),
         xmp=packet,
         photoshop=photoshop.settle(resources, iptc),
         resolution=resolution,

@@ -89,7 +89,7 @@ def read(name: str, path: Path) -> Photo:
     metadata = Metadata(
         icc=icc,
         colour=b"" if icc else _chromaticities(tags),
-        exif=exif.settle(_exif_block(path), orientation),
+        exif=exif.normalise_orientation(_exif_block(path), orientation),
         xmp=packet,
         photoshop=photoshop.settle(resources, iptc),
         resolution=resolution,

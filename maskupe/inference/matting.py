@@ -67,9 +67,9 @@ class MattingPredictor:
 
 def _torch_network(path: Path, device: str) -> Callable[[Float], Any]:
     from maskupe.inference.replay import runner
-    from maskupe.networks.matting import load
+    from maskupe.networks.matting import load_matting_network
 
-    network = load(path).to(device).requires_grad_(False)
+    network = load_matting_network(path).to(device).requires_grad_(False)
     run = runner(lambda planes: (network(planes),), device, [(1, 5, *_SHAPE[1:])])
     return lambda planes: run(planes)[0]
 

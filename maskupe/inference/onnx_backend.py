@@ -13,7 +13,7 @@ from maskupe import weightfile
 from maskupe.errors import WeightsError, is_memory_error
 from maskupe.inference import graphfile
 from maskupe.inference.predictor import Float, Predictor, has_batch_axis
-from maskupe.maps import KINDS, tensor_names
+from maskupe.maps import MAP_TYPES, tensor_names
 from maskupe.registry import ModelConfig
 from maskupe.strips import machine_threads
 
@@ -126,7 +126,7 @@ class OnnxPredictor(Predictor):
         header = weightfile.read_header(weights)
         ModelConfig.from_dict(header.json("config"))  # refuses what this version does not know
         self._session = Session(graph, weights, threads)
-        kind = KINDS.get(self._session.about.get(KIND_KEY, ""))
+        kind = MAP_TYPES.get(self._session.about.get(KIND_KEY, ""))
         if kind is None or set(self._session.outputs) != set(tensor_names(kind)):
             raise WeightsError(f"{graph} is not a graph of MaskUPE's.", "Export it again.")
         self._local = "areas" in self._session.inputs

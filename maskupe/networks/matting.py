@@ -137,7 +137,7 @@ class Matting(nn.Module):
         return context[..., None, None]
 
 
-def save(path: Path | str, network: Matting, metadata: Mapping[str, Any]) -> None:
+def save_matting(path: Path | str, network: Matting, metadata: Mapping[str, Any]) -> None:
     """Write the weights, large layers as float16, and the graph for ONNX Runtime beside them.
 
     Args:
@@ -153,10 +153,10 @@ def save(path: Path | str, network: Matting, metadata: Mapping[str, Any]) -> Non
     arrays = {n: stored(v.detach().cpu().numpy()) for n, v in network.state_dict().items()}
     count = str(sum(value.numel() for value in network.parameters()))
     weightfile.write(path, arrays, {**metadata, "network": "matting", "parameters": count})
-    export_matting(load(path), path)
+    export_matting(load_matting_network(path), path)
 
 
-def load(path: Path | str) -> Matting:
+def load_matting_network(path: Path | str) -> Matting:
     """Read the network of a weight file, in evaluation mode.
 
     Raises:

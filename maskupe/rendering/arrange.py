@@ -33,7 +33,7 @@ def _nothing() -> Floats:
 
 
 @dataclass(frozen=True)
-class Arranged:
+class PackedMap:
     """One map as the kernel wants it.
 
     Attributes:
@@ -53,19 +53,19 @@ class Arranged:
     knots: int = 0
 
 
-def arrange(maps: Maps, dtype: np.dtype[Any]) -> Arranged:
+def pack_map(maps: Maps, dtype: np.dtype[Any]) -> PackedMap:
     """Arranges any kind of map for pixels of ``dtype``."""
     if isinstance(maps, ToneCurves):
         return _tone_curves(maps, dtype)
     if isinstance(maps, CurveMaps):
         planes = np.ascontiguousarray(maps.maps)
-        return Arranged(CURVE, planes.shape[0], planes, _rows_columns(planes))
+        return PackedMap(CURVE, planes.shape[0], planes, _rows_columns(planes))
     if isinstance(maps, GainGrid):
         cells = np.ascontiguousarray(maps.grid.transpose(2, 3, 1, 0))
-        return Arranged(GAIN, maps.grid.shape[1], cells, _rows_columns(maps.grid))
+        return PackedMap(GAIN, maps.grid.shape[1], cells, _rows_columns(maps.grid))
     if isinstance(maps, AffineGrid):
         cells = np.ascontiguousarray(maps.grid.transpose(3, 4, 2, 0, 1))
-        return Arranged(
+        return PackedMap(
             AFFINE,
             maps.grid.shape[2],
             cells,
@@ -80,7 +80,7 @@ def _rows_columns(planes: Floats) -> tuple[int, int]:
     return planes.shape[-2], planes.shape[-1]
 
 
-def _tone_curves(maps: ToneCurves, dtype: np.dtype[Any]) -> Arranged:
+def _tone_curves(maps: ToneCurves, dtype: np.dtype[Any]) -> PackedMap:
     gain = maps.table
     if gain.shape[1] == 1:
         gain = np.repeat(gain, 2, axis=1)
@@ -94,7 +94,7 @@ def _tone_curves(maps: ToneCurves, dtype: np.dtype[Any]) -> Arranged:
         table = (colour + np.float32(TONE_OFFSET)) * values
     else:
         table = np.stack([gain, np.diff(gain, axis=1, append=gain[:, -1:])], axis=2)
-    return Arranged(
+    return PackedMap(
         TONE,
         entries,
         np.ascontiguousarray(maps.residual),
@@ -116,10 +116,10 @@ def _guide(guide: Guide) -> Floats:
     return np.concatenate([np.asarray(part, np.float32) for part in parts])
 
 
-def _look_up_table(maps: LookUpTable) -> Arranged:
+def _look_up_table(maps: LookUpTable) -> PackedMap:
     table = maps.table
     if table.shape[-1] == 1:
         table = np.tile(table, (1, 2, 2, 2))
     entries = np.zeros((*table.shape[1:], 4), np.float32)
     entries[..., :3] = table.transpose(1, 2, 3, 0)
-    return Arranged(TABLE, table.shape[-1], table=entries)
+    return PackedMap(TABLE, table.shape[-1], table=entries)

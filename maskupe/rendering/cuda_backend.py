@@ -107,7 +107,7 @@ def describe(
     job: Job,
 ) -> tuple[dict[str, npt.NDArray[Any]], dict[str, float], dict[str, int]]:
     """The kernel's arguments: arrays of parameters, numbers, and numbers that are compiled in."""
-    arranged = arrange.arrange(job.maps, np.dtype(np.float32))
+    arranged = arrange.pack_map(job.maps, np.dtype(np.float32))
     arrays: dict[str, npt.NDArray[Any]] = dict.fromkeys(ARRAYS, _NOTHING)
     arrays |= {"map": arranged.map, "table": arranged.table, "guide": arranged.guide}
     arrays["ramp"] = job.fade.ramp

@@ -13,8 +13,8 @@ from maskupe.areas import Areas
 from maskupe.coverage import Coverage, quantise
 from maskupe.denoise import CleanRows
 from maskupe.errors import InputError
-from maskupe.fade import Bound, Fade, plain
-from maskupe.maps import KINDS, Maps, ToneCurves, Window, misshapen
+from maskupe.fade import BlendCurve, LightLimit, linear
+from maskupe.maps import MAP_TYPES, Maps, ToneCurves, Window, find_invalid_array
 from maskupe.rendering.positions import Frame, Positions, axis_positions
 
 Pixels: TypeAlias = npt.NDArray[Any]
@@ -43,7 +43,7 @@ class Job:
     image: Pixels
     out: Pixels
     coverage: npt.NDArray[np.uint16]
-    fade: Fade
+    fade: BlendCurve
     frame: Frame
     strength: float
     clean: CleanRows | None = None
@@ -65,7 +65,7 @@ class Job:
 
 
 def bound_positions(
-    bound: Bound, frame: Frame, first: int, last: int
+    bound: LightLimit, frame: Frame, first: int, last: int
 ) -> tuple[Positions, Positions]:
     """Where a region's rows ``first`` to ``last`` (exclusive) and its columns lie on a bound."""
     rows, columns = bound.plane.shape
@@ -76,7 +76,7 @@ def bound_positions(
     )
 
 
-def bound_rows(bound: Bound, frame: Frame, first: int, last: int) -> npt.NDArray[np.float32]:
+def bound_rows(bound: LightLimit, frame: Frame, first: int, last: int) -> npt.NDArray[np.float32]:
     """Return a bound at the pixels of a region's rows, float32 (last - first, w)."""
     rows, columns = bound_positions(bound, frame, first, last)
     low, high = bound.plane[rows.low], bound.plane[rows.high]
@@ -93,7 +93,7 @@ def make_job(
     window: Window,
     strength: float,
     weight: npt.NDArray[np.float32] | None,
-    fade: Fade | None,
+    fade: BlendCurve | None,
     out: Pixels | None,
     clean: CleanRows | None = None,
 ) -> Job:
@@ -145,7 +145,7 @@ def make_job(
         image.reshape(shape) if image.ndim == 3 else image[:, :, None],
         out.reshape(shape) if out.ndim == 3 else out[:, :, None],
         coverage,
-        fade or plain(),
+        fade or linear(),
         Frame(window, width),
         float(strength),
         clean,
@@ -158,9 +158,9 @@ def check_maps(maps: Maps) -> None:
     Raises:
         InputError: naming the array that does not fit.
     """
-    if type(maps) not in KINDS.values():
+    if type(maps) not in MAP_TYPES.values():
         raise InputError(f"{type(maps).__name__} is not a kind of map.")
-    found = misshapen(maps)
+    found = find_invalid_array(maps)
     if found is not None:
         name, array = found
         raise InputError(

@@ -11,7 +11,7 @@ from maskupe.errors import MaskUPEError
 from maskupe.layout import has_whole_rows
 from maskupe.native import DEPTHS, load
 from maskupe.native.structure import NativeJob
-from maskupe.rendering.arrange import arrange
+from maskupe.rendering.arrange import pack_map
 from maskupe.rendering.job import Job, bound_positions
 from maskupe.strips import StripFunction, rows_of
 
@@ -91,7 +91,7 @@ def prepare(job: Job) -> tuple[StripFunction, int]:
 
 def _common(job: Job, dtype: np.dtype[Any]) -> tuple[NativeJob, dict[str, npt.NDArray[Any]]]:
     """What all strips of a job share, and the arrays that it points into, by field."""
-    arranged = arrange(job.maps, dtype)
+    arranged = pack_map(job.maps, dtype)
     kept: dict[str, npt.NDArray[Any]] = {
         "map": arranged.map,
         "table": arranged.table,

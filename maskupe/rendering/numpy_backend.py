@@ -29,7 +29,7 @@ from maskupe.maps import (
     ToneCurves,
 )
 from maskupe.rendering.job import Job
-from maskupe.rendering.pixels import Floats, close_strip, open_strip
+from maskupe.rendering.pixels import Floats, read_rows, write_rows
 from maskupe.rendering.positions import Frame, Positions
 from maskupe.strips import rows_of
 
@@ -53,7 +53,7 @@ def prepare(job: Job) -> tuple[Callable[[int, int], None], int]:
         if not coverage.any():
             out[...] = image
             return
-        opened = open_strip(image)
+        opened = read_rows(image)
         weight = None if coverage.min() == FULL else job.fade.weights(coverage)
         bound = None if weight is None else job.bound_rows(first, last)
         clean = job.clean(first, last) if job.clean is not None else None
@@ -64,7 +64,7 @@ def prepare(job: Job) -> tuple[Callable[[int, int], None], int]:
             change *= clean[..., 3:]
             change += clean[..., :3]
             change -= opened.colour
-        close_strip(opened, change, weight, out, bound)
+        write_rows(opened, change, weight, out, bound)
 
     return strip, rows_of(STRIP_PIXELS, job.width)
 
@@ -94,11 +94,11 @@ def _tone_strips(job: Job, maps: ToneCurves) -> Callable[[int, int], None]:
         value *= residual
         value -= np.float32(TONE_OFFSET)
         np.clip(value, 0, 1, out=value)
-        opened = open_strip(image)
+        opened = read_rows(image)
         value -= opened.colour
         np.maximum(value, 0, out=value)
         bound = job.bound_rows(first, last)
-        close_strip(opened, value, job.fade.weights(coverage), out, bound)
+        write_rows(opened, value, job.fade.weights(coverage), out, bound)
 
     return strip
 

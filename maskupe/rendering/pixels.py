@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskupe.coverage import Coverage
-from maskupe.fade import Fade, bounded
+from maskupe.fade import BlendCurve, limit_added_light
 from maskupe.layout import LUMA
 from maskupe.maps import Window
 from maskupe.rendering.job import WHITE, Pixels, bound_rows
@@ -21,7 +21,7 @@ _STRIP_PIXELS = 1 << 16
 
 
 @dataclass(frozen=True)
-class Strip:
+class PixelRows:
     """Some rows of a job, their colours taken out of the pixels.
 
     Attributes:
@@ -35,7 +35,7 @@ class Strip:
     colour: Floats
 
 
-def open_strip(image: Pixels) -> Strip:
+def read_rows(image: Pixels) -> PixelRows:
     """Takes the colours out of some rows (rows, w, 1 to 4 channels)."""
     colours = 3 if image.shape[2] >= 3 else 1
     raw = image[:, :, :colours].astype(np.float32)
@@ -45,11 +45,11 @@ def open_strip(image: Pixels) -> Strip:
     np.fmin(colour, np.float32(1.0), out=colour)
     if colours == 1:
         colour = np.repeat(colour, 3, axis=2)
-    return Strip(image, raw, colour)
+    return PixelRows(image, raw, colour)
 
 
-def close_strip(
-    strip: Strip,
+def write_rows(
+    strip: PixelRows,
     difference: Floats,
     weight: Floats | None,
     out: Pixels,
@@ -63,10 +63,10 @@ def close_strip(
         weight: float32 (rows, w), None if it is 1 everywhere; where it is 0, or alpha is 0, the
             pixel keeps its bits.
         out: (rows, w, channels), may be the image itself.
-        bound: float32 (rows, w), the most light on edges, see :func:`maskupe.fade.bounded`.
+        bound: float32 (rows, w), the most light on edges, see :func:`maskupe.fade.limit_added_light`.
     """
     if weight is not None and bound is not None:
-        weight = bounded(weight, difference, bound)
+        weight = limit_added_light(weight, difference, bound)
     image, value = strip.image, strip.raw
     white = WHITE[image.dtype]
     if value.shape[2] == 1:
@@ -89,7 +89,11 @@ def close_strip(
 
 
 def weights(
-    coverage: Coverage, fade: Fade, window: Window, image: Pixels, enhanced: Pixels | None = None
+    coverage: Coverage,
+    fade: BlendCurve,
+    window: Window,
+    image: Pixels,
+    enhanced: Pixels | None = None,
 ) -> Floats:
     """Return the blend weights of a region, float32 (h, w).
 
@@ -109,9 +113,9 @@ def weights(
         result[rows] = fade.weights(coverage.plane[rows])
         if enhanced is not None and fade.bound is not None:
             before, after = (
-                open_strip(pixels.reshape(height, width, -1)[rows]).colour
+                read_rows(pixels.reshape(height, width, -1)[rows]).colour
                 for pixels in (image, enhanced)
             )
             most = bound_rows(fade.bound, Frame(window, width), rows.start, rows.stop)
-            result[rows] = bounded(result[rows], after - before, most)
+            result[rows] = limit_added_light(result[rows], after - before, most)
     return result

@@ -13,12 +13,12 @@ from maskupe.areas import Areas
 from maskupe.coverage import Coverage
 from maskupe.denoise import CleanRows
 from maskupe.errors import InputError
-from maskupe.fade import Fade
+from maskupe.fade import BlendCurve
 from maskupe.maps import Maps, Window
 from maskupe.rendering import cuda_backend, native_backend, numpy_backend
 from maskupe.rendering.choice import Choice, card_in_use
 from maskupe.rendering.job import Job, Pixels, make_job
-from maskupe.strips import StripFunction, machine_threads, rows_of, run_strips
+from maskupe.strips import StripFunction, machine_threads, parallel_rows, rows_of
 
 #: Names a backend to use where the caller names none; "numpy" keeps the compiled kernel out.
 BACKEND_VARIABLE = "MASKUPE_RENDERER"
@@ -55,7 +55,7 @@ def render(
     *,
     strength: float = 1.0,
     weight: npt.NDArray[np.float32] | None = None,
-    fade: Fade | None = None,
+    fade: BlendCurve | None = None,
     clean: CleanRows | None = None,
     out: Pixels | None = None,
     threads: int | None = None,
@@ -112,7 +112,7 @@ def render(
         rows = rows_of(strip_pixels, job.width)
     if job.strength == 0:
         strip = _copy(job)
-    run_strips(strip, job.height, rows, threads, progress)
+    parallel_rows(strip, job.height, rows, threads, progress)
     return job.out.reshape(image.shape) if out is None else out
 
 
@@ -135,7 +135,7 @@ def card() -> Choice:
 
     def run(job: Job, backend: str) -> None:
         strip, rows = _prepare(job, backend)
-        run_strips(strip, job.height, rows, _useful(machine_threads(), backend), None)
+        parallel_rows(strip, job.height, rows, _useful(machine_threads(), backend), None)
 
     return Choice(run, card_in_use)
 

@@ -26,7 +26,7 @@ from maskupe.maps import (
     ToneCurves,
 )
 from maskupe.rendering.job import Job
-from maskupe.rendering.pixels import close_strip, open_strip
+from maskupe.rendering.pixels import read_rows, write_rows
 from maskupe.rendering.positions import Frame
 from maskupe.strips import rows_of
 
@@ -40,7 +40,7 @@ def prepare(job: Job, device: str) -> tuple[Callable[[int, int], None], int]:
 
     def strip(first: int, last: int) -> None:
         image, out, coverage = (p[first:last] for p in (job.image, job.out, job.coverage))
-        opened = open_strip(image)
+        opened = read_rows(image)
         clean = job.clean(first, last) if job.clean is not None else None
         source = opened.colour if clean is None else clean[..., :3]
         colour = torch.from_numpy(np.ascontiguousarray(source)).to(device).permute(2, 0, 1)
@@ -50,7 +50,7 @@ def prepare(job: Job, device: str) -> tuple[Callable[[int, int], None], int]:
         if clean is not None:
             difference = clean[..., 3:] * difference + clean[..., :3] - opened.colour
         bound = job.bound_rows(first, last)
-        close_strip(opened, difference, job.fade.weights(coverage), out, bound)
+        write_rows(opened, difference, job.fade.weights(coverage), out, bound)
 
     return strip, rows_of(STRIP_PIXELS, job.width)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from maskupe.coverage import Coverage, cover, full_coverage
+from maskupe.coverage import Coverage, full_coverage, make_coverage
 from maskupe.maps import Window
 from maskupe.rendering import render
 from maskupe.strips import machine_threads
@@ -37,7 +37,7 @@ class Bench:
         self.images = {depth: large(megapixels, depth) for depth in ("u8", "u16")}
         self.height, self.width = self.images["u8"].shape[:2]
         self.selection = selected_disc(self.height, self.width, DISC)
-        self.disc = cover(self.selection)
+        self.disc = make_coverage(self.selection)
         self.whole = full_coverage(self.height, self.width)
         self.maps = example_maps()
         self.kinds = KINDS[:2] if interpreted else KINDS

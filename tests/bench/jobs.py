@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from maskupe.areas import Transition
-from maskupe.context import CONTEXT_EDGE, shrink
+from maskupe.context import CONTEXT_EDGE, downscale
 from maskupe.enhancer import Enhancer
 from maskupe.maps import Window
 from maskupe.region import region_of
@@ -37,7 +37,7 @@ def region_job(
     rows, columns = region_of(selection, Transition())
     region = np.ascontiguousarray(image[rows, columns])
     part = np.ascontiguousarray(selection[rows, columns])
-    context = None if region.shape == image.shape else shrink(image, CONTEXT_EDGE)
+    context = None if region.shape == image.shape else downscale(image, CONTEXT_EDGE)
     window = Window(columns.start, rows.start, width, height)
     return lambda: enhancer.enhance_region(region, part, context, window=window, backend=backend)
 

@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from maskupe.coverage import Coverage, cover, full_coverage
+from maskupe.coverage import Coverage, full_coverage, make_coverage
 from maskupe.maps import Maps, Window
 from maskupe.native import library
 from maskupe.rendering import native_backend, render
@@ -51,7 +51,7 @@ def kinds(
     scene = white_noise(megapixels) if noise else photograph(megapixels)
     height, width = scene.shape[:2]
     whole = full_coverage(height, width)
-    part = cover(selected_disc(height, width, DISC))
+    part = make_coverage(selected_disc(height, width, DISC))
     pictures = {depth: at_depth(scene, depth) for depth in DEPTHS}
     result: dict[str, Ratio] = {}
     for kind, maps in example_maps().items():

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from maskupe.areas import Transition
-from maskupe.context import CONTEXT_EDGE, shrink
+from maskupe.context import CONTEXT_EDGE, downscale
 from maskupe.region import region_of
 from maskupe_daemon.client import Client, EnhanceRequest
 from maskupe_daemon.starter import TUNING
@@ -28,7 +28,7 @@ def request_of(image: np.ndarray, share: float, **options: object) -> tuple[Enha
     planes = [region, part]
     context = None
     if region.shape != image.shape:
-        context = np.rint(shrink(image, CONTEXT_EDGE) * 255).astype(np.uint8)
+        context = np.rint(downscale(image, CONTEXT_EDGE) * 255).astype(np.uint8)
         planes.append(context)
     request = EnhanceRequest(
         image=spec(region),

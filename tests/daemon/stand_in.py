@@ -22,7 +22,7 @@ from unittest.mock import patch
 import numpy as np
 
 from maskupe.areas import make_areas
-from maskupe.coverage import cover, full_coverage
+from maskupe.coverage import full_coverage, make_coverage
 from maskupe.enhancer import RegionResult
 from maskupe.errors import UnknownModelError, WeightsError
 from maskupe.illumination import illumination
@@ -110,7 +110,7 @@ class StandIn:
         if selection is None:
             covered = full_coverage(*region.shape[:2])
         else:
-            covered = cover(selection, transition, short_side=min(layer))
+            covered = make_coverage(selection, transition, short_side=min(layer))
         return RegionResult(image, covered, areas.weight, light, full, backend or "stand-in")
 
 

@@ -13,7 +13,7 @@ import zmq
 
 from maskupe_daemon.client import Client
 from maskupe_daemon.connection import FILE_NAME, Connection, read_connection
-from maskupe_daemon.doorkeeper import Doorkeeper
+from maskupe_daemon.doorkeeper import ZapAuthenticator
 from maskupe_daemon.failures import (
     NotAnsweringError,
     NotRunningError,
@@ -67,7 +67,7 @@ def test_on_loopback_nothing_unauthenticated_becomes_a_message(start, home):
 def test_a_stranger_cannot_fill_the_log(monkeypatch, caplog):
     """Of a hundred attempts two lines tell: the first, and how many they were after a while."""
     context = zmq.Context()
-    doorkeeper = Doorkeeper(context, "token")
+    doorkeeper = ZapAuthenticator(context, "token")
     asking = context.socket(zmq.REQ)
     asking.connect("inproc://zeromq.zap.01")
     question = [b"1.0", b"1", b"local", b"127.0.0.1", b"", b"PLAIN", b"maskupe", b"guess"]

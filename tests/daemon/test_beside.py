@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 
-from maskupe_daemon.beside import receive_beside, send_beside
+from maskupe_daemon.beside import receive_overlapped, send_overlapped
 from maskupe_daemon.failures import ConnectionLostError, RefusedError
 from maskupe_daemon.stream import Stream
 from tests.daemon.running import Keeper, region, request_for
@@ -47,7 +47,7 @@ def test_pieces_arrive_in_order_while_others_are_made(pair):
             made.append(threading.current_thread())
             yield piece
 
-    assert send_beside(stream, make()) == total
+    assert send_overlapped(stream, make()) == total
     reader.join(10)
     assert found == [b"".join(PIECES)]
     assert set(made) == {threading.current_thread()}
@@ -62,7 +62,7 @@ def test_what_goes_wrong_while_making_comes_out(pair):
         raise KeyError("no tile")
 
     with pytest.raises(KeyError):
-        send_beside(stream, make())
+        send_overlapped(stream, make())
     assert stream.broken and not threads()
 
 
@@ -73,7 +73,7 @@ def test_waiting_for_a_slow_peer_can_be_given_up(pair):
         raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        send_beside(stream, PIECES, wait)
+        send_overlapped(stream, PIECES, wait)
     assert stream.broken and not threads()
 
 
@@ -81,7 +81,7 @@ def test_a_peer_that_leaves_while_it_is_sent_to(pair):
     stream, theirs = pair
     theirs.close()
     with pytest.raises(ConnectionLostError):
-        send_beside(stream, PIECES)
+        send_overlapped(stream, PIECES)
     assert not threads()
 
 
@@ -95,7 +95,7 @@ def test_pieces_are_taken_while_others_arrive(pair):
         got.append(bytes(piece))
         takers.add(threading.current_thread())
 
-    receive_beside(stream, [len(piece) for piece in PIECES], take)
+    receive_overlapped(stream, [len(piece) for piece in PIECES], take)
     writer.join(10)
     assert got == PIECES
     assert takers == {threading.current_thread()}
@@ -108,7 +108,7 @@ def test_a_peer_that_leaves_in_the_middle_of_its_answer(pair):
     theirs.close()
     got = []
     with pytest.raises(ConnectionLostError):
-        receive_beside(stream, [600, 600], lambda piece: got.append(len(piece)))
+        receive_overlapped(stream, [600, 600], lambda piece: got.append(len(piece)))
     assert got == [600]
     assert not threads()
 
@@ -121,7 +121,7 @@ def test_what_goes_wrong_while_taking_comes_out(pair):
         raise KeyError("no tile")
 
     with pytest.raises(KeyError):
-        receive_beside(stream, [10] * 100, take)
+        receive_overlapped(stream, [10] * 100, take)
     assert stream.broken and not threads()
 
 

@@ -53,7 +53,7 @@ def test_what_is_discarded_ends_in_another_thread():
             ended.append(threading.current_thread())
 
     planes = [Plane(), Plane()]
-    memory.discard(planes)
+    memory.free_in_background(planes)
     assert planes == []
     deadline = time.monotonic() + 10
     while len(ended) < 2:

@@ -10,7 +10,7 @@ import pytest
 
 from maskupe import Enhancer, Transition
 from maskupe.areas import SIDES
-from maskupe.context import CONTEXT_EDGE, shrink
+from maskupe.context import CONTEXT_EDGE, downscale
 from maskupe.maps import Window
 from maskupe.region import region_of
 from maskupe.registry import DEFAULT
@@ -65,7 +65,7 @@ def test_the_daemon_gives_what_the_library_gives(real, weights, dtype, channels,
     wanted = enhancer.enhance(image, selection, strength=0.8, transition=transition)
     rows, columns = region_of(selection, transition)
     part, chosen = np.ascontiguousarray(image[rows, columns]), selection[rows, columns].copy()
-    context = shrink(image, CONTEXT_EDGE)
+    context = downscale(image, CONTEXT_EDGE)
     request = EnhanceRequest(
         image=spec(part),
         layer=image.shape[:2],

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from maskupe.areas import make_areas
-from maskupe_daemon.client import Bands, EnhanceRequest, PlaneSpec
+from maskupe_daemon.client import ChunkedFrame, EnhanceRequest, PlaneSpec
 from maskupe_daemon.failures import AnswerError
 from maskupe_daemon.hardware import processor_name
 from tests.daemon.running import as_array, assert_right, region, request_for
@@ -69,7 +69,7 @@ def test_a_region_of_a_larger_layer_sent_in_bands(daemon):
         side="inside",
         strength=0.5,
     )
-    bands = Bands(image.nbytes, lambda: (image[row : row + 10] for row in range(0, 64, 10)))
+    bands = ChunkedFrame(image.nbytes, lambda: (image[row : row + 10] for row in range(0, 64, 10)))
     with daemon.connect() as client:
         for _ in range(2):  # the same object can be sent again
             _, answer = client.enhance(request, [bands, selection, context])

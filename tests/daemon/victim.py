@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from maskupe_daemon.client import Bands, Client
+from maskupe_daemon.client import ChunkedFrame, Client
 from tests.daemon.running import region, request_for
 
 SHAPES = {"sending": (2000, 3000, 4), "waiting": (40, 60, 3), "receiving": (2000, 3000, 4)}
@@ -33,7 +33,7 @@ def main():
             reached()
             time.sleep(600)
 
-        planes[0] = Bands(image.nbytes, half)
+        planes[0] = ChunkedFrame(image.nbytes, half)
         client.enhance(request, planes)
     elif stage == "waiting":
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from maskupe import Enhancer
-from maskupe.context import shrink
+from maskupe.context import downscale
 from maskupe_gimp import bundle
 from tests.gimp.finding import Gimp
 from tests.gimp.photo import babl, tiled_photo
@@ -72,7 +72,7 @@ def test_averages(gimp: Session, dtype: Any, precision: str, gray: bool) -> None
     photo = tiled_photo(2601, 4799, dtype, gray=gray)
     context = read(gimp, photo, precision)
     assert context is not None and context.shape == (325, 599, 1 if gray else 3)
-    expected = shrink(photo[: 325 * 8, : 599 * 8], 599)
+    expected = downscale(photo[: 325 * 8, : 599 * 8], 599)
     assert np.abs(context - expected).max() < 2e-3
     assert abs((context - expected).mean()) < 1e-4
 
@@ -110,7 +110,7 @@ LARGE = (1700, 2560)
 def assert_shows(context: np.ndarray | None, photo: np.ndarray) -> None:
     """What the network makes of it: averages in linear light are a little brighter at edges."""
     assert context is not None and context.shape == (680, 1024, 3)
-    difference = shrink(context.astype(np.float32), 256) - shrink(photo, 256)
+    difference = downscale(context.astype(np.float32), 256) - downscale(photo, 256)
     assert np.abs(difference).mean() < 3e-3
     assert abs(difference.mean()) < 2e-3
 

@@ -12,7 +12,7 @@ import pytest
 
 from maskupe_gimp import bundle
 from maskupe_gimp.doctor import examine
-from maskupe_gimp.places import Place
+from maskupe_gimp.places import GimpProfile
 from tests.gimp.finding import Gimp
 from tests.gimp.session import prepare
 
@@ -33,7 +33,7 @@ def test_the_plug_in_is_loaded_with_gimps_own_python(
             (programs / "python3").write_text(f'#!/bin/sh\nexec {command} "$@"\n', "utf-8")
             (programs / "python3").chmod(0o755)
             monkeypatch.setenv("PATH", str(programs), prepend=os.pathsep)
-        place = Place("test", installed_gimp.version, work / "profile")
+        place = GimpProfile("test", installed_gimp.version, work / "profile")
 
         def told() -> list[str]:
             return [f.what for f in examine([place]) if "the plug-in" in f.what]

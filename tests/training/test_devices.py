@@ -13,7 +13,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor, nn
 
-from maskupe.conditioning import MNorm, carried
+from maskupe.conditioning import MNorm, mask_scope
 from maskupe.errors import InputError
 from maskupe_training import checkpoint, trainer
 from maskupe_training.launching import Mixed, automatic_precision
@@ -141,7 +141,7 @@ def _norm_and_batch(kind: str) -> tuple[nn.Module, Tensor, Tensor, Tensor]:
 
 def _pass(model: nn.Module, batch: Tensor, weights: Tensor, areas: Tensor) -> dict[str, Tensor]:
     batch = batch.clone().requires_grad_()
-    with carried(areas):
+    with mask_scope(areas):
         out = model.train()(batch)
     (out * weights).square().sum().backward()
     assert batch.grad is not None

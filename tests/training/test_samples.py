@@ -102,7 +102,7 @@ def test_a_glimpse_shows_what_the_view_shows(data_root: Path, seed: int) -> None
     rng = np.random.default_rng(seed)
     picture = source.nth(0, rng).candidates[0]
     view = draw_view(rng, picture, Augmentation(size=48, crop=0.6, turn=True))
-    seen, glimpse = view.of(picture), view.glimpse(picture)
+    seen, glimpse = view.of(picture), view.subsample(picture)
     assert glimpse.shape == (12, 12, 3)
     means = seen.reshape(12, 4, 12, 4, 3).mean((1, 3))
     assert np.corrcoef(luma(means).ravel(), luma(glimpse).ravel())[0, 1] > 0.8

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from maskupe.cli.application import application
-from maskupe.cli.output import guard_output
+from maskupe.cli.output import handle_broken_pipe
 
 app = application("maskupe-train", "Train, measure and export local enhancement models.")
 
@@ -321,9 +321,9 @@ def strip(
 
     As in the paper's Fig. 6.
     """
-    from maskupe_training.strip import draw_strip
+    from maskupe_training.strip import draw_degree_figure
 
-    draw_strip(photo, mask, model, values, by, output, raw)
+    draw_degree_figure(photo, mask, model, values, by, output, raw)
 
 
 prepare = typer.Typer(
@@ -433,7 +433,7 @@ def prepare_check(
     typer.echo(f"{folder}: {check_manifest(folder)} files, all as the manifest says.")
 
 
-@guard_output
+@handle_broken_pipe
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns the exit status: 0, 1 for a failure, 2 for bad input."""
     from maskupe.cli.runner import run

@@ -32,7 +32,7 @@ WAYS = ("degree", "strength")
 _LONG_EDGE = 1024
 
 
-def draw_strip(
+def draw_degree_figure(
     photo: Path,
     mask: Path | None,
     model: str,

@@ -76,7 +76,7 @@ class Pace:
         return max(time.monotonic() - self._began - self._paused, 1e-9)
 
 
-class Telemetry:
+class RunLogger:
     """Reports of one run, on the first process only."""
 
     def __init__(self, folder: Path, steps: int, start: int) -> None:

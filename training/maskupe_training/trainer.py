@@ -44,7 +44,7 @@ from maskupe_training.objective import Objective
 from maskupe_training.recipe import OptimizerRecipe, Recipe, from_tables
 from maskupe_training.starting import start_from
 from maskupe_training.synchronised import synchronise_norms
-from maskupe_training.telemetry import Pace, Telemetry
+from maskupe_training.telemetry import Pace, RunLogger
 from maskupe_training.validation import Validator
 
 # A card computes ahead of the processor. To look at the loss waits for it, so it is looked at every
@@ -185,7 +185,7 @@ class _Training:
         self._network = objective.network
         self._objective, self._optimizer = fabric.setup(objective, optimizer)
         self._validator: Validator | None = None
-        self._telemetry: Telemetry | None = None
+        self._telemetry: RunLogger | None = None
         if fabric.is_global_zero:
             self._validator = Validator(recipe, run.data_root)
             self._scenes = _seen(recipe, run.data_root) if earlier is not None else None
@@ -195,7 +195,7 @@ class _Training:
                 run.out.mkdir(parents=True, exist_ok=True)
                 text = json.dumps(recipe.to_dict(), indent=1)
                 (run.out / "recipe.json").write_text(text, "utf-8")
-                self._telemetry = Telemetry(run.out, recipe.training.steps, self.step)
+                self._telemetry = RunLogger(run.out, recipe.training.steps, self.step)
 
     def advance(self, batch: Packed) -> None:
         """Takes one step, without waiting for its end on a device that computes by itself.

@@ -9,7 +9,7 @@ from maskupe_plugin.region import Box
 from maskupe_plugin.words import _
 
 
-class RefusalError(Exception):
+class UserError(Exception):
     """The procedure cannot go on. The text is for the photographer: what is wrong, what to do.
 
     Args:
@@ -29,7 +29,7 @@ def the_drawable(drawables: list[Gimp.Drawable]) -> Gimp.Drawable:
         RefusalError: if there is not exactly one, or its kind forbids it.
     """
     if len(drawables) != 1:
-        raise RefusalError(
+        raise UserError(
             _("Local Underexposure works on one layer, and {count} are selected.").format(
                 count=len(drawables)
             ),
@@ -37,44 +37,44 @@ def the_drawable(drawables: list[Gimp.Drawable]) -> Gimp.Drawable:
         )
     drawable = drawables[0]
     if drawable.is_group():
-        raise RefusalError(
+        raise UserError(
             _("A layer group has no pixels of its own."),
             _("Select a layer inside the group, or merge the group first."),
         )
     if drawable.is_indexed():
-        raise RefusalError(
+        raise UserError(
             _("Indexed colors are too few for a smooth transition."),
             _("Convert the image first: Image > Mode > RGB."),
         )
     return drawable
 
 
-def possible_outputs(drawable: Gimp.Drawable) -> tuple[tuple[str, ...], RefusalError | None]:
+def possible_outputs(drawable: Gimp.Drawable) -> tuple[tuple[str, ...], UserError | None]:
     """Return where a result can go, and what forbids the rest; None where nothing does."""
     protection = _protection(drawable)
     here = (THIS_LAYER,) if protection is None else ()
     if isinstance(drawable, Gimp.Channel):
-        return here, protection or RefusalError(
+        return here, protection or UserError(
             _("From a channel or a layer mask no new layer can be made."),
             _("Set the output to “This layer”."),
         )
     return (*here, *ABOVE), protection
 
 
-def _protection(drawable: Gimp.Drawable) -> RefusalError | None:
+def _protection(drawable: Gimp.Drawable) -> UserError | None:
     """What GIMP would not write, or only by destroying what makes the layer special."""
     item: Gimp.Item | None = drawable
     while item is not None:
         # GIMP writes nothing there and reports success all the same.
         if item.get_lock_content():
-            return RefusalError(
+            return UserError(
                 _("The pixels of “{name}” are locked.").format(name=item.get_name()),
                 _("Unlock them in the Layers dialog, or set the output to a new layer."),
             )
         item = item.get_parent()
     kind = _kept_by_content(drawable)
     if kind:
-        return RefusalError(
+        return UserError(
             _("“{name}” is a {kind}, which new pixels would destroy.").format(
                 name=drawable.get_name(), kind=kind
             ),
@@ -110,7 +110,7 @@ def selected_box(drawable: Gimp.Drawable) -> Box | None:
         return None
     hit, x, y, width, height = drawable.mask_intersect()
     if not hit or width <= 0 or height <= 0:
-        raise RefusalError(
+        raise UserError(
             _("The selection does not touch the layer “{name}”.").format(name=drawable.get_name()),
             _("Select a part of this layer, or make another layer active."),
         )

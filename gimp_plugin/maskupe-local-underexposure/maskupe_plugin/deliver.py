@@ -32,7 +32,7 @@ def takers(job: Job, report: Report) -> dict[str, BandWriter]:
     return {"image": write_back.writer(job, report)} if direct else {}
 
 
-def deliver(job: Job, answer: Answer, report: Report) -> None:
+def apply_result(job: Job, answer: Answer, report: Report) -> None:
     """Writes the result as one undo step; what :func:`takers` took is merely shown."""
     output = job.settings.output
     if output == THIS_LAYER:

@@ -11,7 +11,7 @@ gi.require_version("GimpUi", "3.0")
 from gi.repository import Gimp, GimpUi, Gtk  # noqa: E402
 
 from maskupe_daemon.client import Progress  # noqa: E402
-from maskupe_plugin.checks import RefusalError, possible_outputs, the_drawable  # noqa: E402
+from maskupe_plugin.checks import UserError, possible_outputs, the_drawable  # noqa: E402
 from maskupe_plugin.edges_button import EdgesButton  # noqa: E402
 from maskupe_plugin.job import Job, plan  # noqa: E402
 from maskupe_plugin.model_row import ModelRow  # noqa: E402
@@ -129,7 +129,7 @@ class Dialog:
         while self._dialog.run():
             try:
                 return self._plan()
-            except RefusalError as refusal:
+            except UserError as refusal:
                 self._preview.tell(str(refusal), True)
         return None
 

@@ -10,10 +10,10 @@ from gi.repository import Gimp
 from maskupe_daemon.client import Client, Progress
 from maskupe_daemon.failures import ClientError
 from maskupe_plugin import lane
-from maskupe_plugin.checks import RefusalError, possible_outputs, the_drawable
-from maskupe_plugin.deliver import deliver, takers, wanted_planes
+from maskupe_plugin.checks import UserError, possible_outputs, the_drawable
+from maskupe_plugin.deliver import apply_result, takers, wanted_planes
 from maskupe_plugin.job import Job, plan, send
-from maskupe_plugin.sentences import in_words
+from maskupe_plugin.sentences import message_for
 from maskupe_plugin.service import connect
 from maskupe_plugin.settings import settings_of
 from maskupe_plugin.words import _
@@ -24,7 +24,7 @@ _SENT, _WORKED = 0.2, 0.8
 _EYE = 0.05
 
 
-def directly(
+def run_noninteractive(
     image: Gimp.Image, drawables: list[Gimp.Drawable], config: Gimp.ProcedureConfig
 ) -> None:
     """Runs without a dialog, with the values of ``config``.
@@ -38,7 +38,7 @@ def directly(
         run_job(client, job)
 
 
-def interactively(
+def run_interactive(
     procedure: Gimp.Procedure,
     image: Gimp.Image,
     drawables: list[Gimp.Drawable],
@@ -106,7 +106,7 @@ def run_job(client: Client, job: Job, report: Callable[[Progress], None] | None 
     bar = _Bar()
 
     def show(progress: Progress) -> None:
-        lane.settle()
+        lane.wait_idle()
         bar.show(progress)
         if report:
             report(progress)
@@ -117,10 +117,10 @@ def run_job(client: Client, job: Job, report: Callable[[Progress], None] | None 
     try:
         answer = send(client, job, wanted_planes(job), show, takers(job, written))
     except ClientError as error:
-        raise RefusalError(*in_words(error)) from error
+        raise UserError(*message_for(error)) from error
     finally:
-        lane.settle()
-    deliver(job, answer, written)
+        lane.wait_idle()
+    apply_result(job, answer, written)
     Gimp.progress_end()
 
 
@@ -144,5 +144,5 @@ class _Bar:
         now = time.monotonic()
         if fraction > self._fraction and now - self._told >= _EYE:
             self._fraction, self._told = fraction, now
-            lane.settle()
+            lane.wait_idle()
             Gimp.progress_update(fraction)

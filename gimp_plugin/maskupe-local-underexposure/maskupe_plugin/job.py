@@ -7,7 +7,14 @@ from dataclasses import dataclass
 
 from gi.repository import Gegl, Gimp
 
-from maskupe_daemon.client import Bands, Client, EnhanceRequest, PlaneSpec, Progress, Taker
+from maskupe_daemon.client import (
+    ChunkedFrame,
+    Client,
+    EnhanceRequest,
+    FrameSink,
+    PlaneSpec,
+    Progress,
+)
 from maskupe_plugin import pixels
 from maskupe_plugin.checks import possible_outputs, selected_box, the_drawable
 from maskupe_plugin.context import read_context
@@ -94,7 +101,7 @@ def send(
     job: Job,
     outputs: tuple[str, ...],
     report: Callable[[Progress], None],
-    takers: Mapping[str, Taker],
+    takers: Mapping[str, FrameSink],
 ) -> Answer:
     """Sends the region, waits for the result.
 
@@ -110,7 +117,7 @@ def send(
     buffer = job.drawable.get_buffer()
     _kept.append(buffer)
     size = box.width * box.height * encoding.pixel_bytes
-    planes: list[object] = [Bands(size, lambda: pixels.region_bands(buffer, box, encoding))]
+    planes: list[object] = [ChunkedFrame(size, lambda: pixels.region_bands(buffer, box, encoding))]
     if job.selected:
         _, offset_x, offset_y = job.drawable.get_offsets()
         dtype = selection_dtype(job.image)
@@ -137,5 +144,5 @@ def send(
     return Answer(found, header["seconds"], header["width"], header["notes"])
 
 
-def _selection_plane(image: Gimp.Image, box: Box, plane: PlaneSpec) -> Bands:
-    return Bands(plane.nbytes, lambda: pixels.selection_bands(image, box, plane.dtype))
+def _selection_plane(image: Gimp.Image, box: Box, plane: PlaneSpec) -> ChunkedFrame:
+    return ChunkedFrame(plane.nbytes, lambda: pixels.selection_bands(image, box, plane.dtype))

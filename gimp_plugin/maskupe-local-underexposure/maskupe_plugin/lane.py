@@ -3,7 +3,7 @@
 GIMP passes one tile of 128 by 128 pixels at a time, and whoever asked sleeps until it has answered.
 So the asking is done here, without a pause, while the main thread hands over, scales or receives
 what comes next. libgimp lets another thread pass tiles, as GEGL's own do; but all else of GIMP
-goes through the same pipe without a lock. Whoever calls it calls :func:`settle` before.
+goes through the same pipe without a lock. Whoever calls it calls :func:`wait_idle` before.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def start(work: Callable[..., _Result], *arguments: Any) -> Future[_Result]:
     return future
 
 
-def settle() -> None:
+def wait_idle() -> None:
     """Waits until the thread is idle. What went wrong is told by the futures."""
     wait(set(_under_way))
 
@@ -47,4 +47,4 @@ def in_order(work: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterat
         while started:
             yield started.popleft().result()
     finally:
-        settle()
+        wait_idle()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gi.repository import Gimp
 
-from maskupe_daemon.client import give
+from maskupe_daemon.client import feed
 from maskupe_plugin.encoding import Encoding
 from maskupe_plugin.job import Job
 from maskupe_plugin.pixels import BandWriter, Report
@@ -26,7 +26,7 @@ def add_layer(job: Job, name: str, kind: Gimp.ImageType) -> Gimp.Layer:
 def fill(layer: Gimp.Drawable, encoding: Encoding, pixels: memoryview, report: Report) -> None:
     """Writes all pixels of a layer or mask."""
     whole = Box(0, 0, layer.get_width(), layer.get_height())
-    give(BandWriter(layer.get_buffer(), whole, encoding, report), pixels)
+    feed(BandWriter(layer.get_buffer(), whole, encoding, report), pixels)
     layer.update(*whole)
 
 

@@ -87,7 +87,7 @@ class BandWriter:
 
     def begin(self) -> list[int]:
         """Starts at the top; how many bytes each band has."""
-        lane.settle()  # an attempt before, which broke off
+        lane.wait_idle()  # an attempt before, which broke off
         self._writing.clear()
         row = self._box.width * self._encoding.pixel_bytes
         self._left = bands(self._box)

@@ -7,7 +7,7 @@ from pathlib import Path
 from gi.repository import Gimp, Gio, GLib
 
 from maskupe_plugin import log
-from maskupe_plugin.checks import RefusalError
+from maskupe_plugin.checks import UserError
 from maskupe_plugin.settings import add_arguments
 from maskupe_plugin.words import _
 
@@ -63,14 +63,14 @@ def _run(
         from maskupe_plugin import enlighten
 
         if run_mode == Gimp.RunMode.INTERACTIVE:
-            done = enlighten.interactively(procedure, image, drawables, config)
+            done = enlighten.run_interactive(procedure, image, drawables, config)
             if not done:
                 return procedure.new_return_values(Gimp.PDBStatusType.CANCEL, None)
         else:
             if run_mode == Gimp.RunMode.WITH_LAST_VALS:
                 enlighten.fit_output(drawables, config)
-            enlighten.directly(image, drawables, config)
-    except RefusalError as refusal:
+            enlighten.run_noninteractive(image, drawables, config)
+    except UserError as refusal:
         return _failed(procedure, str(refusal))
     except Exception as error:
         log.failure("A run failed.")

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from gi.repository import Gdk, GdkPixbuf, GLib, Gtk, Pango
 
 from maskupe_plugin import picture
-from maskupe_plugin.checks import RefusalError
+from maskupe_plugin.checks import UserError
 from maskupe_plugin.job import Job
-from maskupe_plugin.preview_worker import PreviewWorker, Shown
+from maskupe_plugin.preview_worker import PreviewResult, PreviewWorker
 from maskupe_plugin.proxy import Proxy, read_proxy, view_of
 from maskupe_plugin.screen import free_size, set_sharp, sharpness
 from maskupe_plugin.words import _
@@ -45,7 +45,7 @@ class Preview:
         self._measured = measured
         self._proxy: Proxy | None = None
         self._read_for = (0, 0)  # the room that it was read for
-        self._shown: Shown | None = None
+        self._shown: PreviewResult | None = None
         self._split_at = 0.5
         self._timer = 0
         self._resizing = 0
@@ -154,7 +154,7 @@ class Preview:
         self._timer = 0
         try:
             job = self._plan()
-        except RefusalError as refusal:  # the selection or a lock changed while the dialog is open
+        except UserError as refusal:  # the selection or a lock changed while the dialog is open
             self.tell(str(refusal), True)
             return False
         self._zoom.set_sensitive(job.selected)
@@ -167,7 +167,7 @@ class Preview:
         self._worker.ask(request, self._proxy.planes(), self._proxy)
         return False
 
-    def _show(self, shown: Shown) -> None:
+    def _show(self, shown: PreviewResult) -> None:
         proxy: Proxy = shown.about
         if proxy is not self._proxy:
             return  # the view has changed since
@@ -180,7 +180,7 @@ class Preview:
         # The picture is painted first: an idle call comes after GTK's drawing.
         GLib.idle_add(self._show_gain, shown)
 
-    def _show_gain(self, shown: Shown) -> bool:
+    def _show_gain(self, shown: PreviewResult) -> bool:
         if shown is not self._shown:
             return False
         proxy: Proxy = shown.about

@@ -17,9 +17,9 @@ from gi.repository import GLib
 from maskupe_daemon.client import Client, EnhanceRequest, Progress
 from maskupe_daemon.failures import ClientError, ConnectionLostError
 from maskupe_plugin import log
-from maskupe_plugin.checks import RefusalError
+from maskupe_plugin.checks import UserError
 from maskupe_plugin.place import place
-from maskupe_plugin.sentences import in_words
+from maskupe_plugin.sentences import message_for
 from maskupe_plugin.service import connect
 from maskupe_plugin.words import _
 
@@ -34,7 +34,7 @@ class _OvertakenError(Exception):
 
 
 @dataclass(frozen=True)
-class Shown:
+class PreviewResult:
     """A preview that is ready.
 
     Attributes:
@@ -54,12 +54,14 @@ class PreviewWorker(threading.Thread):
     """One thread with one connection to the daemon.
 
     Args:
-        ready: called in the main thread with each :class:`Shown`.
+        ready: called in the main thread with each :class:`PreviewResult`.
         told: called in the main thread with what is going on, "" when all is well, and whether
             that is an error.
     """
 
-    def __init__(self, ready: Callable[[Shown], None], told: Callable[[str, bool], None]) -> None:
+    def __init__(
+        self, ready: Callable[[PreviewResult], None], told: Callable[[str, bool], None]
+    ) -> None:
         super().__init__(name="preview", daemon=True)
         self._ready = ready
         self._told = told
@@ -105,8 +107,8 @@ class PreviewWorker(threading.Thread):
             except _OvertakenError:
                 continue
             except ClientError as error:
-                self._say(" ".join(in_words(error)).strip(), True)
-            except RefusalError as error:
+                self._say(" ".join(message_for(error)).strip(), True)
+            except UserError as error:
                 self._say(str(error), True)
             except Exception:
                 log.failure("A preview failed.")
@@ -144,10 +146,10 @@ class PreviewWorker(threading.Thread):
             raise
         self._served = True
         self._say("", False)
-        shown = Shown(about, found, header["width"], place(self._client, header))
+        shown = PreviewResult(about, found, header["width"], place(self._client, header))
         GLib.idle_add(self._deliver, shown)
 
-    def _deliver(self, shown: Shown) -> bool:
+    def _deliver(self, shown: PreviewResult) -> bool:
         if not self._closing:
             self._ready(shown)
         return False

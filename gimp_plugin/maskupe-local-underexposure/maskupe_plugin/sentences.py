@@ -50,7 +50,7 @@ _OTHER = (_("The daemon could not do the job."), _("The daemon's log has the det
 _DETAILED = {"refused", "too-large", "out-of-memory", "unknown-model", "bad-weights"}
 
 
-def in_words(error: ClientError) -> tuple[str, str]:
+def message_for(error: ClientError) -> tuple[str, str]:
     """What happened and what to do, for the user."""
     if not translated():
         return error.message, error.hint

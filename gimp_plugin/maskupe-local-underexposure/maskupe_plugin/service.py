@@ -10,10 +10,10 @@ from pathlib import Path
 from maskupe_daemon.client import Client
 from maskupe_daemon.failures import ClientError, LinkDownError, NotRunningError
 from maskupe_daemon.starter import ensure_running
-from maskupe_plugin.checks import RefusalError
+from maskupe_plugin.checks import UserError
 from maskupe_plugin.launcher import daemon_command
 from maskupe_plugin.log import log_file
-from maskupe_plugin.sentences import in_words
+from maskupe_plugin.sentences import message_for
 from maskupe_plugin.words import _
 
 _CLIENT_NAME = "gimp"
@@ -35,17 +35,17 @@ def connect(wait: Callable[[], None] | None = None, *, start: bool = True) -> Cl
             return ensure_running(command, wait=wait, name=_CLIENT_NAME)
         return Client.connect(name=_CLIENT_NAME)
     except LinkDownError as error:  # nothing here is to be started
-        raise RefusalError(*in_words(error)) from error
+        raise UserError(*message_for(error)) from error
     except NotRunningError as error:
         how = shlex.join(command) if command else "maskupe-daemon"
-        raise RefusalError(
-            in_words(error)[0],
+        raise UserError(
+            message_for(error)[0],
             _("Start it in a terminal with: {command} — its log is in {folder}.").format(
                 command=how, folder=log_file().parent
             ),
         ) from error
     except ClientError as error:
-        raise RefusalError(*in_words(error)) from error
+        raise UserError(*message_for(error)) from error
 
 
 def in_sandbox() -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from gi.repository import Gimp, GObject
 
-from maskupe_plugin.checks import RefusalError
+from maskupe_plugin.checks import UserError
 from maskupe_plugin.outputs import ILLUMINATION, MASKED_LAYER, NEW_LAYER, THIS_LAYER
 from maskupe_plugin.region import AUTO, read_edges
 from maskupe_plugin.words import _
@@ -163,7 +163,7 @@ def _edges(text: str) -> float | str:
     try:
         return read_edges(text, MAX_WIDTH)
     except ValueError:
-        raise RefusalError(
+        raise UserError(
             _("How far to follow edges cannot be “{value}”.").format(value=text),
             _("Use “auto”, “off” or a number of pixels from 0 to {most}.").format(
                 most=round(MAX_WIDTH)

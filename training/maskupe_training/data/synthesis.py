@@ -22,7 +22,7 @@ import numpy as np
 
 from maskupe.errors import InputError
 from maskupe.layout import LUMA
-from maskupe.ramp import position
+from maskupe.ramp import inverse_smoothstep
 from maskupe_training.data.images import F32, U8
 
 # Entries of the table that encodes light by its square root.
@@ -197,7 +197,7 @@ def undeveloped(photo: U8, flatness: float, colour: float) -> U8:
         uint8 (H, W, 3).
     """
     values = np.arange(256, dtype=np.float32) / np.float32(255.0)
-    flat = (values + np.float32(flatness) * (position(values) - values))[photo]
+    flat = (values + np.float32(flatness) * (inverse_smoothstep(values) - values))[photo]
     gray = (flat @ LUMA)[..., None]
     return np.asarray(np.rint(255.0 * np.clip(gray + colour * (flat - gray), 0.0, 1.0)), np.uint8)
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from maskupe_training.data.images import U8, Bool, luma
 from maskupe_training.data.sources import Exposure
-from maskupe_training.data.views import GLIMPSE, View
+from maskupe_training.data.views import SUBSAMPLE, View
 
 #: A frame is well exposed inside A if its mean luma there is near to this, of 255.
 TARGET_LUMA = 115.0
@@ -29,9 +29,9 @@ def truth_of(exposure: Exposure, a: Bool, view: View | None = None) -> U8:
     frames = [exposure.image, *exposure.candidates]
     looked_at = frames
     if view is not None:
-        glimpsed = a[GLIMPSE // 2 :: GLIMPSE, GLIMPSE // 2 :: GLIMPSE]
-        if glimpsed.any() and view.size % GLIMPSE == 0:
-            a, looked_at = glimpsed, [view.glimpse(frame) for frame in frames]
+        glimpsed = a[SUBSAMPLE // 2 :: SUBSAMPLE, SUBSAMPLE // 2 :: SUBSAMPLE]
+        if glimpsed.any() and view.size % SUBSAMPLE == 0:
+            a, looked_at = glimpsed, [view.subsample(frame) for frame in frames]
         else:
             looked_at = [view.of(frame) for frame in frames]
     return frames[best_exposed(looked_at, a)]

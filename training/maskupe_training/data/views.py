@@ -14,7 +14,7 @@ from maskupe_training.data.images import U8
 from maskupe_training.data.sources import Exposure
 
 #: A glimpse has every fourth pixel of every fourth row.
-GLIMPSE = 4
+SUBSAMPLE = 4
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,10 @@ class View:
         shrinks = min(part.shape[:2]) > 1.5 * self.size
         return self._resized(part, self.size, cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
-    def glimpse(self, picture: U8) -> U8:
+    def subsample(self, picture: U8) -> U8:
         """One pixel in 4 × 4 of :meth:`of`, without the cost of the others."""
         part = picture[self.rows, self.columns]
-        return self._resized(part, self.size // GLIMPSE, cv2.INTER_NEAREST)
+        return self._resized(part, self.size // SUBSAMPLE, cv2.INTER_NEAREST)
 
     def _resized(self, part: U8, size: int, interpolation: int) -> U8:
         if part.shape[:2] != (size, size):

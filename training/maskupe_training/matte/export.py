@@ -72,7 +72,7 @@ def export_matte(
         "command": matte_command(tables, lambda name: load(name).to_dict()),
         "credits": credit_lines(recipe, data_root),
     }
-    matting.save(target, network, metadata)
+    matting.save_matting(target, network, metadata)
     parameters = sum(value.numel() for value in network.parameters())
     card = model_card(target, weightfile.read_header(target), parameters)
     replace_file(target.with_suffix(".md"), card.encode("utf-8"))
