@@ -60,7 +60,7 @@ gimp: $(DEV_STAMP) ## the tests in real GIMPs 3.0 and 3.2, which must be had
 	    $(BIN)/python -m pytest tests/gimp
 
 bench: $(DEV_STAMP) ## measure everything, some minutes: docs/benchmarks.md and .json
-	$(BIN)/python -m tests.bench --write docs
+	$(BIN)/python -m benchmarks --write docs
 
 fuzz: $(DEV_STAMP) ## read damaged pictures by the thousand, a minute or two: MUTANTS=6000
 	$(BIN)/python -m tests.fuzz $(if $(MUTANTS),--mutants $(MUTANTS))

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from maskupe.areas import Areas, Transition
-    from maskupe.enhancer import Enhancer
+    from maskupe.areas.transition import Areas, Transition
     from maskupe.errors import MaskUPEError
+    from maskupe.pipeline import Enhancer
 
 __all__ = ["Areas", "Enhancer", "MaskUPEError", "Transition", "__version__"]
 
@@ -27,10 +27,10 @@ __all__ = ["Areas", "Enhancer", "MaskUPEError", "Transition", "__version__"]
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 _HOMES = {
-    "Areas": "maskupe.areas",
-    "Enhancer": "maskupe.enhancer",
+    "Areas": "maskupe.areas.transition",
+    "Enhancer": "maskupe.pipeline",
     "MaskUPEError": "maskupe.errors",
-    "Transition": "maskupe.areas",
+    "Transition": "maskupe.areas.transition",
 }
 
 

@@ -15,13 +15,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from maskupe.coverage import full_coverage
-from maskupe.fade import LightLimit
-from maskupe.layout import LUMA
+from maskupe.areas.coverage import full_coverage
+from maskupe.blending.weights import LightLimit
 from maskupe.maps import Maps, Window
-from maskupe.matte import Matte
-from maskupe.metrics import GAIN_DELTA
+from maskupe.matting.matte import Matte
+from maskupe.pixel_layout import LUMA
 from maskupe.rendering import processor_backend, render
+from maskupe_training.metrics import GAIN_DELTA
 
 Float = npt.NDArray[np.float32]
 

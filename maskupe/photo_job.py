@@ -8,21 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from maskupe.areas import Transition
-from maskupe.checks import check_options
+from maskupe.areas.transition import Transition
 from maskupe.errors import InputError
-from maskupe.files import (
-    check_matte,
-    check_output,
-    encode_matte,
-    interpret_mask,
-    read_photo,
-)
-from maskupe.files.writing import JPEG_QUALITY, check_quality
-from maskupe.replacing import replacing
+from maskupe.io import check_matte, check_output, encode_matte, interpret_mask, read_photo
+from maskupe.io.atomic import replacing
+from maskupe.io.writing import JPEG_QUALITY, check_quality
+from maskupe.validation import check_options
 
 if TYPE_CHECKING:
-    from maskupe.enhancer import Enhancer
+    from maskupe.pipeline import Enhancer
 
 
 @dataclass(frozen=True)
@@ -136,7 +130,7 @@ def parse_edges(text: str) -> float | Literal["auto", "off"]:
         text: a number of pixels, ``auto`` or ``off``.
 
     Raises:
-        InputError: for anything else; the range is checked by :class:`maskupe.areas.Transition`.
+        InputError: for anything else; the range is checked by :class:`maskupe.areas.transition.Transition`.
     """
     word = text.strip().lower()
     if word == "auto":

@@ -4,7 +4,7 @@ Other packages add networks by an entry point of the group ``maskupe.networks``:
 and where its :class:`NetworkSpec` is. Its models are NAME, NAME-mconcat and NAME-mnorm.
 
 A model is its configuration; everything is built from it by one code path
-(:func:`maskupe.networks.build.build`). Nothing here imports torch.
+(:func:`maskupe.inference.build.build`). Nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -244,7 +244,7 @@ MODELS: Mapping[str, ModelConfig] = {
     )
 }
 
-#: The matting networks' weight files in :data:`WEIGHTS_FOLDER`; see :mod:`maskupe.matte`.
+#: The matting networks' weight files in :data:`WEIGHTS_FOLDER`; see :mod:`maskupe.matting.matte`.
 MATTES: Mapping[str, str] = {
     "default": "matte.safetensors",
     "matte": "matte.safetensors",

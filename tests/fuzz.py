@@ -49,7 +49,7 @@ def serve() -> None:
     import warnings
 
     from maskupe.errors import MaskUPEError
-    from maskupe.files import check_output, read_photo
+    from maskupe.io import check_output, read_photo
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     used = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * 4096

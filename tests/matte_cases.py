@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from maskupe.areas import Transition
-from maskupe.coverage import make_coverage
+from maskupe.areas.coverage import make_coverage
+from maskupe.areas.transition import Transition
 from maskupe.maps import Window
-from maskupe.matte import Matte, Predict, _states, make_matte
-from maskupe.mattestrip import apply_matte
-from maskupe.surroundings import MATTE_SIZE, Frame, surroundings_of
+from maskupe.matting.full_size import apply_matte
+from maskupe.matting.matte import Matte, Predict, _states, make_matte
+from maskupe.matting.surroundings import MATTE_SIZE, Frame, surroundings_of
 
 Said = float | Callable[[np.ndarray], np.ndarray]
 

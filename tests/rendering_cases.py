@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from maskupe.areas import Areas
-from maskupe.fade import BlendCurve, LightLimit, linear
+from maskupe.areas.transition import Areas
+from maskupe.blending.weights import BlendCurve, LightLimit, linear
 from maskupe.maps import (
     AffineGrid,
     CurveMaps,

@@ -95,7 +95,7 @@ def test_imports_run_one_way(package):
 
 def test_the_installer_knows_the_client_only():
     """What it puts into GIMP is the daemon's client; the daemon itself is a program to start."""
-    from maskupe_daemon.client import BUNDLED
+    from maskupe_client.client import BUNDLED
 
     client = {"maskupe_daemon"} | {f"maskupe_daemon.{Path(name).stem}" for name in BUNDLED}
     wrong = []
@@ -143,14 +143,14 @@ def modules_after(statement: str) -> set[str]:
     [
         ("import maskupe", {"torch", "numpy", "cv2", "onnxruntime"}),
         ("import maskupe.cli.app", {"torch", "numpy", "cv2", "onnxruntime", "rich"}),
-        ("import maskupe.enhancer", {"torch", "matplotlib", "skimage", "scipy"}),
-        ("import maskupe.registry, maskupe.weightfile", {"torch", "onnxruntime"}),
-        ("import maskupe.files", {"torch", "onnxruntime"}),
+        ("import maskupe.pipeline", {"torch", "matplotlib", "skimage", "scipy"}),
+        ("import maskupe.registry, maskupe.weights_file", {"torch", "onnxruntime"}),
+        ("import maskupe.io", {"torch", "onnxruntime"}),
         ("import maskupe_daemon.cli", {"torch", "numpy", "cv2", "onnxruntime", "zmq"}),
         ("import maskupe_gimp.cli", {"torch", "numpy", "cv2", "onnxruntime", "zmq"}),
         ("import maskupe_training.cli", {"torch", "numpy", "cv2", "onnxruntime", "rich"}),
         ("import maskupe_daemon.server", {"torch"}),
-        ("import maskupe_daemon.client", {"torch", "numpy", "zmq", "maskupe"}),
+        ("import maskupe_client.client", {"torch", "numpy", "zmq", "maskupe"}),
     ],
 )
 def test_what_an_import_brings(statement, never):
@@ -161,7 +161,7 @@ def test_what_an_import_brings(statement, never):
 
 
 def bundled() -> list[Path]:
-    from maskupe_daemon.client import BUNDLED
+    from maskupe_client.client import BUNDLED
 
     return [PACKAGES["maskupe_daemon"] / name for name in BUNDLED]
 

@@ -76,7 +76,7 @@ Enhancer.load("default", device="cpu").enhance(ph.scene(), ph.disc())
 DAEMON = """
 import os, sys, tempfile, time
 from maskupe_daemon.presence import await_end
-from maskupe_daemon.starter import ensure_running
+from maskupe_client.launcher import ensure_running
 from pathlib import Path
 from tests import photographs as ph
 from tests.daemon.running import request_for

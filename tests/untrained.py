@@ -21,7 +21,7 @@ def write_weights(folder: Path, name: str = "untrained") -> Path:
         return _copy_shipped(path)
     import torch
 
-    from maskupe.networks.build import build, save
+    from maskupe.inference.build import build, save
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Tries everything that an NVIDIA card is for, in at most four minutes: the tests of tests/cuda,
-# the times of tests/bench/card.py and, where lightning-fabric is there, a minute of training each
+# the times of benchmarks/card.py and, where lightning-fabric is there, a minute of training each
 # of two recipes. Builds nothing and needs no network; only what it lacks is left out.
 #
 #   try_card.sh FOLDER [--rehearse]
@@ -57,11 +57,11 @@ if [ -z "$rehearse" ] && has xdist; then spread="-n 8"; fi
 # shellcheck disable=SC2086
 step tests 90 "$python" -m pytest tests/cuda -p no:cacheprovider -q -rs --timeout 80 $spread
 tail -n 3 "$folder/tests.log"
-step times 120 "$python" -m tests.bench.card "$folder" --seconds 85 $rehearse
+step times 120 "$python" -m benchmarks.card "$folder" --seconds 85 $rehearse
 [ -f "$folder/card.md" ] && cat "$folder/card.md"
 
 if has lightning_fabric; then
-    step data 20 "$python" -m tests.bench.card_data "$folder/data"
+    step data 20 "$python" -m benchmarks.card_data "$folder/data"
     for recipe in star-dce-mnorm deepupe-mconcat; do
         step "fit-$recipe" 75 "$python" -m maskupe_training fit "$recipe" --data "$folder/data" \
             --out "$folder/run-$recipe" --set masks.kinds.silhouette=0 --max-minutes "$([ -n "$rehearse" ] && echo 0.1 || echo 1)"

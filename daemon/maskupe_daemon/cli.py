@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from maskupe import __version__, addressspace
 from maskupe.cli.output import handle_broken_pipe
 from maskupe.errors import MaskUPEError, is_memory_error
-from maskupe_daemon.failures import ClientError
+from maskupe_client.errors import ClientError
 
 
 @handle_broken_pipe
@@ -126,7 +126,7 @@ def _seconds(text: str) -> float:
 
 def _run(options: argparse.Namespace) -> int:
     addressspace.require()
-    from maskupe_daemon.lifecycle import Options, run
+    from maskupe_daemon.app import Options, run
 
     run(
         Options(
@@ -141,7 +141,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from maskupe_daemon.client import Client
+    from maskupe_client.client import Client
 
     with Client.connect(name="maskupe-daemon status") as client:
         report = {**client.status(), "forwarded_to": client.host or None}
@@ -159,9 +159,9 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _stop(_options: argparse.Namespace) -> int:
-    from maskupe_daemon.client import Client
-    from maskupe_daemon.connection import read_connection
-    from maskupe_daemon.failures import NotRunningError
+    from maskupe_client.client import Client
+    from maskupe_client.connection import read_connection
+    from maskupe_client.errors import NotRunningError
 
     if _end_link():
         return 0
@@ -186,8 +186,8 @@ def _stop(_options: argparse.Namespace) -> int:
 
 def _end_link() -> bool:
     """End the link to another machine's daemon, if it is one that clients are sent to."""
-    from maskupe_daemon.connection import read_connection, state_directory
-    from maskupe_daemon.failures import NotRunningError
+    from maskupe_client.connection import read_connection, state_directory
+    from maskupe_client.errors import NotRunningError
     from maskupe_daemon.presence import await_end, withdraw
 
     try:

@@ -21,18 +21,18 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from maskupe.areas import Transition
-from maskupe.context import CONTEXT_EDGE, downscale
+from maskupe.areas.region import region_of
+from maskupe.areas.transition import Transition
 from maskupe.errors import InputError, MaskUPEError
-from maskupe.files import Photo, check_output, read_mask, read_photo
-from maskupe.layout import alpha_of, colour_channels, scale_of
-from maskupe.metrics import psnr
-from maskupe.region import region_of
-from maskupe_daemon.client import Client, EnhanceRequest, PlaneSpec
-from maskupe_daemon.connection import STATE_VARIABLE
-from maskupe_daemon.failures import ClientError
-from maskupe_daemon.portrait import PORTRAIT, SHADE, shaded, silhouette
-from maskupe_daemon.starter import ensure_running
+from maskupe.io import Photo, check_output, read_mask, read_photo
+from maskupe.pixel_layout import alpha_of, colour_channels, scale_of
+from maskupe.preprocess.context import CONTEXT_EDGE, downscale
+from maskupe_client.client import Client, EnhanceRequest, PlaneSpec
+from maskupe_client.connection import STATE_VARIABLE
+from maskupe_client.errors import ClientError
+from maskupe_client.launcher import ensure_running
+from maskupe_daemon.demo_image import PORTRAIT, SHADE, shaded, silhouette
+from maskupe_training.metrics import psnr
 
 _DTYPES = {"uint8": "u8", "uint16": "u16", "float32": "f32"}
 # Height of each picture in the sheet, and of the line with its label, in pixels.

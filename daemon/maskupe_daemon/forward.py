@@ -23,23 +23,23 @@ from pathlib import Path
 
 from maskupe import __version__
 from maskupe.errors import InputError, MaskUPEError
-from maskupe_daemon import ssh
-from maskupe_daemon.client import Client
-from maskupe_daemon.connection import (
+from maskupe_client.client import Client
+from maskupe_client.connection import (
     FILE_NAME,
     Connection,
     as_connection,
     read_connection,
     state_directory,
 )
-from maskupe_daemon.failures import ClientError, NotAnsweringError, ProtocolMismatchError
+from maskupe_client.errors import ClientError, NotAnsweringError, ProtocolMismatchError
+from maskupe_client.launcher import ensure_running
+from maskupe_daemon import ssh
 from maskupe_daemon.logfile import logging_to
+from maskupe_daemon.permissions import AccessError, owner_only, secure_directory
 from maskupe_daemon.presence import announce, only_one, withdraw
-from maskupe_daemon.private import AccessError, owner_only, secure_directory
 from maskupe_daemon.service import command as daemon_command
+from maskupe_daemon.sockets import LONGEST_SOCKET_PATH
 from maskupe_daemon.ssh import SshError, Tunnel, UnreachableError
-from maskupe_daemon.starter import ensure_running
-from maskupe_daemon.transport import LONGEST_SOCKET_PATH
 
 log = logging.getLogger("maskupe_daemon.forward")
 

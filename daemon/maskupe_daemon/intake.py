@@ -13,7 +13,7 @@ import secrets
 import struct
 from collections.abc import Callable
 
-from maskupe_daemon.wire import MAX_HEADER, MAX_PLANES
+from maskupe_client.framing import MAX_HEADER, MAX_PLANES
 
 _MORE, _LONG, _COMMAND = 1, 2, 4
 #: A handshake's commands and heartbeats are far smaller.

@@ -22,7 +22,7 @@ class Library(Protocol):
         """The model's own name, also for an alias; raises UnknownModelError."""
 
     def load(self, name: str, device: str) -> Any:
-        """The :class:`maskupe.enhancer.Enhancer` of a model by its own name."""
+        """The :class:`maskupe.pipeline.Enhancer` of a model by its own name."""
 
     def device_of(self, enhancer: Any) -> str:
         """On what it runs."""
@@ -42,7 +42,7 @@ class Maskupe:
         """
         if device in ("auto", "cpu"):
             import_module("maskupe.inference.onnx_backend")
-            import_module("maskupe.enhancer")
+            import_module("maskupe.pipeline")
 
     def names(self) -> list[str]:
         """Models whose weights are installed."""
@@ -54,7 +54,7 @@ class Maskupe:
 
     def load(self, name: str, device: str) -> Any:
         """Loads the weights."""
-        from maskupe.enhancer import Enhancer
+        from maskupe.pipeline import Enhancer
 
         return Enhancer.load(name, device=device)
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import filelock
 
 from maskupe.errors import MaskUPEError
-from maskupe_daemon.connection import FILE_NAME, Connection
-from maskupe_daemon.private import AccessError, replace_json
+from maskupe_client.connection import FILE_NAME, Connection
+from maskupe_daemon.permissions import AccessError, replace_json
 
 
 class AlreadyRunningError(MaskUPEError):

@@ -18,17 +18,17 @@ from typing import Any
 
 import zmq
 
+from maskupe_client.connection import Connection
+from maskupe_client.framing import MAX_HEADER, MAX_PLANES, PROTOCOL, WireError
+from maskupe_client.messages import check_sizes, parse
 from maskupe_daemon import memory
-from maskupe_daemon.connection import Connection
-from maskupe_daemon.desk import JobScheduler, Limits
-from maskupe_daemon.doorkeeper import ZapAuthenticator
+from maskupe_daemon.auth import ZapAuthenticator
 from maskupe_daemon.hardware import host_name
-from maskupe_daemon.jobs import Route
-from maskupe_daemon.messages import check_sizes, parse
 from maskupe_daemon.models import Models
-from maskupe_daemon.outbox import GoneError, ReplySender
-from maskupe_daemon.transport import Listener
-from maskupe_daemon.wire import MAX_HEADER, MAX_PLANES, PROTOCOL, WireError
+from maskupe_daemon.queue import Route
+from maskupe_daemon.reply_sender import GoneError, ReplySender
+from maskupe_daemon.scheduler import JobScheduler, Limits
+from maskupe_daemon.sockets import Listener
 from maskupe_daemon.worker import Outcome, Worker
 
 log = logging.getLogger("maskupe_daemon.server")

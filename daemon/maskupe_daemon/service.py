@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from maskupe.errors import MaskUPEError
-from maskupe_daemon.starter import TUNING
+from maskupe_client.launcher import TUNING
 
 UNIT = "maskupe.service"
 LABEL = "org.maskupe.daemon"

@@ -12,11 +12,11 @@ from typing import Any
 import numpy.typing as npt
 
 from maskupe.errors import CancelledError, MaskUPEError, MemoryLimitError, is_memory_error
+from maskupe_client.messages import LONGEST_SENTENCE
 from maskupe_daemon import memory
-from maskupe_daemon.enhancing import SMALLER, Timing, enhance
-from maskupe_daemon.jobs import Job
-from maskupe_daemon.messages import LONGEST_SENTENCE
+from maskupe_daemon.job_runner import SMALLER, Timing, enhance
 from maskupe_daemon.models import Models
+from maskupe_daemon.queue import Job
 
 log = logging.getLogger("maskupe_daemon.worker")
 

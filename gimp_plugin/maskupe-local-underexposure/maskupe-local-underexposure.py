@@ -27,7 +27,7 @@ except Exception:
     raise
 
 if __name__ == "__main__" and sys.argv[1:] == ["--check"]:
-    from maskupe_plugin import enlighten  # noqa: F401
+    from maskupe_plugin import run  # noqa: F401
 
     print(".".join(str(part) for part in sys.version_info[:3]))
 elif __name__ == "__main__":

@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 from maskupe import __version__
-from maskupe_daemon import client
+from maskupe_client import client
 from maskupe_gimp.models import offered
 
 #: Folder and script share this name, as GIMP demands.
@@ -71,7 +71,7 @@ def copy_to(plug_ins: Path, *, research: bool = False) -> Path:
 
 def build(folder: Path, *, research: bool = False) -> None:
     """Writes the self-contained plug-in into a new folder; see :func:`copy_to`."""
-    from maskupe_gimp import catalogue
+    from maskupe_gimp import translations
 
     ignored = shutil.ignore_patterns("__pycache__", "*.pyc", "*.po", "*.pot", _VENDORED, LAUNCHER)
     shutil.copytree(source(), folder, ignore=ignored)
@@ -80,7 +80,7 @@ def build(folder: Path, *, research: bool = False) -> None:
     for module in client_modules():
         shutil.copyfile(module, vendored / "maskupe_daemon" / module.name)
     _copy_msgpack(vendored / "msgpack")
-    catalogue.write_catalogues(folder)
+    translations.write_catalogues(folder)
     launcher = {
         "command": daemon_command(),
         "version": __version__,

@@ -12,7 +12,7 @@ from maskupe import __version__
 from maskupe.cli.output import handle_broken_pipe
 
 if TYPE_CHECKING:
-    from maskupe_gimp.places import GimpProfile
+    from maskupe_gimp.profiles import GimpProfile
 
 _MENU = "Filters > Enhance > Local Underexposure…"
 
@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _places(options: argparse.Namespace) -> list[GimpProfile]:
-    from maskupe_gimp.places import GimpProfile, find_profiles
+    from maskupe_gimp.profiles import GimpProfile, find_profiles
 
     if options.profile is None:
         return list(find_profiles())

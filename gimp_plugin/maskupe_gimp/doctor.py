@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maskupe import __version__
-from maskupe_daemon.client import Client, EnhanceRequest, PlaneSpec
-from maskupe_daemon.failures import ClientError, NotRunningError
-from maskupe_daemon.starter import ensure_running
+from maskupe_client.client import Client, EnhanceRequest, PlaneSpec
+from maskupe_client.errors import ClientError, NotRunningError
+from maskupe_client.launcher import ensure_running
 from maskupe_gimp import bundle
-from maskupe_gimp.places import GimpProfile
+from maskupe_gimp.profiles import GimpProfile
 
 _INSTALL = "Run: maskupe-gimp install"
 
@@ -192,7 +192,7 @@ def _menu(place: GimpProfile) -> Iterator[Finding]:
     if "plug-in-maskupe-local-underexposure" in pluginrc.read_text("utf-8", "replace"):
         yield Finding(True, "GIMP knows the procedure plug-in-maskupe-local-underexposure")
         return
-    from maskupe_daemon.connection import state_directory
+    from maskupe_client.connection import state_directory
 
     log = state_directory() / "gimp-plug-in.log"
     yield Finding(

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from maskupe import registry
-from maskupe.areas import Transition
+from maskupe.areas.transition import Transition
 from maskupe.errors import InputError
-from maskupe.files.writing import JPEG_QUALITY, format_of
+from maskupe.io.writing import JPEG_QUALITY, format_of
 from maskupe.photo_job import PhotoJob, parse_denoise, parse_edges, parse_width
 
 REQUIRED = ("photo", "output")

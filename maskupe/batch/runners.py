@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 
 from maskupe.errors import CancelledError, InputError, MaskUPEError, is_memory_error
 from maskupe.inference.loading import choose_device
+from maskupe.parallel import machine_threads
 from maskupe.photo_job import PhotoJob, run_job
-from maskupe.strips import machine_threads
 
 if TYPE_CHECKING:
-    from maskupe.enhancer import Enhancer
+    from maskupe.pipeline import Enhancer
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Models:
 
     def get(self, name: str) -> Enhancer:
         """The model of that name; loading errors are :meth:`Enhancer.load`'s."""
-        from maskupe.enhancer import Enhancer
+        from maskupe.pipeline import Enhancer
 
         with self._lock:
             if name not in self._loaded:

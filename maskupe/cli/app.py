@@ -75,7 +75,7 @@ def enhance(
     Size, depth, colour profile, EXIF, XMP and transparency stay.
     """
     addressspace.require()
-    from maskupe.areas import Transition
+    from maskupe.areas.transition import Transition
     from maskupe.cli.enhance import enhance_file
     from maskupe.photo_job import PhotoJob, parse_denoise, parse_edges, parse_width
 

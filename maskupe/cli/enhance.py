@@ -14,7 +14,7 @@ def enhance_file(job: PhotoJob, device: str) -> int:
     from rich.console import Console
     from rich.progress import Progress
 
-    from maskupe.enhancer import Enhancer
+    from maskupe.pipeline import Enhancer
 
     start = time.monotonic()
     console = Console(stderr=True)

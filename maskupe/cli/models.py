@@ -7,7 +7,7 @@ import sys
 from importlib.util import find_spec
 from typing import Any
 
-from maskupe import registry, weightfile
+from maskupe import registry, weights_file
 from maskupe.errors import WeightsError
 
 # Columns of a terminal that has room for measurements.
@@ -76,7 +76,7 @@ def describe(name: str, count: bool = True) -> dict[str, Any]:
     if path is None:
         return entry | _count(config) if count else entry
     try:
-        header = weightfile.read_header(path)
+        header = weights_file.read_header(path)
         entry["training_data"] = header.metadata.get("training_data", "")
         entry["licence"] = header.metadata.get("licence") or config.licence
         entry["metrics"] = header.json("metrics") or {}
@@ -94,7 +94,7 @@ def _count(config: registry.ModelConfig) -> dict[str, int]:
     """Counts what a model that is not installed would have; nothing where there is no PyTorch."""
     if find_spec("torch") is None:
         return {}
-    from maskupe.networks.build import build
+    from maskupe.inference.build import build
     from maskupe.networks.complexity import complexity
 
     found = complexity(build(config))

@@ -7,8 +7,8 @@
 Both work on any ``torch.nn.Module``; g itself is left as it is, and f starts as g.
 """
 
-from maskupe.conditioning.carrier import mask_scope
 from maskupe.conditioning.local import ConditionedModule, ConditionedNetwork
+from maskupe.conditioning.mask_context import mask_scope
 from maskupe.conditioning.mconcat import MConcatConv2d, mconcat
 from maskupe.conditioning.mnorm import MNorm, mnorm
 

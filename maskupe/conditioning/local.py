@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from maskupe.conditioning.carrier import mask_scope
+from maskupe.conditioning.mask_context import mask_scope
 from maskupe.networks.base import GlobalNetwork, LocalNetwork
 
 

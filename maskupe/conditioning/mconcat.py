@@ -9,13 +9,13 @@ from typing import Any, overload
 import torch
 from torch import Tensor, nn
 
-from maskupe.conditioning.carrier import mask_at
 from maskupe.conditioning.local import (
     ConditionedModule,
     ConditionedNetwork,
     conditioned,
     replace_submodule,
 )
+from maskupe.conditioning.mask_context import mask_at
 from maskupe.networks.base import GlobalNetwork
 
 #: Side of the image with which a foreign network is tried out, in pixels.

@@ -14,13 +14,13 @@ from typing import cast, overload
 import torch
 from torch import Tensor, nn
 
-from maskupe.conditioning.carrier import mask_at
 from maskupe.conditioning.local import (
     ConditionedModule,
     ConditionedNetwork,
     conditioned,
     replace_submodule,
 )
+from maskupe.conditioning.mask_context import mask_at
 from maskupe.networks.base import GlobalNetwork
 
 #: Normalization layers that MNorm can take over.

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from maskupe.denoise import noise as model
 from maskupe.denoise.noise import Noise
 from maskupe.native import DEPTHS, load
-from maskupe.strips import parallel_rows, rows_of
+from maskupe.parallel import parallel_rows, rows_of
 
 Float = npt.NDArray[np.float32]
 

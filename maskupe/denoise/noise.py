@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from maskupe.denoise.planes import opened
 from maskupe.errors import InputError
-from maskupe.layout import colour_channels
+from maskupe.pixel_layout import colour_channels
 
 Float = npt.NDArray[np.float32]
 #: How much noise to remove: as much as is estimated, or a multiple of that, 0…2.

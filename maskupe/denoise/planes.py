@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from maskupe.layout import LUMA, colour_channels, scale_of
+from maskupe.pixel_layout import LUMA, colour_channels, scale_of
 
 Float = npt.NDArray[np.float32]
 

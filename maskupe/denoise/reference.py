@@ -8,7 +8,7 @@ import numpy.typing as npt
 from maskupe.denoise import noise as model
 from maskupe.denoise.filters import BLOCK, STEP, Filter
 from maskupe.denoise.planes import BACK, opened
-from maskupe.strips import rows_of
+from maskupe.parallel import rows_of
 
 Float = npt.NDArray[np.float32]
 

@@ -13,7 +13,7 @@ from maskupe.denoise.filters import CompiledFilter, Filter
 from maskupe.denoise.noise import Noise, amounts, estimate, white_noise
 from maskupe.denoise.reference import ReferenceFilter
 from maskupe.native import load
-from maskupe.strips import machine_threads
+from maskupe.parallel import machine_threads
 
 Float = npt.NDArray[np.float32]
 _TONES = 256

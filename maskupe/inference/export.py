@@ -18,14 +18,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from maskupe import weightfile
-from maskupe.context import NETWORK_SIZE
+from maskupe import weights_file
 from maskupe.errors import WeightsError
 from maskupe.inference.onnx_backend import DIGEST_KEY, KIND_KEY, OnnxPredictor
 from maskupe.inference.torch_backend import TorchPredictor
+from maskupe.io.atomic import replace_file
 from maskupe.maps import tensor_names
 from maskupe.networks.base import GlobalNetwork, LocalNetwork
-from maskupe.replacing import replace_file
+from maskupe.preprocess.context import NETWORK_SIZE
 
 _OPSET = 18
 #: A graph's maps may differ from torch's by this much, relative to the map's largest value.
@@ -52,7 +52,7 @@ def export_onnx(network: GlobalNetwork | LocalNetwork, path: Path | str) -> Path
     """Writes the graph beside a weight file, and checks that it computes the same.
 
     Args:
-        network: what :func:`maskupe.networks.build.load` made of that file.
+        network: what :func:`maskupe.inference.build.load` made of that file.
         path: the ``.safetensors`` file.
 
     Returns:
@@ -65,7 +65,7 @@ def export_onnx(network: GlobalNetwork | LocalNetwork, path: Path | str) -> Path
     path = Path(path)
     graph = _exported(network.eval())
     _refer_to_weights(graph, path)
-    for key, value in ((DIGEST_KEY, weightfile.digest(path)), (KIND_KEY, network.kind.__name__)):
+    for key, value in ((DIGEST_KEY, weights_file.digest(path)), (KIND_KEY, network.kind.__name__)):
         entry = graph.metadata_props.add()
         entry.key, entry.value = key, value
     target = path.with_suffix(".onnx")
@@ -99,7 +99,7 @@ def export_matting(network: nn.Module, path: Path | str) -> Path:
     graph = _traced(network.eval(), (torch.zeros(shape),), ["planes"], ["maps"])
     _refer_to_weights(graph, path)
     entry = graph.metadata_props.add()
-    entry.key, entry.value = DIGEST_KEY, weightfile.digest(path)
+    entry.key, entry.value = DIGEST_KEY, weights_file.digest(path)
     target = path.with_suffix(".onnx")
     replace_file(target, graph.SerializeToString())
     planes = np.random.default_rng(0).random(shape, np.float32)
@@ -166,7 +166,7 @@ def _refer_to_weights(graph: Any, path: Path) -> None:
     import onnx
     from onnx import numpy_helper
 
-    header, arrays = weightfile.read(path)
+    header, arrays = weights_file.read(path)
     # The network computes in float32: what is stored in half precision is cast by the graph.
     places = {
         _computed(array).tobytes(): header.tensors[name]

@@ -8,7 +8,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from maskupe import registry, weightfile
+from maskupe import registry, weights_file
 from maskupe.errors import InputError, WeightsError
 from maskupe.inference.predictor import Predictor
 
@@ -48,7 +48,7 @@ def load_predictor(
                 raise
             _log.warning("%s PyTorch is used instead.", error)
     if not _has_torch():
-        weightfile.read_header(path)  # a damaged file is no better with PyTorch
+        weights_file.read_header(path)  # a damaged file is no better with PyTorch
         raise WeightsError(f"{path.name} has no ONNX graph beside it.", _NEEDS_TORCH)
     from maskupe.inference.torch_backend import TorchPredictor
 
@@ -70,7 +70,7 @@ def _locate(model: str | Path) -> tuple[Path, str]:
             f"Installed are: {', '.join(registry.available()) or 'none'}.",
         )
     # A file says itself how its network is built; under a registry name it must say the same.
-    about = weightfile.read_header(found).metadata
+    about = weights_file.read_header(found).metadata
     if (about.get("network"), about.get("conditioning")) != (config.network, config.conditioning):
         raise WeightsError(
             f"The weight file of the model {config.name} is of another network.",

@@ -1,4 +1,4 @@
-"""Running the matting network: planes in, matte, open and exact out (:mod:`maskupe.matte`)."""
+"""Running the matting network: planes in, matte, open and exact out (:mod:`maskupe.matting.matte`)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from maskupe import registry, weightfile
+from maskupe import registry, weights_file
 from maskupe.errors import MaskUPEError, WeightsError
 from maskupe.inference.loading import choose_device
 from maskupe.registry import MATTES
@@ -33,7 +33,7 @@ class MattingPredictor:
     """
 
     def __init__(self, path: Path, device: str, threads: int | None = None) -> None:
-        if weightfile.read_header(path).metadata.get("network") != "matting":
+        if weights_file.read_header(path).metadata.get("network") != "matting":
             raise WeightsError(f"{path} is no matting network.", "Name another weight file.")
         self.device = device
         graph = path.with_suffix(".onnx")

@@ -9,13 +9,13 @@ from typing import Any
 import numpy.typing as npt
 import onnxruntime
 
-from maskupe import weightfile
+from maskupe import weights_file
 from maskupe.errors import WeightsError, is_memory_error
 from maskupe.inference import graphfile
 from maskupe.inference.predictor import Float, Predictor, has_batch_axis
 from maskupe.maps import MAP_TYPES, tensor_names
+from maskupe.parallel import machine_threads
 from maskupe.registry import ModelConfig
-from maskupe.strips import machine_threads
 
 #: Keys of the graph's own metadata.
 DIGEST_KEY = "weights_sha256"
@@ -77,7 +77,7 @@ class Session:
             if is_memory_error(error):
                 raise MemoryError(str(error)) from error
             raise StaleGraphError(f"{graph} cannot be loaded.", "Export it again.") from error
-        if self.about.get(DIGEST_KEY) != weightfile.digest(weights):
+        if self.about.get(DIGEST_KEY) != weights_file.digest(weights):
             raise StaleGraphError(f"{graph} belongs to other weights than {weights.name}.", _EXPORT)
         self.inputs = [value.name for value in self._session.get_inputs()]
         self.outputs = [value.name for value in self._session.get_outputs()]
@@ -123,7 +123,7 @@ class OnnxPredictor(Predictor):
     backend = "onnxruntime"
 
     def __init__(self, graph: Path, weights: Path, name: str, threads: int | None = None) -> None:
-        header = weightfile.read_header(weights)
+        header = weights_file.read_header(weights)
         ModelConfig.from_dict(header.json("config"))  # refuses what this version does not know
         self._session = Session(graph, weights, threads)
         kind = MAP_TYPES.get(self._session.about.get(KIND_KEY, ""))

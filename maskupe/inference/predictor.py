@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from maskupe import maps as kinds
-from maskupe.context import NETWORK_SIZE
 from maskupe.errors import MaskUPEError, WeightsError
+from maskupe.preprocess.context import NETWORK_SIZE
 
 Float = npt.NDArray[np.float32]
 
@@ -31,7 +31,7 @@ class Predictor(ABC):
     Attributes:
         name: the model's registry name, or the weight file's stem.
         kind: the kind of map that it predicts.
-        metadata: what the weight file says about itself; see :mod:`maskupe.weightfile`.
+        metadata: what the weight file says about itself; see :mod:`maskupe.weights_file`.
         backend: ``"onnxruntime"`` or ``"torch"``.
         device: ``"cpu"``, ``"cuda"`` or ``"mps"``.
     """

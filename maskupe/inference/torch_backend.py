@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy.typing as npt
 
-from maskupe.context import NETWORK_SIZE
+from maskupe.inference.build import load
 from maskupe.inference.predictor import Float, Predictor, has_batch_axis
 from maskupe.inference.replay import runner
 from maskupe.maps import tensor_names
 from maskupe.networks.base import LocalNetwork
-from maskupe.networks.build import load
+from maskupe.preprocess.context import NETWORK_SIZE
 
 
 class TorchPredictor(Predictor):

@@ -1,5 +1,5 @@
 /* How much of the effect each pixel takes: from its coverage to the blend weight.
- * The formula is that of maskupe/fade.py. */
+ * The formula is that of maskupe/blending/weights.py. */
 #ifndef MASKUPE_FADE_H
 #define MASKUPE_FADE_H
 
@@ -7,7 +7,7 @@
 
 enum { WEIGHT_NONE, WEIGHT_SOME, WEIGHT_FULL };
 
-/* maskupe.fade.ONSET */
+/* maskupe.blending.weights.ONSET */
 #define ONSET 0.05f
 
 /* Whether all, some or none of n pixels take the whole effect. */

@@ -1,4 +1,4 @@
-/* A matte at full size: what maskupe/matte.py says, for each pixel between the cells of its maps.
+/* A matte at full size: what maskupe/matting/matte.py says, for each pixel between the cells of its maps.
  *
  * Most of a picture lies between cells that agree; what is true of those is known beforehand, and
  * only the rest is computed. */

@@ -15,8 +15,8 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from maskupe import maps as kinds
-from maskupe.layout import LUMA
-from maskupe.networks.functions import piecewise_linear, quadratic_curves
+from maskupe.networks.autograd_ops import piecewise_linear, quadratic_curves
+from maskupe.pixel_layout import LUMA
 
 
 class Enhanced(NamedTuple):

@@ -13,8 +13,8 @@ from typing import Any, ClassVar, cast
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from maskupe.context import NETWORK_SIZE
 from maskupe.networks.apply import Enhanced, apply_maps
+from maskupe.preprocess.context import NETWORK_SIZE
 
 
 def low_resolution(planes: Tensor) -> Tensor:

@@ -8,8 +8,8 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from maskupe.context import NETWORK_SIZE
 from maskupe.networks.base import GlobalNetwork, LocalNetwork
+from maskupe.preprocess.context import NETWORK_SIZE
 
 
 @dataclass(frozen=True)

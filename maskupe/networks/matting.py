@@ -21,8 +21,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from maskupe import weightfile
-from maskupe.networks.build import load_arrays, stored
+from maskupe import weights_file
+from maskupe.inference.build import load_arrays, stored
 
 #: Planes of the network's input: R, G, B, selection, signed distance.
 INPUTS = 5
@@ -143,7 +143,7 @@ def save_matting(path: Path | str, network: Matting, metadata: Mapping[str, Any]
     Args:
         path: the ``.safetensors`` file.
         network: what to write.
-        metadata: by the names of :data:`maskupe.weightfile.METADATA_KEYS`.
+        metadata: by the names of :data:`maskupe.weights_file.METADATA_KEYS`.
 
     Raises:
         MaskUPEError: if a file cannot be written, or the graph differs from PyTorch.
@@ -152,7 +152,7 @@ def save_matting(path: Path | str, network: Matting, metadata: Mapping[str, Any]
 
     arrays = {n: stored(v.detach().cpu().numpy()) for n, v in network.state_dict().items()}
     count = str(sum(value.numel() for value in network.parameters()))
-    weightfile.write(path, arrays, {**metadata, "network": "matting", "parameters": count})
+    weights_file.write(path, arrays, {**metadata, "network": "matting", "parameters": count})
     export_matting(load_matting_network(path), path)
 
 
@@ -162,7 +162,7 @@ def load_matting_network(path: Path | str) -> Matting:
     Raises:
         WeightsError: if the file is missing, damaged, or of another network.
     """
-    _, arrays = weightfile.read(path)
+    _, arrays = weights_file.read(path)
     network = Matting()
     load_arrays(network, arrays, str(path))
     return network.eval()

@@ -17,10 +17,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from maskupe.context import NETWORK_SIZE
 from maskupe.maps import CurveMaps
 from maskupe.networks.base import GlobalNetwork
 from maskupe.networks.deepupe import Norm, norm_layer
+from maskupe.preprocess.context import NETWORK_SIZE
 
 WIDTH = 16
 HEADS = 8

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from maskupe.areastrip import FULL
+from maskupe.areas.rows import FULL
 from maskupe.maps import Window, shapes_of
 from maskupe.rendering.job import Job
 from maskupe.rendering.positions import Frame

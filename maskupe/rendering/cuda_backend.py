@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from maskupe.areastrip import FULL
+from maskupe.areas.rows import FULL
 from maskupe.native import DEPTHS
-from maskupe.rendering import arrange
+from maskupe.parallel import StripFunction, rows_of
+from maskupe.rendering import packing
 from maskupe.rendering.job import Job, bound_positions
 from maskupe.rendering.native_backend import RenderingError
 from maskupe.rendering.positions import Positions
-from maskupe.strips import StripFunction, rows_of
 
 #: Most strips that are under way at a time, and so threads that are of use: more of them only wait
 #: for each other, as the memory's bandwidth is used up and Python's lock is one.
@@ -107,7 +107,7 @@ def describe(
     job: Job,
 ) -> tuple[dict[str, npt.NDArray[Any]], dict[str, float], dict[str, int]]:
     """The kernel's arguments: arrays of parameters, numbers, and numbers that are compiled in."""
-    arranged = arrange.pack_map(job.maps, np.dtype(np.float32))
+    arranged = packing.pack_map(job.maps, np.dtype(np.float32))
     arrays: dict[str, npt.NDArray[Any]] = dict.fromkeys(ARRAYS, _NOTHING)
     arrays |= {"map": arranged.map, "table": arranged.table, "guide": arranged.guide}
     arrays["ramp"] = job.fade.ramp
@@ -133,7 +133,7 @@ def describe(
     }
     compiled_in = {
         "KIND": arranged.kind,
-        "STEPS": arranged.count if arranged.kind == arrange.CURVE else 0,
+        "STEPS": arranged.count if arranged.kind == packing.CURVE else 0,
         "KNOTS": arranged.knots,
         "DEPTH": DEPTHS[job.image.dtype],
         "CHANNELS": job.image.shape[2],

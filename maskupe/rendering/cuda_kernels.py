@@ -5,9 +5,9 @@ shipped for each generation of cards, and its interpreter runs the same source o
 that the arithmetic is tested where there is no card. What a kernel in CUDA C++ could do better
 (shared memory, wider loads) would not show: the picture's way over the bus takes ten times as long.
 
-The formulas are those of :mod:`maskupe.maps`, :mod:`maskupe.fade` and
+The formulas are those of :mod:`maskupe.maps`, :mod:`maskupe.blending.weights` and
 :mod:`maskupe.rendering.pixels`; the order in memory of maps, tables and guides is that of
-:mod:`maskupe.rendering.arrange` for float32. A program renders ``BLOCK`` pixels of one row.
+:mod:`maskupe.rendering.packing` for float32. A program renders ``BLOCK`` pixels of one row.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from maskupe.fade import ONSET as _ONSET
-from maskupe.layout import LUMA
+from maskupe.blending.weights import ONSET as _ONSET
 from maskupe.maps import ILLUMINATION_FLOOR, TONE_OFFSET
-from maskupe.rendering import arrange
+from maskupe.pixel_layout import LUMA
+from maskupe.rendering import packing
 
-TONE = tl.constexpr(arrange.TONE)
-CURVE = tl.constexpr(arrange.CURVE)
-GAIN = tl.constexpr(arrange.GAIN)
-AFFINE = tl.constexpr(arrange.AFFINE)
-TABLE = tl.constexpr(arrange.TABLE)
+TONE = tl.constexpr(packing.TONE)
+CURVE = tl.constexpr(packing.CURVE)
+GAIN = tl.constexpr(packing.GAIN)
+AFFINE = tl.constexpr(packing.AFFINE)
+TABLE = tl.constexpr(packing.TABLE)
 #: Kinds of pixel, the compiled code's numbers (:data:`maskupe.native.DEPTHS`).
 U8, U16, F32 = tl.constexpr(0), tl.constexpr(1), tl.constexpr(2)
 
@@ -32,7 +32,7 @@ RED, GREEN, BLUE = (tl.constexpr(float(share)) for share in LUMA)
 OFFSET = tl.constexpr(TONE_OFFSET)
 FLOOR = tl.constexpr(ILLUMINATION_FLOOR)
 ONSET = tl.constexpr(_ONSET)
-#: Light that is added counts for at least this much, see :func:`maskupe.fade.bounded`.
+#: Light that is added counts for at least this much, see :func:`maskupe.blending.weights.bounded`.
 LEAST_ADDED = tl.constexpr(1e-6)
 
 
@@ -266,7 +266,7 @@ def render_rows(
         rows: int32 (2, height), the low cell of each row of the region and, as the bits of a
             float32, the way to the next cell.
         columns: int32 (2, width), likewise.
-        map: see :mod:`maskupe.rendering.arrange`.
+        map: see :mod:`maskupe.rendering.packing`.
         table: likewise.
         guide: likewise.
         ramp: float32 (65536,), weight by coverage.
@@ -283,7 +283,7 @@ def render_rows(
         count: entries, bins or nodes.
         masked: 0 if all pixels of these rows take the full effect.
         strength: t of :mod:`maskupe.maps`.
-        KIND: of :mod:`maskupe.rendering.arrange`.
+        KIND: of :mod:`maskupe.rendering.packing`.
         STEPS: of curve maps.
         KNOTS: of a guide.
         DEPTH: kind of pixel.

@@ -9,11 +9,11 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from maskupe.areas import Areas
-from maskupe.coverage import Coverage, quantise
+from maskupe.areas.coverage import Coverage, quantise
+from maskupe.areas.transition import Areas
+from maskupe.blending.weights import BlendCurve, LightLimit, linear
 from maskupe.denoise import CleanRows
 from maskupe.errors import InputError
-from maskupe.fade import BlendCurve, LightLimit, linear
 from maskupe.maps import MAP_TYPES, Maps, ToneCurves, Window, find_invalid_array
 from maskupe.rendering.positions import Frame, Positions, axis_positions
 
@@ -31,7 +31,7 @@ class Job:
         maps: the low-resolution proposal.
         image: (h, w, channels) uint8, uint16 or float32; 1 gray, 2 gray + alpha, 3 RGB, 4 RGBA.
         out: like ``image``; may be the same memory.
-        coverage: uint16 (h, w), see :class:`maskupe.coverage.Coverage`.
+        coverage: uint16 (h, w), see :class:`maskupe.areas.coverage.Coverage`.
         fade: from coverage to blend weight.
         frame: where the region lies.
         strength: 0 and more.

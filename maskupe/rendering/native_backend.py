@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from maskupe.errors import MaskUPEError
-from maskupe.layout import has_whole_rows
 from maskupe.native import DEPTHS, load
 from maskupe.native.structure import NativeJob
-from maskupe.rendering.arrange import pack_map
+from maskupe.parallel import StripFunction, rows_of
+from maskupe.pixel_layout import has_whole_rows
 from maskupe.rendering.job import Job, bound_positions
-from maskupe.strips import StripFunction, rows_of
+from maskupe.rendering.packing import pack_map
 
 #: Pixels of one strip: some milliseconds of work, so that stopping is prompt.
 STRIP_PIXELS = 1 << 18

@@ -15,8 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from maskupe.areastrip import FULL
-from maskupe.layout import LUMA
+from maskupe.areas.rows import FULL
 from maskupe.maps import (
     ILLUMINATION_FLOOR,
     TONE_OFFSET,
@@ -28,10 +27,11 @@ from maskupe.maps import (
     Maps,
     ToneCurves,
 )
+from maskupe.parallel import rows_of
+from maskupe.pixel_layout import LUMA
 from maskupe.rendering.job import Job
 from maskupe.rendering.pixels import Floats, read_rows, write_rows
 from maskupe.rendering.positions import Frame, Positions
-from maskupe.strips import rows_of
 
 #: Pixels of one strip: its temporaries, a few dozen planes at most, stay around twenty megabytes.
 #: Smaller ones stay in a cache, but threads then spend their time taking turns at Python's lock.

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from maskupe.coverage import Coverage
-from maskupe.fade import BlendCurve, limit_added_light
-from maskupe.layout import LUMA
+from maskupe.areas.coverage import Coverage
+from maskupe.blending.weights import BlendCurve, limit_added_light
 from maskupe.maps import Window
+from maskupe.parallel import rows_of
+from maskupe.pixel_layout import LUMA
 from maskupe.rendering.job import WHITE, Pixels, bound_rows
 from maskupe.rendering.positions import Frame
-from maskupe.strips import rows_of
 
 Floats = npt.NDArray[np.float32]
 
@@ -63,7 +63,7 @@ def write_rows(
         weight: float32 (rows, w), None if it is 1 everywhere; where it is 0, or alpha is 0, the
             pixel keeps its bits.
         out: (rows, w, channels), may be the image itself.
-        bound: float32 (rows, w), the most light on edges, see :func:`maskupe.fade.limit_added_light`.
+        bound: float32 (rows, w), the most light on edges, see :func:`maskupe.blending.weights.limit_added_light`.
     """
     if weight is not None and bound is not None:
         weight = limit_added_light(weight, difference, bound)

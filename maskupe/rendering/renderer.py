@@ -9,16 +9,16 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from maskupe.areas import Areas
-from maskupe.coverage import Coverage
+from maskupe.areas.coverage import Coverage
+from maskupe.areas.transition import Areas
+from maskupe.blending.weights import BlendCurve
 from maskupe.denoise import CleanRows
 from maskupe.errors import InputError
-from maskupe.fade import BlendCurve
 from maskupe.maps import Maps, Window
+from maskupe.parallel import StripFunction, machine_threads, parallel_rows, rows_of
 from maskupe.rendering import cuda_backend, native_backend, numpy_backend
 from maskupe.rendering.choice import Choice, card_in_use
 from maskupe.rendering.job import Job, Pixels, make_job
-from maskupe.strips import StripFunction, machine_threads, parallel_rows, rows_of
 
 #: Names a backend to use where the caller names none; "numpy" keeps the compiled kernel out.
 BACKEND_VARIABLE = "MASKUPE_RENDERER"

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from maskupe.layout import LUMA
 from maskupe.maps import (
     ILLUMINATION_FLOOR,
     TONE_OFFSET,
@@ -25,10 +24,11 @@ from maskupe.maps import (
     Maps,
     ToneCurves,
 )
+from maskupe.parallel import rows_of
+from maskupe.pixel_layout import LUMA
 from maskupe.rendering.job import Job
 from maskupe.rendering.pixels import read_rows, write_rows
 from maskupe.rendering.positions import Frame
-from maskupe.strips import rows_of
 
 #: Pixels of one strip: twelve affine coefficients at eight corners stay below 100 MB.
 STRIP_PIXELS = 1 << 17

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.bench.card_page import page
+from benchmarks.card_page import page
 
 
 def row(milliseconds):

@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from maskupe.coverage import full_coverage
+from maskupe.areas.coverage import full_coverage
 from maskupe.maps import Window
 from maskupe.rendering.choice import LEAST_PIXELS, SIDES, Choice, Line, synthetic
 from maskupe.rendering.job import make_job
@@ -150,7 +150,7 @@ def test_no_torch_is_imported_to_find_out():
     program = """if True:
         import sys
         import numpy as np
-        from maskupe.coverage import full_coverage
+        from maskupe.areas.coverage import full_coverage
         from maskupe.maps import ToneCurves, Window
         from maskupe.rendering import render
         maps = ToneCurves(np.ones((3, 4), np.float32), np.ones((3, 1, 1), np.float32))

@@ -52,9 +52,9 @@ def test_what_cannot_be_recorded_is_run_as_it_is(monkeypatch):
 @needs_card
 @pytest.mark.parametrize("model", MODELS)
 def test_a_recorded_network_gives_what_its_kernels_give(model):
+    from maskupe.inference.build import load
     from maskupe.inference.torch_backend import TorchPredictor
     from maskupe.networks.base import LocalNetwork
-    from maskupe.networks.build import load
 
     path = registry.weights_path(registry.resolve(model))
     predictor = TorchPredictor(path, model, "cuda")

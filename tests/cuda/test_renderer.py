@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from maskupe.coverage import Coverage, full_coverage
+from maskupe.areas.coverage import Coverage, full_coverage
 from maskupe.errors import CancelledError
 from maskupe.maps import Window
 from maskupe.rendering import cuda_backend, processor_backend, render

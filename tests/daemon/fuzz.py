@@ -14,8 +14,8 @@ from pathlib import Path
 
 def headers():
     """A good header of every type of message, to start from."""
-    from maskupe_daemon.client import EnhanceRequest, PlaneSpec
-    from maskupe_daemon.wire import pack
+    from maskupe_client.client import EnhanceRequest, PlaneSpec
+    from maskupe_client.framing import pack
 
     image = PlaneSpec((4, 5, 3), "u8")
     request = EnhanceRequest(
@@ -59,8 +59,8 @@ def main():
     if options.pure:
         os.environ["MSGPACK_PUREPYTHON"] = "1"
     with atheris.instrument_imports(include=["maskupe_daemon", "msgpack"]):
-        from maskupe_daemon.messages import ERROR_CODES, check_sizes, parse
-        from maskupe_daemon.wire import WireError
+        from maskupe_client.framing import WireError
+        from maskupe_client.messages import ERROR_CODES, check_sizes, parse
 
     def one(data):
         sender = "daemon" if data[:1] == b"\0" else "client"
@@ -92,7 +92,7 @@ def main():
 
 def vocabulary():
     """Field names and the choices of their values."""
-    from maskupe_daemon.messages import MESSAGES, OUTPUTS
+    from maskupe_client.messages import MESSAGES, OUTPUTS
 
     names = {field.name for message in MESSAGES.values() for field in message.fields}
     return names | set(MESSAGES) | set(OUTPUTS) | {"v", "id", "type", "shape", "dtype", "u8", "f32"}

@@ -10,7 +10,7 @@ import os
 from contextlib import ExitStack
 from unittest.mock import patch
 
-from maskupe_daemon import outbox, proxy, server, transport
+from maskupe_daemon import proxy, reply_sender, server, sockets
 
 
 def _seconds(name):
@@ -23,11 +23,11 @@ def hurried():
     stack = ExitStack()
     beat, patience, rest = _seconds("HEARTBEAT"), _seconds("PATIENCE"), _seconds("REST")
     if beat is not None:
-        stack.enter_context(patch.object(transport, "HEARTBEAT", int(beat)))
-        stack.enter_context(patch.object(transport, "HEARTBEAT_TIMEOUT", int(2 * beat)))
+        stack.enter_context(patch.object(sockets, "HEARTBEAT", int(beat)))
+        stack.enter_context(patch.object(sockets, "HEARTBEAT_TIMEOUT", int(2 * beat)))
     if patience is not None:
-        stack.enter_context(patch.object(outbox, "PATIENCE", patience))
-        stack.enter_context(patch.object(outbox, "SLOWEST", 1e8))
+        stack.enter_context(patch.object(reply_sender, "PATIENCE", patience))
+        stack.enter_context(patch.object(reply_sender, "SLOWEST", 1e8))
     if rest is not None:
         stack.enter_context(patch.object(server, "_REST", rest))
     stalled = _seconds("STALLED")

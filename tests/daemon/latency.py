@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from maskupe_daemon.client import Client, EnhanceRequest
+from maskupe_client.client import Client, EnhanceRequest
 from tests.daemon.running import DTYPES, ROOT, running_daemon, spec
 
 #: Seconds between an answer and the next question.

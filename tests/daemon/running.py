@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import zmq
 
-from maskupe.areas import Transition
-from maskupe_daemon.client import Client, EnhanceRequest, PlaneSpec
-from maskupe_daemon.connection import FILE_NAME, read_connection
-from maskupe_daemon.failures import AnswerError, ClientError
-from maskupe_daemon.private import replace_json
+from maskupe.areas.transition import Transition
+from maskupe_client.client import Client, EnhanceRequest, PlaneSpec
+from maskupe_client.connection import FILE_NAME, read_connection
+from maskupe_client.errors import AnswerError, ClientError
+from maskupe_daemon.permissions import replace_json
 from tests.daemon.stand_in import enhanced
 
 ROOT = Path(__file__).parents[2]

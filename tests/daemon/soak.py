@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from maskupe_daemon.client import Client
-from maskupe_daemon.connection import read_connection
-from maskupe_daemon.failures import AnswerError
-from maskupe_daemon.wire import pack
+from maskupe_client.client import Client
+from maskupe_client.connection import read_connection
+from maskupe_client.errors import AnswerError
+from maskupe_client.framing import pack
 from tests.daemon.garbage import GARBAGE, poke
 from tests.daemon.running import ROOT, assert_right, region, request_for, running_daemon
 

@@ -21,12 +21,12 @@ from unittest.mock import patch
 
 import numpy as np
 
-from maskupe.areas import make_areas
-from maskupe.coverage import full_coverage, make_coverage
-from maskupe.enhancer import RegionResult
+from maskupe.areas.coverage import full_coverage, make_coverage
+from maskupe.areas.transition import make_areas
 from maskupe.errors import UnknownModelError, WeightsError
-from maskupe.illumination import illumination
-from maskupe_daemon import cli, lifecycle, memory
+from maskupe.pipeline import RegionResult
+from maskupe.rendering.illumination import illumination
+from maskupe_daemon import app, cli, memory
 from tests.daemon.hurry import hurried
 
 STRIP = 0.05
@@ -150,8 +150,8 @@ def mad_clock():
 
 def main():
     with hurried() as stack:
-        stack.enter_context(patch.object(lifecycle, "Maskupe", StandIns))
-        stack.enter_context(patch.object(lifecycle, "_check_device", lambda device: None))
+        stack.enter_context(patch.object(app, "Maskupe", StandIns))
+        stack.enter_context(patch.object(app, "_check_device", lambda device: None))
         for name in ("total_bytes", "free_bytes"):
             value = os.environ.get(f"MASKUPE_TEST_{name.upper()}")
             if value:

@@ -11,17 +11,17 @@ import msgpack
 import pytest
 import zmq
 
-from maskupe_daemon.client import Client
-from maskupe_daemon.connection import FILE_NAME, Connection, read_connection
-from maskupe_daemon.doorkeeper import ZapAuthenticator
-from maskupe_daemon.failures import (
+from maskupe_client.client import Client
+from maskupe_client.connection import FILE_NAME, Connection, read_connection
+from maskupe_client.errors import (
     NotAnsweringError,
     NotRunningError,
     ProtocolMismatchError,
     RefusedError,
 )
-from maskupe_daemon.private import replace_json
-from maskupe_daemon.wire import pack
+from maskupe_client.framing import pack
+from maskupe_daemon.auth import ZapAuthenticator
+from maskupe_daemon.permissions import replace_json
 from tests.daemon.garbage import GARBAGE, poke
 from tests.daemon.running import altered, serves
 
@@ -72,7 +72,7 @@ def test_a_stranger_cannot_fill_the_log(monkeypatch, caplog):
     asking.connect("inproc://zeromq.zap.01")
     question = [b"1.0", b"1", b"local", b"127.0.0.1", b"", b"PLAIN", b"maskupe", b"guess"]
     clock = [0.0]
-    monkeypatch.setattr("maskupe_daemon.doorkeeper.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("maskupe_daemon.auth.time.monotonic", lambda: clock[0])
     for number in range(100):
         clock[0] = 0.15 * number
         asking.send_multipart(question)

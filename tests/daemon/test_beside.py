@@ -6,9 +6,9 @@ import threading
 import numpy as np
 import pytest
 
-from maskupe_daemon.beside import receive_overlapped, send_overlapped
-from maskupe_daemon.failures import ConnectionLostError, RefusedError
-from maskupe_daemon.stream import Stream
+from maskupe_client.errors import ConnectionLostError, RefusedError
+from maskupe_client.pipelining import receive_overlapped, send_overlapped
+from maskupe_client.stream import Stream
 from tests.daemon.running import Keeper, region, request_for
 
 PIECES = [bytes([number]) * (300_000 + number) for number in range(9)]

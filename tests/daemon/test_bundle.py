@@ -10,7 +10,7 @@ import msgpack
 import numpy as np
 
 import maskupe_daemon
-from maskupe_daemon.client import BUNDLED
+from maskupe_client.client import BUNDLED
 from tests.daemon.running import expected, region, request_for
 
 FOLDER = Path(maskupe_daemon.__file__).parent
@@ -20,8 +20,8 @@ USE = """
 import sys
 sys.path.insert(0, sys.argv[1])
 import msgpack
-from maskupe_daemon.starter import ensure_running
-from maskupe_daemon.client import Client, EnhanceRequest, PlaneSpec
+from maskupe_client.launcher import ensure_running
+from maskupe_client.client import Client, EnhanceRequest, PlaneSpec
 assert msgpack.Packer.__module__ == "msgpack.fallback"
 assert not {"numpy", "zmq"} & set(sys.modules)
 image = bytes.fromhex(sys.argv[2])

@@ -7,11 +7,11 @@ from maskupe import Enhancer, Transition
 from maskupe.maps import Window
 from maskupe.rendering import torch_backend
 from maskupe.rendering.renderer import BACKEND_VARIABLE
-from maskupe_daemon.enhancing import SMALL_STRIP, Timing, enhance
+from maskupe_client.framing import pack
+from maskupe_client.messages import parse
 from maskupe_daemon.hardware import processor_name
-from maskupe_daemon.messages import parse
+from maskupe_daemon.job_runner import SMALL_STRIP, Timing, enhance
 from maskupe_daemon.models import Maskupe, Models
-from maskupe_daemon.wire import pack
 from tests.daemon.running import region, request_for
 from tests.untrained import copy_matting, write_weights
 

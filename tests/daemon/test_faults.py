@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from maskupe_daemon.client import Client
-from maskupe_daemon.connection import read_connection
-from maskupe_daemon.failures import NotAnsweringError
+from maskupe_client.client import Client
+from maskupe_client.connection import read_connection
+from maskupe_client.errors import NotAnsweringError
 from tests.daemon.running import (
     REST,
     ROOT,

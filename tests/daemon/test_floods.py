@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from maskupe_daemon.client import Client
-from maskupe_daemon.connection import read_connection
-from maskupe_daemon.failures import ClientError
+from maskupe_client.client import Client
+from maskupe_client.connection import read_connection
+from maskupe_client.errors import ClientError
+from maskupe_client.framing import pack
+from maskupe_client.messages import parse
 from maskupe_daemon.intake import Filter, ForeignError
-from maskupe_daemon.messages import parse
-from maskupe_daemon.wire import pack
 from tests.daemon.garbage import NULL_GREETING
 from tests.daemon.running import assert_right, dealer_to, region, request_for, serves
 

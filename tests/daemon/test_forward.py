@@ -13,10 +13,10 @@ import psutil
 import pytest
 
 from maskupe import __version__
+from maskupe_client.connection import read_connection
+from maskupe_client.errors import LinkDownError, NotRunningError
+from maskupe_client.launcher import ensure_running
 from maskupe_daemon.cli import main
-from maskupe_daemon.connection import read_connection
-from maskupe_daemon.failures import LinkDownError, NotRunningError
-from maskupe_daemon.starter import ensure_running
 from tests.daemon.far import NoSshdError, Pretence, SecondUser, far_machine
 from tests.daemon.running import ROOT, assert_right, region, request_for, serves
 

@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from maskupe_daemon.jobs import FairQueue, Job, Route
-from maskupe_daemon.messages import parse
-from maskupe_daemon.wire import PlaneSpec, pack
+from maskupe_client.framing import PlaneSpec, pack
+from maskupe_client.messages import parse
+from maskupe_daemon.queue import FairQueue, Job, Route
 from tests.daemon.running import request_for
 
 

@@ -13,11 +13,11 @@ import time
 import numpy as np
 import pytest
 
+from maskupe_client.client import Client
+from maskupe_client.connection import read_connection
+from maskupe_client.errors import AnswerError, ConnectionLostError, NotRunningError
+from maskupe_client.launcher import ensure_running
 from maskupe_daemon.cli import main
-from maskupe_daemon.client import Client
-from maskupe_daemon.connection import read_connection
-from maskupe_daemon.failures import AnswerError, ConnectionLostError, NotRunningError
-from maskupe_daemon.starter import ensure_running
 from tests.daemon.running import ROOT, RunningDaemon, assert_right, region, request_for, serves
 
 

@@ -4,7 +4,7 @@ import logging
 import stat
 
 from maskupe_daemon import logfile
-from maskupe_daemon.private import owner_only
+from maskupe_daemon.permissions import owner_only
 
 log = logging.getLogger("maskupe_daemon.test")
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import zmq
 
-from maskupe_daemon.wire import pack
+from maskupe_client.framing import pack
 from tests.daemon.running import ROOT, dealer_to, region, request_for, serves
 
 

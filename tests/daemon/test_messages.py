@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from maskupe import areas, checks
-from maskupe_daemon import messages, wire
-from maskupe_daemon.client import EnhanceRequest
-from maskupe_daemon.messages import ERROR_CODES, MESSAGES, check_sizes, parse
-from maskupe_daemon.wire import MAX_HEADER, PlaneSpec, WireError, pack
+from maskupe import validation
+from maskupe.areas import transition
+from maskupe_client import framing, messages
+from maskupe_client.client import EnhanceRequest
+from maskupe_client.framing import MAX_HEADER, PlaneSpec, WireError, pack
+from maskupe_client.messages import ERROR_CODES, MESSAGES, check_sizes, parse
 
 REQUEST = EnhanceRequest(
     image=PlaneSpec((4, 5, 3), "u8"),
@@ -222,12 +223,12 @@ def test_a_header_that_is_too_large_is_not_sent():
 
 def test_facts_that_the_library_has_too():
     # The wire runs in GIMP's Python and cannot import the library.
-    assert messages.MAX_STRENGTH == checks.MAX_STRENGTH
-    assert messages.MAX_WIDTH == areas.MAX_WIDTH
-    assert set(messages.OUTPUTS) == set(checks.OUTPUTS)
+    assert messages.MAX_STRENGTH == validation.MAX_STRENGTH
+    assert messages.MAX_WIDTH == transition.MAX_WIDTH
+    assert set(messages.OUTPUTS) == set(validation.OUTPUTS)
     side = next(f.kind for f in MESSAGES["enhance"].fields if f.name == "side")
-    assert side.choices == areas.SIDES
-    assert wire.ITEM_SIZES == {"u8": 1, "u16": 2, "f32": 4}
+    assert side.choices == transition.SIDES
+    assert framing.ITEM_SIZES == {"u8": 1, "u16": 2, "f32": 4}
 
 
 VALUES = st.recursive(

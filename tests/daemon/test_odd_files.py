@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
+from maskupe_client.client import Client
+from maskupe_client.errors import ClientError, RefusedError
 from maskupe_daemon.cli import main
-from maskupe_daemon.client import Client
-from maskupe_daemon.failures import ClientError, RefusedError
 from tests.daemon.running import ROOT, altered, serves
 
 MB = 1 << 20

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from maskupe import Enhancer, Transition
-from maskupe.areas import SIDES
-from maskupe.context import CONTEXT_EDGE, downscale
+from maskupe.areas.region import region_of
+from maskupe.areas.transition import SIDES
 from maskupe.maps import Window
-from maskupe.region import region_of
+from maskupe.preprocess.context import CONTEXT_EDGE, downscale
 from maskupe.registry import DEFAULT
 from maskupe.rendering import default_backend
-from maskupe_daemon.client import EnhanceRequest
-from maskupe_daemon.failures import AnswerError
+from maskupe_client.client import EnhanceRequest
+from maskupe_client.errors import AnswerError
 from maskupe_daemon.hardware import hardware_name
 from tests.daemon.running import (
     REST,

@@ -6,7 +6,7 @@ import stat
 
 import pytest
 
-from maskupe_daemon.private import AccessError, create_json, replace_json, secure_directory
+from maskupe_daemon.permissions import AccessError, create_json, replace_json, secure_directory
 
 
 def names(folder):

@@ -4,9 +4,9 @@ import msgpack
 import numpy as np
 import pytest
 
-from maskupe_daemon.failures import AnswerError
-from maskupe_daemon.messages import parse
-from maskupe_daemon.wire import new_id, pack
+from maskupe_client.errors import AnswerError
+from maskupe_client.framing import new_id, pack
+from maskupe_client.messages import parse
 from tests.daemon.running import assert_right, dealer_to, region, request_for, serves
 
 

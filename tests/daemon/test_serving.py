@@ -8,12 +8,12 @@ import time
 import numpy as np
 import pytest
 
-from maskupe.areas import make_areas
-from maskupe_daemon.client import ChunkedFrame, EnhanceRequest, PlaneSpec
-from maskupe_daemon.failures import AnswerError
+from maskupe.areas.transition import make_areas
+from maskupe_client.client import ChunkedFrame, EnhanceRequest, PlaneSpec
+from maskupe_client.errors import AnswerError
 from maskupe_daemon.hardware import processor_name
 from tests.daemon.running import as_array, assert_right, region, request_for
-from tests.docs.protocol import rows, section
+from tools.docs.protocol import rows, section
 
 
 @pytest.mark.parametrize("dtype", ["u8", "u16", "f32"])

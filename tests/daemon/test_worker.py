@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from maskupe.errors import WeightsError
-from maskupe_daemon.jobs import Job, Route
-from maskupe_daemon.messages import LONGEST_SENTENCE, parse
+from maskupe_client.framing import pack
+from maskupe_client.messages import LONGEST_SENTENCE, parse
 from maskupe_daemon.models import Models
-from maskupe_daemon.wire import pack
+from maskupe_daemon.queue import Job, Route
 from maskupe_daemon.worker import Worker
 from tests.daemon.running import region, request_for
 from tests.daemon.stand_in import StandIns

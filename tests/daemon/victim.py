@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from maskupe_daemon.client import ChunkedFrame, Client
+from maskupe_client.client import ChunkedFrame, Client
 from tests.daemon.running import region, request_for
 
 SHAPES = {"sending": (2000, 3000, 4), "waiting": (40, 60, 3), "receiving": (2000, 3000, 4)}
@@ -44,7 +44,7 @@ def main():
 
         client.enhance(request, planes, progress)
     else:
-        from maskupe_daemon.wire import pack
+        from maskupe_client.framing import pack
 
         client._channel.send([pack(request.header()), *planes])
         reached()

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.commands import check, ours
-from tests.docs.markdown import DOCUMENTS, code_blocks, inline_code, read, shell_lines, short
+from tools.docs.commands import check, ours
+from tools.docs.markdown import DOCUMENTS, code_blocks, inline_code, read, shell_lines, short
 
 
 def lines(path: Path) -> list[list[str]]:
@@ -54,7 +54,7 @@ def test_the_documents_show_command_lines_of_every_program() -> None:
         "maskupe-gimp doctor --mend",
         "make everything",
         "make test NOTHING=1",
-        "python -m tests.bench --nothing",
+        "python -m benchmarks --nothing",
     ],
 )
 def test_a_line_that_would_not_be_understood_is_found(line: str) -> None:

@@ -10,8 +10,8 @@ import pytest
 from maskupe.cli import main
 from maskupe.registry import available
 from tests import photographs as ph
-from tests.docs.commands import ours
-from tests.docs.markdown import DOCUMENTS, code_blocks, read, shell_lines, short
+from tools.docs.commands import ours
+from tools.docs.markdown import DOCUMENTS, code_blocks, read, shell_lines, short
 
 pytestmark = pytest.mark.skipif(
     "default" not in available(), reason="the default model's weights are not in this checkout"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.markdown import DOCUMENTS, ROOT, anchors, inline_code, links, read, short
+from tools.docs.markdown import DOCUMENTS, ROOT, anchors, inline_code, links, read, short
 
 documents = pytest.mark.parametrize("path", DOCUMENTS, ids=short)
 

@@ -5,10 +5,10 @@ The tables of fields are generated; see ``test_tables.py``.
 
 import re
 
-from maskupe_daemon import wire
-from maskupe_daemon.messages import ERROR_CODES, MESSAGES, OUTPUTS, parse
-from maskupe_daemon.wire import PROTOCOL, pack
-from tests.docs.protocol import DOCUMENT, rows, section
+from maskupe_client import framing
+from maskupe_client.framing import PROTOCOL, pack
+from maskupe_client.messages import ERROR_CODES, MESSAGES, OUTPUTS, parse
+from tools.docs.protocol import DOCUMENT, rows, section
 
 
 def test_the_version_is_that_of_the_code():
@@ -32,18 +32,18 @@ def test_the_error_codes_are_those_of_the_code():
 def test_the_limits_are_those_of_the_code():
     written = {row[0].strip("`"): int(row[1].replace(" ", "")) for row in rows("Fixed limits")}
     assert written == {
-        "MAX_HEADER": wire.MAX_HEADER,
-        "MAX_PLANES": wire.MAX_PLANES,
-        "MAX_SIDE": wire.MAX_SIDE,
-        "MAX_CONTEXT": wire.MAX_CONTEXT,
-        "MAX_PLANE_BYTES": wire.MAX_PLANE_BYTES,
-        "MAX_ID": wire.MAX_ID,
+        "MAX_HEADER": framing.MAX_HEADER,
+        "MAX_PLANES": framing.MAX_PLANES,
+        "MAX_SIDE": framing.MAX_SIDE,
+        "MAX_CONTEXT": framing.MAX_CONTEXT,
+        "MAX_PLANE_BYTES": framing.MAX_PLANE_BYTES,
+        "MAX_ID": framing.MAX_ID,
     }
 
 
 def test_the_dtypes_are_those_of_the_code():
     written = {row[0].strip("`"): int(row[2]) for row in rows("Planes")}
-    assert written == wire.ITEM_SIZES
+    assert written == framing.ITEM_SIZES
 
 
 def test_the_planes_of_a_result_are_those_of_the_code():

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.markdown import DOCUMENTS, read, short
-from tests.docs.protocol import DOCUMENT, regenerate_messages
-from tests.docs.tables import TABLES, names, regenerate
+from tools.docs.markdown import DOCUMENTS, read, short
+from tools.docs.protocol import DOCUMENT, regenerate_messages
+from tools.docs.tables import TABLES, names, regenerate
 
 GENERATED = [path for path in DOCUMENTS if names(read(path))]
 

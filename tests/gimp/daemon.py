@@ -9,8 +9,8 @@ import sys
 import time
 from pathlib import Path
 
-from maskupe_daemon.client import Client
-from maskupe_daemon.failures import ClientError
+from maskupe_client.client import Client
+from maskupe_client.errors import ClientError
 
 
 class Daemon:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from skimage import data
 
-from maskupe.srgb import decode_srgb, encode_srgb
+from maskupe.preprocess.srgb import decode_srgb, encode_srgb
 
 BABL = {"uint8": "u8", "uint16": "u16", "float32": "float"}
 

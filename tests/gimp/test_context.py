@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from maskupe import Enhancer
-from maskupe.context import downscale
+from maskupe.preprocess.context import downscale
 from maskupe_gimp import bundle
 from tests.gimp.finding import Gimp
 from tests.gimp.photo import babl, tiled_photo

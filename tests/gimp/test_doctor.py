@@ -12,7 +12,7 @@ import pytest
 
 from maskupe_gimp import bundle
 from maskupe_gimp.doctor import examine
-from maskupe_gimp.places import GimpProfile
+from maskupe_gimp.profiles import GimpProfile
 from tests.gimp.finding import Gimp
 from tests.gimp.session import prepare
 

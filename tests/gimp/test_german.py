@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from maskupe_gimp import bundle, catalogue
+from maskupe_gimp import bundle, translations
 from tests.gimp.conftest import REQUIRED
 from tests.gimp.daemon import Daemon
 from tests.gimp.desktop import Desktop
@@ -57,7 +57,7 @@ def test_the_dialog_is_in_german(installed_gimp: Gimp, work: Path) -> None:
         assert (reset, cancel) == ("_Zurücksetzen", "_Abbrechen")
         photo = dark_photo()
         session.begin(SHOW, path=session.put(photo), babl=babl(photo))
-        title = f"^{catalogue.read(catalogue.translations()['de'])['Local Underexposure']}$"
+        title = f"^{translations.read(translations.translations()['de'])['Local Underexposure']}$"
         window = desktop.window(title, 60)
         time.sleep(4.0)  # until the preview is there
         assert desktop.screenshot("german", window).std() > 8

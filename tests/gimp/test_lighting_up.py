@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pytest
 
 from maskupe import Enhancer, Transition
+from maskupe.areas.region import region_of
 from maskupe.maps import Window
-from maskupe.region import region_of
 from tests.gimp.photo import babl, dark_photo
 from tests.gimp.session import Session
 

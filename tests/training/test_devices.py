@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from maskupe.conditioning import MNorm, mask_scope
 from maskupe.errors import InputError
 from maskupe_training import checkpoint, trainer
-from maskupe_training.launching import Mixed, automatic_precision
+from maskupe_training.fabric_setup import Mixed, automatic_precision
 from maskupe_training.objective import Objective
 from maskupe_training.recipe_files import load as load_recipe
 from maskupe_training.synchronised import SynchronisedBatchNorm2d, synchronise_norms

@@ -14,11 +14,11 @@ import pytest
 import torch
 from skimage.color import lab2rgb
 
-from maskupe.areas import Transition, make_areas
+from maskupe.areas.transition import Transition, make_areas
 from maskupe.errors import InputError
-from maskupe.networks.build import build, save
+from maskupe.inference.build import build, save
+from maskupe.preprocess.srgb import decode_srgb, encode_srgb
 from maskupe.registry import resolve
-from maskupe.srgb import decode_srgb, encode_srgb
 from maskupe_training.ablation import VARIANTS, variants
 from maskupe_training.cli import main
 from maskupe_training.data.images import luma, read_rgb, write_rgb

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from maskupe.cli import main as maskupe
-from maskupe.networks.build import Network, build
+from maskupe.inference.build import Network, build
 from maskupe.registry import MATTES, WEIGHTS_FOLDER, resolve
 from maskupe_training import checkpoint
 from maskupe_training.cli import main as train

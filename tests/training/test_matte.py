@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from maskupe import Enhancer, weightfile
+from maskupe import Enhancer, weights_file
 from maskupe.errors import InputError
 from maskupe.inference.matting import load_matting
 from maskupe.networks.matting import Matting
@@ -146,7 +146,7 @@ def test_light_and_encoding_are_inverse() -> None:
 
 def test_the_guided_filter_solves_its_equations() -> None:
     """Outlines are derived by the product's filter: here against a solver of the 3×3 equations."""
-    from maskupe.matte import guided_coefficients
+    from maskupe.matting.matte import guided_coefficients
 
     rng = np.random.default_rng(2)
     guide, values = rng.random((40, 50, 3)).astype(np.float32), rng.random((40, 50))
@@ -296,7 +296,7 @@ def test_what_is_trained_is_exported_and_followed(
     assert is_run(run) and not is_run(tmp_path)
     target = tmp_path / "small.safetensors"
     assert main(["export", str(run), "-o", str(target), "--data", str(data)]) == 0
-    header = weightfile.read_header(target)
+    header = weights_file.read_header(target)
     assert header.metadata["licence"] == "any use" and header.metadata["network"] == "matting"
     assert header.json("credits") == credit_lines(recipe, data)
     assert "maskupe-train fit matte" in header.metadata["command"]

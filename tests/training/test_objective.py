@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from maskupe.networks.build import build
+from maskupe.inference.build import build
 from maskupe.registry import resolve
 from maskupe_training.objective import Objective, predict, psnr_in, reduced
 from maskupe_training.recipe import LossRecipe

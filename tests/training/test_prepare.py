@@ -18,7 +18,7 @@ from maskupe.errors import InputError
 from maskupe_training.cli import main
 from maskupe_training.data.images import ImageCache, read_rgb, write_rgb
 from maskupe_training.data.manifest import check_manifest, manifest_digest
-from maskupe_training.data.open import SourceRecipe, open_source
+from maskupe_training.data.source_factory import SourceRecipe, open_source
 from maskupe_training.data.splits import fivek_split
 from maskupe_training.prepare.brackets import prepare_brackets
 from maskupe_training.prepare.fivek import develop, prepare_fivek, prophoto_to_srgb

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from maskupe.errors import InputError
-from maskupe.losses import MaskedLoss
 from maskupe.registry import resolve
+from maskupe_training.losses import MaskedLoss
 from maskupe_training.recipe import from_tables
 from maskupe_training.recipe_files import SHIPPED, command, load
 

@@ -13,11 +13,11 @@ import torch
 
 from maskupe.errors import InputError
 from maskupe_training.data.batches import automatic_workers, batches, compose
+from maskupe_training.data.ground_truth import TARGET_LUMA, truth_of
 from maskupe_training.data.images import ImageCache, luma, write_rgb
-from maskupe_training.data.open import SourceRecipe, open_source
 from maskupe_training.data.samples import SampleSet
+from maskupe_training.data.source_factory import SourceRecipe, open_source
 from maskupe_training.data.sources import BracketSource, Exposure, PairSource
-from maskupe_training.data.truth import TARGET_LUMA, truth_of
 from maskupe_training.data.views import Augmentation, draw_view
 from maskupe_training.evaluation.cases import DARK_LUMA, draw_cases
 from maskupe_training.masks.sampler import MaskRecipe, MaskSampler

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from maskupe.networks.build import build, save
+from maskupe.inference.build import build, save
 from maskupe.registry import resolve
-from maskupe.weightfile import read_header
+from maskupe.weights_file import read_header
 from maskupe_training import checkpoint
 from maskupe_training.cli import main
 from maskupe_training.data.images import ImageCache, write_rgb
-from maskupe_training.data.open import SourceRecipe, open_source
+from maskupe_training.data.source_factory import SourceRecipe, open_source
 from maskupe_training.data.sources import split_names
 from maskupe_training.data.splits import (
     SPLITS,

@@ -11,9 +11,9 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from maskupe.errors import InputError
-from maskupe.networks.build import build, save
+from maskupe.inference.build import build, save
 from maskupe.registry import resolve
-from maskupe.weightfile import read_header
+from maskupe.weights_file import read_header
 from maskupe_training.cli import main
 from maskupe_training.data.splits import Seen, scene_record, seen_scenes
 from maskupe_training.starting import start_from

@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from maskupe.errors import InputError
-from maskupe.networks.build import build, load
+from maskupe.inference.build import build, load
 from maskupe.registry import resolve
 from maskupe_training import checkpoint
 from maskupe_training.checkpoint import commit
@@ -27,7 +27,7 @@ from maskupe_training.data.manifest import file_digest, manifest_digest
 from maskupe_training.export import export
 from maskupe_training.recipe import OptimizerRecipe
 from maskupe_training.recipe_files import load as load_recipe
-from maskupe_training.telemetry import Pace
+from maskupe_training.run_logger import Pace
 from maskupe_training.trainer import Run, fit, learning_rate, update_average
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
@@ -259,7 +259,7 @@ def test_a_training_says_how_fast_it_was_and_how_long_it_waited(
 
 def test_the_pace_leaves_out_the_first_step_and_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
-    monkeypatch.setattr("maskupe_training.telemetry.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("maskupe_training.run_logger.time.monotonic", lambda: clock[0])
 
     def batches() -> Iterator[int]:
         for number in range(3):

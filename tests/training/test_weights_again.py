@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from maskupe import weightfile
-from maskupe.networks.build import load
+from maskupe import weights_file
+from maskupe.inference.build import load
 from maskupe_training.cli import main
 from maskupe_training.recipe_files import load as load_recipe
 from maskupe_training.validation import Validator
@@ -24,7 +24,7 @@ WEIGHTS = Path(__file__).parents[2] / "maskupe" / "weights" / "lantern.safetenso
 @pytest.mark.timeout(1800)
 @pytest.mark.skipif(not DATA, reason="set MASKUPE_DATA to the folder of the data sets")
 def test_training_the_default_weights_again_gives_the_same_quality(tmp_path: Path) -> None:
-    header = weightfile.read_header(WEIGHTS)
+    header = weights_file.read_header(WEIGHTS)
     program, *arguments = shlex.split(header.metadata["command"])
     assert program == "maskupe-train"
     run = tmp_path / "run"

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from maskupe.inference.build import build
 from maskupe.maps import AffineGrid, GainGrid
-from maskupe.networks.build import build
 from maskupe.registry import resolve
 from maskupe_training.evaluation.run import Request, evaluate
 from maskupe_training.export import export

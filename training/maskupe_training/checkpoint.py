@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from maskupe.errors import InputError, MaskUPEError
-from maskupe.replacing import replace_file
+from maskupe.io.atomic import replace_file
 
 #: Format 1 had no checksum; it can still be read.
 FORMAT = 2

@@ -61,7 +61,7 @@ def fit(
             raise InputError("--from is for local models.", "Set training.start in the recipe.")
         fit_matte(load_matte(recipe, settings or ()), run)
         return
-    from maskupe_training.launching import leave_group
+    from maskupe_training.fabric_setup import leave_group
     from maskupe_training.trainer import Run
     from maskupe_training.trainer import fit as train
 
@@ -108,8 +108,8 @@ def card(
 
     With numbers that were measured after the export; the weights themselves are not touched.
     """
-    from maskupe_training.card import write_card
     from maskupe_training.evaluation.report import card_metrics
+    from maskupe_training.model_card import write_card
 
     for path in weights:
         measured = card_metrics(metrics, path.stem) if metrics else None
@@ -321,7 +321,7 @@ def strip(
 
     As in the paper's Fig. 6.
     """
-    from maskupe_training.strip import draw_degree_figure
+    from maskupe_training.degree_figure import draw_degree_figure
 
     draw_degree_figure(photo, mask, model, values, by, output, raw)
 

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from maskupe.errors import InputError
+from maskupe.inference import build as networks
 from maskupe.inference.export import export_onnx
-from maskupe.networks import build as networks
 from maskupe.registry import resolve
 from maskupe_training import checkpoint
-from maskupe_training.card import write_card
-from maskupe_training.credits import credit_lines
+from maskupe_training.attribution import credit_lines
 from maskupe_training.data.manifest import manifest_digest
 from maskupe_training.data.splits import scene_record
+from maskupe_training.model_card import write_card
 from maskupe_training.recipe import Recipe, from_tables
 from maskupe_training.recipe_files import command
 

@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from maskupe.losses import MaskedLoss, area_mean
+from maskupe.inference.build import Network
 from maskupe.networks.apply import Enhanced
 from maskupe.networks.base import LocalNetwork, low_resolution
-from maskupe.networks.build import Network
+from maskupe_training.losses import MaskedLoss, area_mean
 from maskupe_training.recipe import LossRecipe
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from maskupe.replacing import replace_file
+from maskupe.io.atomic import replace_file
 from maskupe_training.data.manifest import NAME as MANIFEST
 from maskupe_training.data.sources import split_names
 from maskupe_training.evaluation.report import RAW, command

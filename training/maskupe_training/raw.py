@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from maskupe.areas import Areas
+from maskupe.areas.transition import Areas
 from maskupe.errors import InputError
-from maskupe.networks.build import Network, load
+from maskupe.inference.build import Network, load
 from maskupe.registry import given_file, resolve, weights_path
 from maskupe_training.data.images import F32, U8
 from maskupe_training.objective import predict

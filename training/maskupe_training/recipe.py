@@ -8,7 +8,7 @@ from typing import Any
 
 from maskupe.errors import InputError
 from maskupe_training.config import build
-from maskupe_training.data.open import SourceRecipe
+from maskupe_training.data.source_factory import SourceRecipe
 from maskupe_training.data.views import Augmentation
 from maskupe_training.masks.sampler import KINDS, MaskRecipe
 

@@ -17,10 +17,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from maskupe import weightfile
+from maskupe import weights_file
 from maskupe.errors import InputError
+from maskupe.inference.build import Network, build, condition, config_of
 from maskupe.networks.base import GlobalNetwork
-from maskupe.networks.build import Network, build, condition, config_of
 from maskupe.registry import ANY_USE, ModelConfig, given_file
 from maskupe_training.data.manifest import file_digest
 from maskupe_training.data.splits import trained_marks
@@ -102,7 +102,7 @@ def start_from(source: str, config: ModelConfig, licence: str) -> tuple[Network,
         same, scenes = False, {}
     else:
         path = given_file(source) or weight_file(source)
-        header, arrays = weightfile.read(path)
+        header, arrays = weights_file.read(path)
         scenes = trained_marks(header)
         theirs = config_of(header)
         network, own_licence = theirs.network, header.metadata.get("licence", "unknown")

@@ -31,20 +31,20 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from maskupe.errors import InputError
-from maskupe.networks.build import Network, build
+from maskupe.inference.build import Network, build
 from maskupe.registry import resolve
 from maskupe_training import checkpoint
 from maskupe_training.data.batches import Packed, automatic_workers, batches, compose
 from maskupe_training.data.images import ImageCache, list_images, memory_for
-from maskupe_training.data.open import SourceRecipe, open_source
 from maskupe_training.data.samples import SampleSet
-from maskupe_training.launching import local_processes, start_fabric
+from maskupe_training.data.source_factory import SourceRecipe, open_source
+from maskupe_training.fabric_setup import local_processes, start_fabric
 from maskupe_training.masks.sampler import MaskSampler
 from maskupe_training.objective import Objective
 from maskupe_training.recipe import OptimizerRecipe, Recipe, from_tables
+from maskupe_training.run_logger import Pace, RunLogger
 from maskupe_training.starting import start_from
 from maskupe_training.synchronised import synchronise_norms
-from maskupe_training.telemetry import Pace, RunLogger
 from maskupe_training.validation import Validator
 
 # A card computes ahead of the processor. To look at the loss waits for it, so it is looked at every

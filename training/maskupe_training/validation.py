@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from maskupe.metrics import GAIN_DELTA
-from maskupe.networks.build import Network
+from maskupe.inference.build import Network
 from maskupe_training.data.images import ImageCache
-from maskupe_training.data.open import open_source
+from maskupe_training.data.source_factory import open_source
 from maskupe_training.evaluation.cases import Case, draw_cases, evaluation_masks
 from maskupe_training.masks.sampler import MaskSampler
+from maskupe_training.metrics import GAIN_DELTA
 from maskupe_training.objective import enhance, psnr_in
 from maskupe_training.recipe import Recipe
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from gi.repository import Gimp
 
+from maskupe_plugin.i18n import _
 from maskupe_plugin.outputs import ABOVE, THIS_LAYER
 from maskupe_plugin.region import Box
-from maskupe_plugin.words import _
 
 
 class UserError(Exception):

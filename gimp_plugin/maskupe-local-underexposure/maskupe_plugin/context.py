@@ -6,8 +6,8 @@ import os
 
 from gi.repository import Gegl, Gimp
 
-from maskupe_daemon.client import PlaneSpec
-from maskupe_plugin import lane
+from maskupe_client.client import PlaneSpec
+from maskupe_plugin import tile_io
 from maskupe_plugin.encoding import Encoding, context_format
 from maskupe_plugin.pixels import BAND, bands, rectangle
 from maskupe_plugin.region import Box, context_size
@@ -72,7 +72,7 @@ def scale_tiles(buffer: Gegl.Buffer, encoding: Encoding) -> tuple[PlaneSpec, byt
         return [(band, buffer.get(place, 1.0, babl, _CLAMP)) for band, place in places]
 
     scaled = []
-    for strip, pieces in zip(strips, lane.in_order(read, strips), strict=True):
+    for strip, pieces in zip(strips, tile_io.in_order(read, strips), strict=True):
         copy = Gegl.Buffer.new(wide, 0, 0, width * step, strip.height * step)
         for band, data in pieces:
             copy.set(rectangle(band), linear, data)

@@ -10,15 +10,15 @@ gi.require_version("Gtk", "3.0")
 gi.require_version("GimpUi", "3.0")
 from gi.repository import Gimp, GimpUi, Gtk  # noqa: E402
 
-from maskupe_daemon.client import Progress  # noqa: E402
+from maskupe_client.client import Progress  # noqa: E402
 from maskupe_plugin.checks import UserError, possible_outputs, the_drawable  # noqa: E402
 from maskupe_plugin.edges_button import EdgesButton  # noqa: E402
+from maskupe_plugin.i18n import _  # noqa: E402
 from maskupe_plugin.job import Job, plan  # noqa: E402
 from maskupe_plugin.model_row import ModelRow  # noqa: E402
 from maskupe_plugin.preview import Preview  # noqa: E402
 from maskupe_plugin.settings import settings_of  # noqa: E402
 from maskupe_plugin.width_rows import WidthRows  # noqa: E402
-from maskupe_plugin.words import _  # noqa: E402
 
 #: Least width of the settings, in pixels.
 _SETTINGS_WIDTH = 380

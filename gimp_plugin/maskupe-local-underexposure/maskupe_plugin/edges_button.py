@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from gi.repository import Gimp, Gtk
 
+from maskupe_plugin.i18n import _
 from maskupe_plugin.region import AUTO, OFF
 from maskupe_plugin.settings import settings_of
-from maskupe_plugin.words import _
 
 
 class EdgesButton:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gi.repository import Gegl, Gimp
 
-from maskupe_daemon.client import (
+from maskupe_client.client import (
     ChunkedFrame,
     Client,
     EnhanceRequest,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gi.repository import Gimp
 
-from maskupe_daemon.client import feed
+from maskupe_client.client import feed
 from maskupe_plugin.encoding import Encoding
 from maskupe_plugin.job import Job
 from maskupe_plugin.pixels import BandWriter, Report

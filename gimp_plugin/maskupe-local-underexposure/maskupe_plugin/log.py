@@ -13,7 +13,7 @@ _LARGEST = 1_000_000
 def log_file() -> Path:
     """Where the log is: beside the daemon's own."""
     try:
-        from maskupe_daemon.connection import state_directory
+        from maskupe_client.connection import state_directory
 
         return state_directory() / "gimp-plug-in.log"
     except Exception:  # the vendored client may be what is broken

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from gi.repository import Gimp, Gtk
 
+from maskupe_plugin.i18n import _
 from maskupe_plugin.launcher import Model, known_models
-from maskupe_plugin.words import _
 
 
 class ModelRow:

@@ -13,7 +13,7 @@ from concurrent.futures import Future
 
 from gi.repository import Gegl, Gimp
 
-from maskupe_plugin import lane
+from maskupe_plugin import tile_io
 from maskupe_plugin.encoding import Encoding, selection_format
 from maskupe_plugin.region import Box
 
@@ -56,7 +56,7 @@ def _read(buffer: Gegl.Buffer, box: Box, babl: str) -> Iterator[bytes]:
     def read(band: Box) -> bytes:
         return buffer.get(rectangle(band), 1.0, babl, _NO_ABYSS)
 
-    return lane.in_order(read, bands(box))
+    return tile_io.in_order(read, bands(box))
 
 
 def copy_pixels(source: Gegl.Buffer, place: Box, target: Gegl.Buffer, where: Box) -> None:
@@ -68,7 +68,7 @@ def copy_pixels(source: Gegl.Buffer, place: Box, target: Gegl.Buffer, where: Box
 class BandWriter:
     """Writes the pixels of a box into a buffer, band by band as they arrive.
 
-    It is a :class:`maskupe_daemon.client.Taker`.
+    It is a :class:`maskupe_client.client.Taker`.
 
     Args:
         buffer: where to.
@@ -87,7 +87,7 @@ class BandWriter:
 
     def begin(self) -> list[int]:
         """Starts at the top; how many bytes each band has."""
-        lane.wait_idle()  # an attempt before, which broke off
+        tile_io.wait_idle()  # an attempt before, which broke off
         self._writing.clear()
         row = self._box.width * self._encoding.pixel_bytes
         self._left = bands(self._box)
@@ -97,9 +97,9 @@ class BandWriter:
         """Writes the next band; with the last one all are written."""
         band = next(self._left)
         # Only bytes are handed over as a whole; from a memoryview PyGObject takes byte by byte.
-        self._writing.append(lane.start(self._put, band, bytes(piece)))
+        self._writing.append(tile_io.start(self._put, band, bytes(piece)))
         last = band.bottom == self._box.bottom
-        while self._writing and (last or len(self._writing) == lane.AHEAD):
+        while self._writing and (last or len(self._writing) == tile_io.AHEAD):
             self._writing.popleft().result()
         self._report((band.bottom - self._box.y) / self._box.height)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from maskupe_daemon.client import Client
-from maskupe_plugin.words import _
+from maskupe_client.client import Client
+from maskupe_plugin.i18n import _
 
 
 def place(client: Client, result: dict[str, Any]) -> tuple[str, str]:

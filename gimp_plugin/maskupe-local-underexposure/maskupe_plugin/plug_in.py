@@ -8,8 +8,8 @@ from gi.repository import Gimp, Gio, GLib
 
 from maskupe_plugin import log
 from maskupe_plugin.checks import UserError
+from maskupe_plugin.i18n import _
 from maskupe_plugin.settings import add_arguments
-from maskupe_plugin.words import _
 
 _HELP = Path(__file__).parent.parent / "help"
 _HELP_DOMAIN = "maskupe-local-underexposure"
@@ -60,16 +60,16 @@ def _run(
 ) -> Gimp.ValueArray:
     try:
         # Imported only now: a query has to be cheap, and these need the vendored client.
-        from maskupe_plugin import enlighten
+        from maskupe_plugin import run
 
         if run_mode == Gimp.RunMode.INTERACTIVE:
-            done = enlighten.run_interactive(procedure, image, drawables, config)
+            done = run.run_interactive(procedure, image, drawables, config)
             if not done:
                 return procedure.new_return_values(Gimp.PDBStatusType.CANCEL, None)
         else:
             if run_mode == Gimp.RunMode.WITH_LAST_VALS:
-                enlighten.fit_output(drawables, config)
-            enlighten.run_noninteractive(image, drawables, config)
+                run.fit_output(drawables, config)
+            run.run_noninteractive(image, drawables, config)
     except UserError as refusal:
         return _failed(procedure, str(refusal))
     except Exception as error:

@@ -8,13 +8,13 @@ from collections.abc import Callable
 
 from gi.repository import Gdk, GdkPixbuf, GLib, Gtk, Pango
 
-from maskupe_plugin import picture
+from maskupe_plugin import preview_image
 from maskupe_plugin.checks import UserError
+from maskupe_plugin.i18n import _
 from maskupe_plugin.job import Job
+from maskupe_plugin.preview_source import Proxy, read_proxy, view_of
 from maskupe_plugin.preview_worker import PreviewResult, PreviewWorker
-from maskupe_plugin.proxy import Proxy, read_proxy, view_of
 from maskupe_plugin.screen import free_size, set_sharp, sharpness
-from maskupe_plugin.words import _
 
 #: Milliseconds without a change after which a preview that is being made is given up for a newer.
 _DEBOUNCE = 30
@@ -186,7 +186,7 @@ class Preview:
         proxy: Proxy = shown.about
         areas = bytes(shown.planes["areas"])
         before, after = memoryview(proxy.before).cast("H"), shown.planes["image"].cast("H")
-        gain = picture.exposure_gain(before, after, areas)
+        gain = preview_image.exposure_gain(before, after, areas)
         if gain is not None:
             # With the decimal sign of the user's language, as GIMP's sliders.
             number = locale.format_string("%+.1f", gain)
@@ -198,15 +198,17 @@ class Preview:
         if self._proxy is None:
             return
         width, height = self._proxy.box.width, self._proxy.box.height
-        before = picture.high_bytes(self._proxy.before)
+        before = preview_image.high_bytes(self._proxy.before)
         shown = bytearray(before)
         if self._shown is not None:
             if self._on.get_active():
-                after = picture.high_bytes(self._shown.planes["image"])
+                after = preview_image.high_bytes(self._shown.planes["image"])
                 split = round(self._split_at * width) if self._split.get_active() else None
-                shown = picture.compose(before, after, width, height, split=split)
+                shown = preview_image.compose(before, after, width, height, split=split)
             if self._outline.get_active():
-                picture.draw_outlines(shown, bytes(self._shown.planes["areas"]), width, height)
+                preview_image.draw_outlines(
+                    shown, bytes(self._shown.planes["areas"]), width, height
+                )
         pixbuf = GdkPixbuf.Pixbuf.new_from_bytes(
             GLib.Bytes.new(bytes(shown)),
             GdkPixbuf.Colorspace.RGB,

@@ -14,14 +14,14 @@ from typing import Any
 
 from gi.repository import GLib
 
-from maskupe_daemon.client import Client, EnhanceRequest, Progress
-from maskupe_daemon.failures import ClientError, ConnectionLostError
+from maskupe_client.client import Client, EnhanceRequest, Progress
+from maskupe_client.errors import ClientError, ConnectionLostError
 from maskupe_plugin import log
 from maskupe_plugin.checks import UserError
+from maskupe_plugin.error_messages import message_for
+from maskupe_plugin.i18n import _
 from maskupe_plugin.place import place
-from maskupe_plugin.sentences import message_for
 from maskupe_plugin.service import connect
-from maskupe_plugin.words import _
 
 #: After how many seconds without an answer the dialog says what it waits for.
 _PATIENCE = 0.4

@@ -1,7 +1,7 @@
 """Which rectangle of the layer has to travel: the selection's bounds and the band around them.
 
 Plain arithmetic, without GIMP: GIMP's Python has no numpy, so this repeats the daemon's rule for
-the width of the band and for following edges (``maskupe.areas``); a test compares the two.
+the width of the band and for following edges (``maskupe.areas.transition``); a test compares the two.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Box(NamedTuple):
 
 
 def auto_width(selected_pixels: int, short_side: int) -> float:
-    """The automatic width of the transition in pixels: ``maskupe.areas.auto_width``."""
+    """The automatic width of the transition in pixels: ``maskupe.areas.transition.auto_width``."""
     radius = math.sqrt(selected_pixels / math.pi)
     return min(max(_AUTO_MIN, _AUTO_SHARE * radius), _AUTO_MAX_SHARE * short_side)
 

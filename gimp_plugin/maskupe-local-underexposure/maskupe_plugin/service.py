@@ -7,14 +7,14 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 
-from maskupe_daemon.client import Client
-from maskupe_daemon.failures import ClientError, LinkDownError, NotRunningError
-from maskupe_daemon.starter import ensure_running
+from maskupe_client.client import Client
+from maskupe_client.errors import ClientError, LinkDownError, NotRunningError
+from maskupe_client.launcher import ensure_running
 from maskupe_plugin.checks import UserError
+from maskupe_plugin.error_messages import message_for
+from maskupe_plugin.i18n import _
 from maskupe_plugin.launcher import daemon_command
 from maskupe_plugin.log import log_file
-from maskupe_plugin.sentences import message_for
-from maskupe_plugin.words import _
 
 _CLIENT_NAME = "gimp"
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from gi.repository import Gimp, GObject
 
 from maskupe_plugin.checks import UserError
+from maskupe_plugin.i18n import _
 from maskupe_plugin.outputs import ILLUMINATION, MASKED_LAYER, NEW_LAYER, THIS_LAYER
 from maskupe_plugin.region import AUTO, read_edges
-from maskupe_plugin.words import _
 
 #: Strength 1 is the model's proposal, 0 changes nothing.
 MAX_STRENGTH = 2.0

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from gi.repository import Gimp
 
-from maskupe_daemon.client import PlaneSpec
+from maskupe_client.client import PlaneSpec
 from maskupe_plugin.encoding import Encoding
 
 

@@ -6,9 +6,9 @@ import math
 
 from gi.repository import Gimp, GimpUi, Gtk
 
+from maskupe_plugin.i18n import _
 from maskupe_plugin.region import Box
 from maskupe_plugin.settings import MAX_WIDTH
-from maskupe_plugin.words import _
 
 _NARROWEST_RANGE = 20.0
 

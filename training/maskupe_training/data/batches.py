@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from maskupe.errors import MaskUPEError
-from maskupe.strips import limit_threads, machine_threads
+from maskupe.parallel import limit_threads, machine_threads
 from maskupe_training.data.samples import SampleSet
 
 #: A batch as it travels: what :class:`~maskupe_training.data.samples.Sample` holds, stacked.

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskupe.errors import InputError
-from maskupe.layout import LUMA
+from maskupe.pixel_layout import LUMA
 
 U8: TypeAlias = npt.NDArray[np.uint8]
 F32: TypeAlias = npt.NDArray[np.float32]

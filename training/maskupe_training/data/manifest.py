@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from maskupe.errors import InputError
-from maskupe.replacing import replace_file
+from maskupe.io.atomic import replace_file
 from maskupe_training.data.images import SUFFIXES
 from maskupe_training.data.sources import read_json
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from maskupe.errors import InputError
-from maskupe.layout import LUMA
+from maskupe.pixel_layout import LUMA
 from maskupe_training.data.images import F32, U8, fit_long_edge, list_images, read_rgb
 from maskupe_training.data.photos import licensed
 from maskupe_training.data.sources import Exposure

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from maskupe.areas import Areas
+from maskupe.areas.transition import Areas
+from maskupe_training.data.ground_truth import truth_of
 from maskupe_training.data.images import F32, U8
 from maskupe_training.data.sources import Source
-from maskupe_training.data.truth import truth_of
 from maskupe_training.data.views import Augmentation, View, draw_view
 from maskupe_training.masks.sampler import MaskSampler
 

@@ -23,7 +23,7 @@ class Exposure:
         name: names the picture in reports.
         image: uint8 (H, W, 3), the underexposed input.
         candidates: uint8 pictures of the same size; the truth in A is the best exposed of them
-            (:func:`maskupe_training.data.truth.truth_of`), or the only one.
+            (:func:`maskupe_training.data.ground_truth.truth_of`), or the only one.
         fixed: whether there is one reference, which is the truth whatever its brightness.
         alpha: uint8 (H, W), the matte of the subject that is too dark, where there is one: it is
             the selection then, as following its edges would have made it.

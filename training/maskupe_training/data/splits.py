@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from maskupe.weightfile import Header
+from maskupe.weights_file import Header
 
 SPLITS = ("train", "val", "test")
 Splits = dict[str, list[str]]

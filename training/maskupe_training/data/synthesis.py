@@ -20,9 +20,9 @@ from functools import cached_property
 import cv2
 import numpy as np
 
+from maskupe.blending.ramp import inverse_smoothstep
 from maskupe.errors import InputError
-from maskupe.layout import LUMA
-from maskupe.ramp import inverse_smoothstep
+from maskupe.pixel_layout import LUMA
 from maskupe_training.data.images import F32, U8
 
 # Entries of the table that encodes light by its square root.

@@ -15,9 +15,9 @@ from typing import TypeAlias
 import cv2
 import numpy as np
 
-from maskupe.srgb import decode_srgb, encode_srgb
+from maskupe.preprocess.srgb import decode_srgb, encode_srgb
+from maskupe_training.data.ground_truth import TARGET_LUMA
 from maskupe_training.data.images import F32, Bool, luma
-from maskupe_training.data.truth import TARGET_LUMA
 from maskupe_training.evaluation.cases import Case
 from maskupe_training.evaluation.lime import lime
 

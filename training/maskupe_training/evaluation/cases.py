@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from maskupe.areas import Areas, Transition
+from maskupe.areas.transition import Areas, Transition
 from maskupe.errors import InputError
+from maskupe_training.data.ground_truth import truth_of
 from maskupe_training.data.images import F32, U8, luma
 from maskupe_training.data.sources import Source
-from maskupe_training.data.truth import truth_of
 from maskupe_training.data.views import squashed
 from maskupe_training.masks.sampler import MaskRecipe, MaskSampler
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from maskupe.areas import auto_width
+from maskupe.areas.transition import auto_width
 from maskupe.errors import InputError
 from maskupe_training.data.images import F32, U8, fit_long_edge, list_images, read_gray, read_rgb
 from maskupe_training.matte.lines import filled, normals

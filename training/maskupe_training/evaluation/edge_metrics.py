@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from maskupe.layout import LUMA
-from maskupe.metrics import GAIN_DELTA
+from maskupe.pixel_layout import LUMA
 from maskupe_training.data.images import F32, U8
+from maskupe_training.metrics import GAIN_DELTA
 
 #: What is called near, as a share of the root of the picture's area; far is up to four times.
 NEAR = 0.03

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy import stats
 from skimage.color import deltaE_ciede2000, rgb2lab
 
-from maskupe import metrics
+from maskupe_training import metrics
 from maskupe_training.data.images import F32, U8
 from maskupe_training.evaluation.cases import Case
 
@@ -44,7 +44,7 @@ _COLOUR_PIXELS = 20_000
 
 
 def measure(case: Case, output: U8) -> Values:
-    """Every metric of :mod:`maskupe.metrics` for a result.
+    """Every metric of :mod:`maskupe_training.metrics` for a result.
 
     Args:
         case: the case.

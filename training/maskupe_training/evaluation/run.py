@@ -18,11 +18,11 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from maskupe import Enhancer, weightfile
+from maskupe import Enhancer, weights_file
 from maskupe.errors import InputError
 from maskupe.registry import MODELS, weights_path
 from maskupe_training.data.images import U8, ImageCache
-from maskupe_training.data.open import SourceRecipe, open_source
+from maskupe_training.data.source_factory import SourceRecipe, open_source
 from maskupe_training.data.splits import seen_scenes, told
 from maskupe_training.evaluation.baselines import BASELINES, SLOW, Baseline, blended
 from maskupe_training.evaluation.cases import Case, draw_cases, evaluation_masks
@@ -169,7 +169,7 @@ def evaluate(
 
 def _note(model: str, request: Request, scenes: Sequence[str]) -> str:
     """What is to be said of a model that has seen some of the scenes before."""
-    header = weightfile.read_header(weight_file(model))
+    header = weights_file.read_header(weight_file(model))
     seen = seen_scenes(header, request.folder, scenes)
     what = f"{request.folder} {request.split}"
     return told(Path(model).stem, seen, len(scenes), what)

@@ -23,7 +23,7 @@ from maskupe import Enhancer
 from maskupe.denoise import Denoise
 from maskupe.denoise.noise import FREQUENCIES
 from maskupe.errors import InputError
-from maskupe.srgb import decode_srgb, encode_srgb
+from maskupe.preprocess.srgb import decode_srgb, encode_srgb
 from maskupe_training.data.images import F32, U8, fit_long_edge, list_images, read_rgb
 from maskupe_training.progress import tracked
 

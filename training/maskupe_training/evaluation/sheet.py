@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from maskupe.areas import Areas
+from maskupe.areas.transition import Areas
 from maskupe_training.data.images import U8, write_rgb
 from maskupe_training.evaluation.cases import Case
 

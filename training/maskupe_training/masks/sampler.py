@@ -9,7 +9,7 @@ from typing import get_args
 
 import numpy as np
 
-from maskupe.areas import Areas, Side, Transition, make_areas
+from maskupe.areas.transition import Areas, Side, Transition, make_areas
 from maskupe.errors import EmptySelectionError, InputError
 from maskupe_training.data.images import F32, U8, fit_long_edge, list_images, read_gray
 from maskupe_training.masks import shapes
@@ -106,7 +106,7 @@ class Drawn:
         kind: which of :data:`KINDS`.
         selection: float32 (H, W), 0…1.
         transition: the band that goes with it.
-        areas: what :func:`maskupe.areas.make_areas` makes of the two.
+        areas: what :func:`maskupe.areas.transition.make_areas` makes of the two.
     """
 
     kind: str

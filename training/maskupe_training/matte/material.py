@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from maskupe.errors import InputError
-from maskupe_training.credits import lines_of
+from maskupe_training.attribution import lines_of
 from maskupe_training.data.images import fit_long_edge, list_images, read_rgb
 from maskupe_training.data.photos import licensed
 from maskupe_training.matte import scenes

@@ -10,9 +10,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from maskupe.areas import smoothstep
-from maskupe.matte import DISTANCE_RANGE, signed_distance
-from maskupe.surroundings import MATTE_SIZE
+from maskupe.areas.transition import smoothstep
+from maskupe.matting.matte import DISTANCE_RANGE, signed_distance
+from maskupe.matting.surroundings import MATTE_SIZE
 from maskupe_training.data.images import F32, U8
 from maskupe_training.matte import scenes
 from maskupe_training.matte.lines import draw_line, free_selection

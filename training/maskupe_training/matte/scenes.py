@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 
 from maskupe.errors import InputError
-from maskupe.matte import guided_coefficients
-from maskupe.srgb import decode_srgb, encode_srgb
+from maskupe.matting.matte import guided_coefficients
+from maskupe.preprocess.srgb import decode_srgb, encode_srgb
 from maskupe_training.data.images import F32, U8, fit_long_edge, list_images, read_rgb
 
 _LONG_EDGE = 512

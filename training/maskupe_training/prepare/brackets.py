@@ -10,8 +10,8 @@ import json
 from pathlib import Path
 
 from maskupe.errors import InputError
+from maskupe_training.data.ground_truth import TARGET_LUMA
 from maskupe_training.data.images import fit_long_edge, list_images, luma, read_rgb, write_rgb
-from maskupe_training.data.truth import TARGET_LUMA
 from maskupe_training.prepare.writing import empty_target, finish, split_into
 from maskupe_training.progress import tracked
 

@@ -29,8 +29,8 @@ import numpy as np
 import tifffile
 
 from maskupe.errors import InputError, MaskUPEError
-from maskupe.replacing import replace_file
-from maskupe.srgb import encode_srgb
+from maskupe.io.atomic import replace_file
+from maskupe.preprocess.srgb import encode_srgb
 from maskupe_training.data.images import U8, list_images, read_rgb
 from maskupe_training.data.sources import read_json
 from maskupe_training.data.splits import SPLITS, fivek_split

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from maskupe.errors import InputError
-from maskupe.replacing import replace_file
+from maskupe.io.atomic import replace_file
 from maskupe_training.data.images import U8, fit_long_edge
 from maskupe_training.data.manifest import write_manifest
 from maskupe_training.data.splits import Splits, divide, is_listed

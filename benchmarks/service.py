@@ -1,0 +1,157 @@
+"""The real daemon: preview latency, cold start, whole jobs over the wire, memory above idle."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.measure import copier
+from benchmarks.scene import large, selected_disc
+from maskupe.areas.region import region_of
+from maskupe.areas.transition import Transition
+from maskupe.preprocess.context import CONTEXT_EDGE, downscale
+from maskupe_client.client import Client, EnhanceRequest
+from maskupe_client.launcher import TUNING
+from tests.daemon.running import RunningDaemon, spec
+
+
+def request_of(image: np.ndarray, share: float, **options: object) -> tuple[EnhanceRequest, list]:
+    """What a client sends for a disc of that share of a layer: request and planes."""
+    selection = selected_disc(*image.shape[:2], share)
+    rows, columns = region_of(selection, Transition())
+    region = np.ascontiguousarray(image[rows, columns])
+    part = np.ascontiguousarray(selection[rows, columns])
+    planes = [region, part]
+    context = None
+    if region.shape != image.shape:
+        context = np.rint(downscale(image, CONTEXT_EDGE) * 255).astype(np.uint8)
+        planes.append(context)
+    request = EnhanceRequest(
+        image=spec(region),
+        layer=image.shape[:2],
+        origin=(rows.start, columns.start),
+        selection=spec(part),
+        context=None if context is None else spec(context),
+        **options,
+    )  # type: ignore[arg-type]
+    return request, planes
+
+
+def service(megapixels: float, largest: float, rounds: int) -> dict[str, float]:
+    """All numbers of one daemon, in milliseconds, bytes or ratios as their names say."""
+    with tempfile.TemporaryDirectory() as folder:
+        image = large(megapixels)
+        began = time.perf_counter()
+        # Started as the plug-in starts it.
+        daemon = RunningDaemon(Path(folder), module="maskupe_daemon", env=TUNING)
+        try:
+            daemon.await_ready()
+            ready = time.perf_counter()
+            with daemon.connect() as client:
+                small, planes = request_of(large(1.0), 1.0)
+                client.enhance(small, planes)
+                first = time.perf_counter()
+                return {
+                    "start to ready, ms": (ready - began) * 1e3,
+                    "first job after that (1 MP), ms": (first - ready) * 1e3,
+                    **_preview(client, rounds),
+                    **_whole(client, image, rounds),
+                    **_memory(daemon, client, megapixels, largest),
+                }
+        finally:
+            daemon.terminate()
+            daemon.wait()
+
+
+def _preview(client: Client, rounds: int) -> dict[str, float]:
+    """1 MP while a slider moves: the network's answer is remembered; and with a new picture."""
+    image = large(1.0)
+    moved, changed = [], []
+    for number in range(3 + 4 * rounds):
+        request, planes = request_of(image, 0.25, strength=0.5 + 0.01 * number)
+        began = time.perf_counter()
+        client.enhance(request, planes)
+        moved.append((time.perf_counter() - began) * 1e3)
+    for number in range(2 * rounds):
+        other = np.roll(image, 40 * (number + 1), axis=1)
+        request, planes = request_of(other, 0.25)
+        began = time.perf_counter()
+        client.enhance(request, planes)
+        changed.append((time.perf_counter() - began) * 1e3)
+    return {
+        "preview of 1 MP, a slider moves, ms": statistics.median(moved[3:]),
+        "preview of 1 MP, a new picture, ms": statistics.median(changed),
+    }
+
+
+def _whole(client: Client, image: np.ndarray, rounds: int) -> dict[str, float]:
+    """Jobs over the wire, with copies between them for the unit."""
+    copy = copier(image.astype(np.float32), 2)
+    copy()
+    cases = {"everything": request_of(image, 1.0), "5 %": request_of(image, 0.05)}
+    seconds: dict[str, list[float]] = {name: [] for name in ("copy", *cases)}
+    for number in range(rounds + 1):
+        began = time.perf_counter()
+        copy()
+        lap = {"copy": time.perf_counter() - began}
+        for name, (request, planes) in cases.items():
+            began = time.perf_counter()
+            client.enhance(request, planes)
+            lap[name] = time.perf_counter() - began
+        if number:  # the first warms up
+            for name, value in lap.items():
+                seconds[name].append(value)
+    median = {name: statistics.median(values) for name, values in seconds.items()}
+    megapixels = f"{image.shape[0] * image.shape[1] / 1e6:.0f} MP u8"
+    return {
+        f"{megapixels} over the wire, everything, ms": median["everything"] * 1e3,
+        f"{megapixels} over the wire, everything, × copy": median["everything"] / median["copy"],
+        f"{megapixels} over the wire, 5 % of it, ms": median["5 %"] * 1e3,
+        "5 % against everything": median["5 %"] / median["everything"],
+    }
+
+
+def _memory(
+    daemon: RunningDaemon, client: Client, megapixels: float, largest: float
+) -> dict[str, float]:
+    """The daemon's peak above its idle size, per byte of the region in and out."""
+    found = {}
+    for size, depth, share in (
+        (megapixels, "u8", 1.0), (megapixels, "u8", 0.25), (megapixels, "f32", 0.25),
+        (largest, "u16", 0.25), (largest, "u16", 1.0),
+    ):  # fmt: skip
+        image = large(size, depth)
+        request, planes = request_of(image, share)
+        travelled = sum(plane.nbytes for plane in planes) + planes[0].nbytes
+        idle = _status(daemon, "VmRSS")
+        if not idle or not _reset_peak(daemon):
+            return {}
+        client.enhance(request, planes)
+        peak = _status(daemon, "VmHWM") - idle
+        name = f"{size:g} MP {depth}, {share:.0%} selected"
+        found[f"memory above idle, {name}, × bytes in and out"] = peak / travelled
+        found[f"memory above idle, {name}, MB"] = peak / 1e6
+        del image, planes, request
+        time.sleep(0.3)  # the daemon gives memory back after its answer
+    return found
+
+
+def _status(daemon: RunningDaemon, field: str) -> int:
+    """Bytes of a line of /proc/PID/status, 0 where there is none (not Linux)."""
+    try:
+        lines = Path(f"/proc/{daemon.process.pid}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(field)), 0)
+
+
+def _reset_peak(daemon: RunningDaemon) -> bool:
+    try:
+        Path(f"/proc/{daemon.process.pid}/clear_refs").write_text("5")
+    except OSError:
+        return False
+    return True

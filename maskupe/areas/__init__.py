@@ -1,0 +1,1 @@
+"""From a selection to the areas A, B and C: transitions, distances, coverage."""

@@ -1,0 +1,93 @@
+"""How a selection becomes the areas: the formulas of :func:`maskupe.areas.transition.make_areas`, by strips.
+
+A band is worked out once from the whole selection, in planes of one or two bytes a pixel, and then
+drawn some rows at a time, so that nothing of the photograph's size is ever held as float.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from maskupe.areas.feathered_transition import feathered_transition
+from maskupe.areas.hard_transition import HardTransition
+from maskupe.areas.rows import STRIP_PIXELS, AreaRows
+from maskupe.areas.selection import SelectionAnalysis, is_one
+from maskupe.areas.transition import Transition, auto_width
+from maskupe.errors import EmptySelectionError
+from maskupe.parallel import machine_threads, parallel_rows, rows_of
+
+
+class TransitionShape(Protocol):
+    """A selection's areas, ready to be drawn.
+
+    Attributes:
+        shape: (height, width) of the selection.
+        width: of the transition, see :class:`maskupe.areas.transition.Areas`.
+        uniform: whether every pixel belongs to A.
+    """
+
+    shape: tuple[int, int]
+    width: float
+    uniform: bool
+
+    def rows(self, first: int, last: int) -> AreaRows:
+        """The areas of some rows."""
+
+
+def draw_areas(
+    band: TransitionShape, keep: Callable[[slice, AreaRows], None], threads: int | None = None
+) -> None:
+    """Hands the areas of all rows to ``keep``, strip by strip, on several threads.
+
+    Raises:
+        EmptySelectionError: if there is no pixel in A.
+    """
+    height, width = band.shape
+    lit = threading.Event()
+
+    def strip(first: int, last: int) -> None:
+        drawn = band.rows(first, last)
+        if not lit.is_set() and drawn.a.any():
+            lit.set()
+        keep(slice(first, last), drawn)
+
+    threads = machine_threads() if threads is None else threads
+    parallel_rows(strip, height, rows_of(STRIP_PIXELS, width), threads, None)
+    check_any_selected(lit.is_set(), band.width)
+
+
+def check_any_selected(lit: bool, width: float) -> None:
+    """Raises EmptySelectionError unless some pixel is in A."""
+    if not lit:
+        raise EmptySelectionError(
+            f"A transition of {width:.0f} px inside the selection leaves nothing to light up.",
+            "Use a smaller width, or put the transition outside.",
+        )
+
+
+def transition_shape(
+    selection: npt.NDArray[Any],
+    transition: Transition,
+    short_side: int | None = None,
+    threads: int | None = None,
+) -> TransitionShape:
+    """Works out the band of a selection; arguments and errors of :func:`make_areas`."""
+    threads = machine_threads() if threads is None else threads
+    marks = SelectionAnalysis(selection, threads)
+    count = selection.size if is_one(marks.selected) else int(np.count_nonzero(marks.selected))
+    if count == 0:
+        raise EmptySelectionError(
+            "The selection is empty: no pixel is selected by at least one half.",
+            "Select the part to light up, or select none for the whole layer.",
+        )
+    automatic = isinstance(transition.width, str)
+    side_length = short_side if short_side is not None else min(selection.shape)
+    width = auto_width(count, side_length) if automatic else float(transition.width)
+    if marks.soft:
+        return feathered_transition(marks, width, automatic, transition.side, threads)
+    return HardTransition(marks.selected, width, transition.side, threads)

@@ -1,0 +1,1 @@
+"""How the effect is blended in between C and A."""

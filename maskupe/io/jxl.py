@@ -1,0 +1,258 @@
+"""JPEG XL files: pixels by libjxl through imagecodecs, the header and the boxes by hand.
+
+imagecodecs gives out pixels alone. Size, depth and colour space stand in the first bits of the
+codestream (ISO/IEC 18181-1, annexes C to E), EXIF and XMP in boxes around it (18181-2). A profile,
+which is compressed in the codestream, cannot be read: such files are refused, not shown in other
+colours.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import numpy.typing as npt
+
+from maskupe.errors import InputError, MaskUPEError
+from maskupe.io import colour, exif, xmp
+from maskupe.io.limits import check_size
+from maskupe.io.photo import LOST_BESIDE, Metadata, Photo
+
+SIGNATURES = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
+#: Of libjxl's level 5, which every reader takes.
+MAX_SIDE = 262_144
+# EXIF and XMP beyond this are damaged or a trap.
+_MAX_UNPACKED = 16 * 2**20
+_RATIOS = {1: (1, 1), 2: (12, 10), 3: (4, 3), 4: (3, 2), 5: (16, 9), 6: (5, 4), 7: (2, 1)}
+_ALPHA, _SPOT, _FILTER = 0, 2, 5
+_GRAY, _XYB = 1, 2
+_CUSTOM, _DCI_WHITE, _P3, _D65_P3 = 2, 11, 11, 12
+_SRGB_CURVE = 13
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What a codestream says; ``codes`` as in PNG's cICP chunk, None for an ICC profile."""
+
+    width: int
+    height: int
+    bits: int = 8
+    floats: bool = False
+    animated: bool = False
+    codes: bytes | None = bytes([1, _SRGB_CURVE, 0, 1])
+
+
+class _Bits:
+    """Numbers of a codestream, from the lowest bit of its first byte on."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = int.from_bytes(data, "little")
+        self._left = 8 * len(data)
+
+    def take(self, count: int) -> int:
+        if count > self._left:
+            raise ValueError("its header is cut short")
+        value = self._data & ((1 << count) - 1)
+        self._data >>= count
+        self._left -= count
+        return value
+
+    def flag(self) -> bool:
+        return bool(self.take(1))
+
+    def choice(self, *kinds: tuple[int, int]) -> int:
+        """A number of one of four kinds, (bits, what is added)."""
+        bits, added = kinds[self.take(2)]
+        return self.take(bits) + added
+
+    def enum(self) -> int:
+        return self.choice((0, 0), (0, 1), (4, 2), (6, 18))
+
+
+def _header(codestream: bytes) -> _Header:
+    """Parse the size and the picture's metadata; ValueError if there are none."""
+    bits = _Bits(codestream[2:4096])
+    height, width = _size(bits)
+    if bits.flag():  # all as usual
+        return _Header(width, height)
+    animated = False
+    if bits.flag():  # extra fields
+        bits.take(3)  # orientation, which libjxl applies
+        if bits.flag():
+            _size(bits)
+        if bits.flag():
+            raise ValueError("it has a preview frame")
+        if animated := bits.flag():
+            return _Header(width, height, animated=True)
+    floats, depth = _depth(bits)
+    bits.take(1)
+    for _ in range(bits.choice((0, 0), (0, 1), (4, 2), (12, 1))):
+        _skip_channel(bits)
+    bits.take(1)  # whether pixels are stored as XYB
+    return _Header(width, height, depth, floats, animated, _codes(bits))
+
+
+def _size(bits: _Bits) -> tuple[int, int]:
+    small = bits.flag()
+
+    def side() -> int:
+        return 8 * (bits.take(5) + 1) if small else bits.choice((9, 1), (13, 1), (18, 1), (30, 1))
+
+    height = side()
+    ratio = bits.take(3)
+    if not ratio:
+        return height, side()
+    over, under = _RATIOS[ratio]
+    return height, height * over // under
+
+
+def _depth(bits: _Bits) -> tuple[bool, int]:
+    if bits.flag():
+        depth = bits.choice((0, 32), (0, 16), (0, 24), (6, 1))
+        bits.take(4)
+        return True, depth
+    return False, bits.choice((0, 8), (0, 10), (0, 12), (6, 1))
+
+
+def _skip_channel(bits: _Bits) -> None:
+    if bits.flag():
+        return
+    kind = bits.enum()
+    _depth(bits)
+    bits.choice((0, 0), (0, 3), (0, 4), (3, 1))
+    bits.take(8 * bits.choice((0, 0), (4, 0), (5, 16), (10, 48)))
+    if kind == _ALPHA:
+        bits.take(1)
+    elif kind == _SPOT:
+        bits.take(64)
+    elif kind == _FILTER:
+        bits.choice((0, 1), (2, 0), (4, 3), (8, 19))
+
+
+def _codes(bits: _Bits) -> bytes | None:
+    """The colour space; None for a profile, and for one that has no codes."""
+    if bits.flag():
+        return bytes([1, _SRGB_CURVE, 0, 1])
+    profile, space = bits.flag(), bits.enum()
+    if profile or space == _XYB:
+        return None
+    white = bits.enum()
+    primaries = 1 if space == _GRAY else None
+    if white == _CUSTOM:
+        return None
+    if primaries is None:
+        primaries = bits.enum()
+    if primaries == _CUSTOM or bits.flag():
+        return None
+    if primaries == _P3 and white != _DCI_WHITE:
+        primaries = _D65_P3
+    return bytes([primaries, bits.enum(), 0, 1])
+
+
+def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """(kind, content) of each box of a container."""
+    position = 0
+    while position + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, position)
+        start = position + 8
+        if length == 1 and start + 8 <= len(data):
+            (length,) = struct.unpack_from(">Q", data, start)
+            start += 8
+        end = position + length if length else len(data)
+        if end < start:
+            return
+        yield kind, data[start:end]
+        position = end
+
+
+def read(name: str, data: bytes) -> Photo:
+    """Decode a JPEG XL file to gray or RGB, with or without alpha: uint8, uint16 or float32.
+
+    Raises:
+        InputError: if it is damaged, animated, HDR, too large, or has a profile.
+        MemoryLimitError: if it does not fit into memory.
+    """
+    codestream = data
+    found: dict[bytes, bytes] = {}
+    if data.startswith(SIGNATURES[1]):
+        codestream = b""
+        for kind, content in _boxes(data):
+            if kind in (b"jxlc", b"jxlp") and not codestream:
+                codestream = content[4:] if kind == b"jxlp" else content
+            elif kind == b"brob" and content[:4] in (b"Exif", b"xml "):
+                found.setdefault(content[:4], _inflated(content[4:]))
+            elif kind in (b"Exif", b"xml ", b"jhgm"):
+                found.setdefault(kind, content)
+    try:
+        header = _header(codestream)
+    except ValueError as error:
+        raise InputError(f"{name} is a damaged JPEG XL file ({error}).") from error
+    if header.animated:
+        raise InputError(f"{name} is an animation.", "Save the frame you want as a still.")
+    check_size(name, header.width, header.height, 16 if header.floats else 8)
+    if header.codes is None:
+        raise InputError(
+            f"{name} is a JPEG XL with a colour profile, which cannot be read.",
+            "Convert it first: djxl photo.jxl photo.png",
+        )
+    described = colour.profile_of_codes(name, header.codes)
+    try:
+        pixels: npt.NDArray[Any] = imagecodecs.jpegxl_decode(data)
+    except (imagecodecs.JpegxlError, ValueError, RuntimeError) as error:
+        raise InputError(f"{name} is a damaged JPEG XL file ({error}).") from error
+    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] > 4):
+        raise InputError(
+            f"{name} is an animation or has further channels.", "Save a plain picture."
+        )
+    if pixels.dtype == np.uint16 and header.bits < 16:
+        top = 2**header.bits - 1
+        pixels = np.asarray((pixels.astype(np.uint32) * 65535 + top // 2) // top, np.uint16)
+    elif pixels.dtype not in (np.uint8, np.uint16):
+        pixels = pixels.astype(np.float32, copy=False)
+    block = exif.without_mark(found.get(b"Exif", b"")[4:])
+    packet, promised = xmp.settle(found.get(b"xml ", b""))
+    metadata = Metadata(
+        colour=described,
+        exif=exif.normalise_orientation(block, exif.orientation(block)),
+        xmp=packet,
+        lost=(LOST_BESIDE,) if promised or b"jhgm" in found else (),
+    )
+    return Photo(np.ascontiguousarray(pixels), "JPEG XL", metadata)
+
+
+def _inflated(content: bytes) -> bytes:
+    try:
+        return bytes(imagecodecs.brotli_decode(content, out=_MAX_UNPACKED))
+    except (imagecodecs.BrotliError, ValueError, RuntimeError):
+        return b""
+
+
+def encode(pixels: npt.NDArray[Any], metadata: Metadata) -> bytes:
+    """A JPEG XL file without any loss, of pixels in sRGB.
+
+    Only 8 bits, since what is deeper imagecodecs marks as linear light.
+
+    Args:
+        pixels: (H, W) or (H, W, 2|3|4), uint8.
+        metadata: EXIF and XMP of it are written beside them.
+    """
+    try:
+        encoded = bytes(
+            imagecodecs.jpegxl_encode(
+                np.ascontiguousarray(pixels), lossless=True, effort=3, usecontainer=True
+            )
+        )
+    except (imagecodecs.JpegxlError, ValueError, RuntimeError) as error:
+        raise MaskUPEError(
+            f"The result could not be encoded as JPEG XL ({error}).", "Write a PNG or TIFF."
+        ) from error
+    pieces = [encoded]
+    for kind, content in ((b"Exif", metadata.exif), (b"xml ", metadata.xmp)):
+        if content:
+            start = bytes(4) if kind == b"Exif" else b""
+            pieces.append(struct.pack(">I", 8 + len(start) + len(content)) + kind + start + content)
+    return b"".join(pieces)

@@ -1,0 +1,1 @@
+"""The matte: which pixels near the drawn line belong to the subject."""

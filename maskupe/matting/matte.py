@@ -1,0 +1,300 @@
+"""The matte of a selection: the effect follows the subject that a line was drawn around.
+
+A line drawn by hand is off by a few per cent of what it surrounds. Within that reach a small
+network (:mod:`maskupe.networks.matting`) looks at the picture and says where the subject ends. It
+sees the selection's surroundings, the *frame*, averaged down to 256×256 cells; what it says is
+brought to full size by the coefficients of a guided filter (He, Sun and Tang, 2013), so that edges
+lie where the pixels have them. Where there is no edge near the line, the fade by distance remains
+(:mod:`maskupe.areas.transition`); if the selection is a matte already, it remains itself.
+
+The weight of a pixel, with all maps bilinear between cells:
+
+    (exact · selection + (1 - exact) · clip(a · guide + b, 0, 1)) · (follow + open · fade)
+
+where ``guide`` is the square root of the pixel's display-encoded colour and ``fade`` the weight by
+distance, even in stops. On an edge the weight is the subject's share in the pixel, by which light
+mixes, and is not bent. ``follow`` is 0 beyond the reach, so nothing changes there but by the fade.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from maskupe.areas.transition import smoothstep
+from maskupe.maps import Window
+from maskupe.matting.surroundings import MATTE_SIZE, Frame, Surroundings
+from maskupe.pixel_layout import LUMA
+from maskupe_training.metrics import GAIN_DELTA
+
+Float = npt.NDArray[np.float32]
+#: Planes (5, 256, 256) in, matte, open and exact (3, 256, 256) out, all 0…1.
+Predict = Callable[[Float], Float]
+
+#: The signed distance that the network sees ends at this many cells.
+DISTANCE_RANGE = 48.0
+#: How much farther inside the line than outside the subject may end: loops are drawn too wide.
+INNER_REACH = 3.0
+#: Radius in cells and regularisation of the guided filter.
+GUIDED_RADIUS = 2
+GUIDED_EPS = 2e-4
+
+# What the network says of a pixel is stretched: its "certain" is not quite 0 or 1.
+_CERTAIN = (0.08, 0.96)
+_OPEN = (0.05, 0.9)
+_EXACT = (0.5, 0.85)
+# Cells from the line whose mean tells whether it is open: not up to the first share, from the
+# second on.
+_BESIDE = 10.0
+_OPEN_LINE = (0.75, 0.85)
+# Shares of the selection: less than the first cannot be the subject, the second can.
+_EXACT_RANGE = (0.2, 0.28)
+# A loop around a subject holds little else, unless it is drawn too wide. Then what it was drawn
+# for, the dark part, differs from the rest: shares of the selection, and by how many times.
+_OPEN_MAJORITY = (0.72, 0.84)
+_FEATHER_TRUST = (1.5, 2.0)
+# Cells (or pixels, where those are larger) from which a weight may come beyond the reach; and
+# how the weight falls there: it is complete up to 1 - 1 / steep of the reach.
+_SPILL = 2.2
+_STEEP = np.float32(2.5)
+_MIDDLE_GRAY = 0.45
+#: What a cell and its next neighbours say of the pixels between them.
+KEEP, NOTHING, ALL, MIXED = range(4)
+
+
+@dataclass(frozen=True)
+class Matte:
+    """What the network said of a selection's surroundings, ready for full size.
+
+    Attributes:
+        frame: where the maps lie in the layer.
+        planes: float32 (7, n, n): a for r, g and b, then b, exact, follow and open.
+        image: float32 (n, n, 3), the frame's picture, display-encoded 0…1.
+        weight: float32 (n, n), the resulting weight of each cell, without the fade.
+        log_gain: about how much light the subject lacks, as a logarithm, to bend the fade by.
+        state: uint8 (n, n), what is true of all pixels between each cell and the next ones.
+        key: tells it from others.
+    """
+
+    frame: Frame
+    planes: Float
+    image: Float
+    weight: Float
+    log_gain: float
+    state: npt.NDArray[np.uint8] = field(repr=False)
+    key: bytes = field(repr=False)
+
+
+def signed_distance(selection: Float) -> Float:
+    """Return distances to the line in cells, positive inside: float32 (h, w).
+
+    Args:
+        selection: float32 (h, w), 0…1; its line is where it crosses one half.
+    """
+    inside = (selection >= 0.5).astype(np.uint8)
+    far = np.float32(sum(selection.shape))
+    if not inside.any():
+        return np.full(selection.shape, -far, np.float32)
+    if inside.all():
+        return np.full(selection.shape, far, np.float32)
+    within = cv2.distanceTransform(inside, cv2.DIST_L2, 5)
+    beyond = cv2.distanceTransform(1 - inside, cv2.DIST_L2, 5)
+    return np.asarray(np.where(inside, within - 0.5, 0.5 - beyond), np.float32)
+
+
+def guided_coefficients(
+    values: Float, guide: Float, radius: int, eps: float
+) -> tuple[Float, Float]:
+    """Return the guided filter's coefficients: values are about a · guide + b.
+
+    Args:
+        values: float32 (h, w).
+        guide: float32 (h, w, 3).
+        radius: of the window, in cells.
+        eps: regularisation, in squared units of the guide.
+
+    Returns:
+        a, float32 (h, w, 3), and b, (h, w).
+    """
+    size = (2 * radius + 1, 2 * radius + 1)
+    r, g, b = (np.ascontiguousarray(guide[..., c]) for c in range(3))
+    products = [r, g, b, values, r * r, r * g, r * b, g * g, g * b, b * b]
+    products += [r * values, g * values, b * values]
+    mr, mg, mb, mv, rr, rg, rb, gg, gb, bb, rv, gv, bv = (cv2.blur(p, size) for p in products)
+    rr, gg, bb = rr - mr * mr + eps, gg - mg * mg + eps, bb - mb * mb + eps
+    rg, rb, gb = rg - mr * mg, rb - mr * mb, gb - mg * mb
+    rv, gv, bv = rv - mr * mv, gv - mg * mv, bv - mb * mv
+    # The inverse of a symmetric 3×3 matrix by its adjugate.
+    c_rr, c_rg, c_rb = gg * bb - gb * gb, rb * gb - rg * bb, rg * gb - rb * gg
+    c_gg, c_gb, c_bb = rr * bb - rb * rb, rb * rg - rr * gb, rr * gg - rg * rg
+    scale = 1.0 / (rr * c_rr + rg * c_rg + rb * c_rb)
+    a = np.stack(
+        [
+            (c_rr * rv + c_rg * gv + c_rb * bv) * scale,
+            (c_rg * rv + c_gg * gv + c_gb * bv) * scale,
+            (c_rb * rv + c_gb * gv + c_bb * bv) * scale,
+        ],
+        axis=-1,
+    )
+    offset = mv - (a * np.stack([mr, mg, mb], axis=-1)).sum(-1)
+    return np.asarray(cv2.blur(a, size), np.float32), np.asarray(cv2.blur(offset, size), np.float32)
+
+
+def guide_of(colour: Float) -> Float:
+    """Return the guide of display-encoded colours 0…1: their square roots."""
+    return np.sqrt(colour)
+
+
+def network_planes(image: Float, selection: Float) -> Float:
+    """Return the matting network's input, float32 (5, n, n).
+
+    Args:
+        image: float32 (n, n, 3), display-encoded 0…1.
+        selection: float32 (n, n), 0…1.
+    """
+    distance = np.clip(signed_distance(selection) / np.float32(DISTANCE_RANGE), -1.0, 1.0)
+    return np.concatenate([image.transpose(2, 0, 1), selection[None], distance[None]])
+
+
+def make_matte(seen: Surroundings, predict: Predict, layer: Window) -> Matte | None:
+    """Ask the network for the matte, and prepare it for full size.
+
+    Args:
+        seen: the selection's surroundings.
+        predict: the network.
+        layer: gives the layer's size; the frame's sides that are not the layer's end in nothing.
+
+    Returns:
+        None where there is no subject in the selection, so that areas by distance are the answer.
+    """
+    said, opened, exact = predict(network_planes(seen.image, seen.selection))
+    opened, exact = _stretched(opened, _OPEN), _stretched(exact, _EXACT)
+    # A feathered selection says itself how far its line may be off.
+    touched = _distance((seen.selection > 1.0 / 512.0).astype(np.float32), seen.frame)
+    full = _distance((seen.selection >= 1.0 - 1.0 / 512.0).astype(np.float32), seen.frame)
+    distance = _distance(seen.selection, seen.frame)
+    cell = max(seen.frame.width, seen.frame.height) / MATTE_SIZE
+    reach = max(seen.reach, cell)
+    # A pixel takes its share of cells up to one away, and these theirs of selected pixels.
+    end = np.float32(max(reach - _SPILL * max(cell, 1.0), cell))
+    follow = smoothstep((1.0 + touched / end) * _STEEP)
+    inner = np.float32(reach * INNER_REACH)
+    within = smoothstep((np.minimum(full, distance) - inner) / (np.float32(0.3) * inner))
+    matte = np.maximum(_stretched(said, _CERTAIN), within)
+    # A line that is open for the most part was not drawn around a subject; nor was one of whose
+    # inside next to nothing would remain.
+    beside = np.abs(signed_distance(seen.selection)) < _BESIDE
+    chosen = (seen.selection >= 0.5).astype(np.float32)
+    share = opened[beside].mean() if beside.any() else 0.0
+    own = exact * seen.selection + (1.0 - exact) * matte
+    kept = float((own * chosen).sum()) / max(float(chosen.sum()), 1.0)
+    doubtful = (1.0 - _rise(kept, _OPEN_MAJORITY)) * (
+        1.0 - _rise(_contrast(seen.image, matte, chosen), _FEATHER_TRUST)
+    )
+    none = np.maximum(
+        _rise(share, _OPEN_LINE), np.maximum(1.0 - _rise(kept, _EXACT_RANGE), doubtful)
+    )
+    if none >= 1.0:
+        return None
+    opened, matte = np.maximum(opened, none), np.maximum(matte, none)
+    follow = follow * (1.0 - opened)
+    a, b = guided_coefficients(matte, guide_of(seen.image), GUIDED_RADIUS, GUIDED_EPS)
+    planes = np.concatenate([a.transpose(2, 0, 1), np.stack([b, exact, follow, opened])])
+    _decide(planes)
+    _close(planes, seen.frame, layer)
+    weight = (exact * seen.selection + (1.0 - exact) * matte) * (follow + opened * seen.selection)
+    planes = np.ascontiguousarray(planes, np.float32)
+    weight = np.asarray(weight, np.float32)
+    log_gain = _missing_light(seen.image, weight)
+    return Matte(seen.frame, planes, seen.image, weight, log_gain, _states(planes), seen.key())
+
+
+def _missing_light(image: Float, weight: Float) -> float:
+    """About how much light the subject lacks: from its mean to middle gray, as a logarithm."""
+    inside = np.clip(weight * 2.0 - 1.0, 0.0, 1.0)
+    mean = float((inside * (image @ LUMA)).sum() / max(float(inside.sum()), 1e-6))
+    return max(0.0, math.log((_MIDDLE_GRAY + GAIN_DELTA) / (mean + GAIN_DELTA)))
+
+
+def _contrast(image: Float, matte: Float, chosen: Float) -> float:
+    """How many times brighter the rest of a selection is than the subject in it, on average."""
+    luma = image @ LUMA
+    means = [
+        float((luma * part).sum() / max(float(part.sum()), 1e-6))
+        for part in (chosen * (1.0 - matte), chosen * matte)
+    ]
+    return (means[0] + GAIN_DELTA) / (means[1] + GAIN_DELTA)
+
+
+def _rise(value: float, ends: tuple[float, float]) -> Float:
+    """0 up to the first end, 1 from the second on, smooth in between."""
+    return smoothstep(np.array((value - ends[0]) / (ends[1] - ends[0]), np.float32))
+
+
+def _distance(selection: Float, frame: Frame) -> Float:
+    """Distances to the line as :func:`signed_distance` gives them, but in pixels of the layer.
+
+    The frame's cells are higher or wider than square, by up to two to one.
+    """
+    longer = max(frame.width, frame.height)
+    rows, columns = (
+        max(1, round(selection.shape[0] * side / longer)) for side in (frame.height, frame.width)
+    )
+    square = _resized(selection, rows, columns, cv2.INTER_AREA)
+    distance = signed_distance(square) * np.float32(longer / selection.shape[0])
+    return _resized(distance, selection.shape[0], selection.shape[1], cv2.INTER_LINEAR)
+
+
+def _resized(plane: Float, rows: int, columns: int, method: int) -> Float:
+    if plane.shape == (rows, columns):
+        return plane
+    return np.asarray(cv2.resize(plane, (columns, rows), interpolation=method), np.float32)
+
+
+def _stretched(values: Float, ends: tuple[float, float]) -> Float:
+    scaled = (values - np.float32(ends[0])) / np.float32(ends[1] - ends[0])
+    return np.asarray(np.clip(scaled, 0.0, 1.0), np.float32)
+
+
+def _decide(planes: Float) -> None:
+    """Cells whose pixels are certain, whatever their colour: no arithmetic is left in them."""
+    steep = np.abs(planes[:3]).sum(0)
+    for value in (0.0, 1.0):
+        settled = (np.abs(planes[3] - value) < 5e-3) & (steep < 5e-3)
+        planes[:3, settled] = 0.0
+        planes[3, settled] = value
+
+
+def _close(planes: Float, frame: Frame, layer: Window) -> None:
+    """Lets nothing but the fade go on beyond the frame."""
+    for axis, ends in (
+        (1, (frame.y > 0, frame.y + frame.height < layer.layer_height)),
+        (2, (frame.x > 0, frame.x + frame.width < layer.layer_width)),
+    ):
+        for at, inside in zip((0, -1), ends, strict=True):
+            if inside:
+                edge = planes[:, at] if axis == 1 else planes[:, :, at]
+                edge[:3], edge[3], edge[4], edge[5] = 0.0, 1.0, 0.0, 0.0
+
+
+def _states(planes: Float) -> npt.NDArray[np.uint8]:
+    """What is true of all pixels between each cell and its neighbours to the right and below."""
+    flat = np.abs(planes[:3]).sum(0) == 0
+    sure = flat & (planes[4] == 0)
+    follow, opened = planes[5], planes[6]
+    kinds = np.full(flat.shape, MIXED, np.uint8)
+    for kind, true in (
+        (KEEP, sure & (planes[3] == 1) & (follow == 0) & (opened == 1)),
+        # For one reason or the other: between cells of different reasons there is something.
+        (NOTHING, sure & (planes[3] == 0)),
+        (NOTHING, (follow == 0) & (opened == 0)),
+        (ALL, sure & (planes[3] == 1) & (follow == 1)),
+    ):
+        across = true & np.concatenate([true[:, 1:], true[:, -1:]], axis=1)
+        kinds[across & np.concatenate([across[1:], across[-1:]])] = kind
+    return kinds

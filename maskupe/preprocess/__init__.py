@@ -1,0 +1,1 @@
+"""What the networks see: context and region averaged down to their input size."""

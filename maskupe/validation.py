@@ -1,0 +1,62 @@
+"""What may be asked of the pipeline: the images, outputs, strengths and so on that it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from maskupe.errors import InputError
+
+#: What :meth:`maskupe.pipeline.Enhancer.enhance_region` can be asked for.
+OUTPUTS = ("image", "weight", "areas", "illumination", "enhanced")
+#: Strength runs from the identity to twice the model's proposal (in the exponent).
+MAX_STRENGTH = 2.0
+
+
+def check_image(image: npt.NDArray[Any]) -> None:
+    """Raises InputError unless the array is an image as :meth:`Enhancer.enhance` takes it."""
+    shape_fits = image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (1, 2, 3, 4))
+    if not shape_fits or image.size == 0:
+        raise InputError(
+            f"An array of shape {image.shape} is not an image.",
+            "Pass (height, width) or (height, width, 1 to 4 channels).",
+        )
+    if image.dtype not in (np.uint8, np.uint16, np.float32):
+        raise InputError(
+            f"Pixels of type {image.dtype} cannot be used.", "Pass uint8, uint16 or float32."
+        )
+
+
+def check_options(
+    strength: float, outputs: Sequence[str], denoise: float | Literal["auto"] = "auto"
+) -> None:
+    """Check the options of the pipeline.
+
+    Raises:
+        InputError: for a strength or a noise reduction out of range, or an output that does not
+            exist.
+    """
+    if not 0.0 <= strength <= MAX_STRENGTH:
+        raise InputError(
+            f"A strength of {strength} is out of range.", f"Use 0 to {MAX_STRENGTH:.0f}."
+        )
+    if isinstance(denoise, str):
+        if denoise != "auto":
+            raise InputError(
+                f"The noise reduction {denoise!r} is not a number.", "Use 0 to 1, or 'auto'."
+            )
+    elif not 0.0 <= denoise <= 1.0:
+        raise InputError(
+            f"A noise reduction of {denoise} is out of range.", "Use 0 to 1, or 'auto'."
+        )
+    for name in outputs:
+        if name not in OUTPUTS:
+            raise InputError(f"The output {name!r} is unknown.", f"Use {', '.join(OUTPUTS)}.")
+
+
+def shape_text(array: npt.NDArray[Any]) -> str:
+    """Width and height for a sentence."""
+    return "×".join(str(n) for n in reversed(array.shape[:2]))

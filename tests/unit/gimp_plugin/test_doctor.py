@@ -1,0 +1,217 @@
+"""The doctor finds each broken link and names its remedy; the commands speak in sentences."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from maskupe_gimp import bundle, cli
+from maskupe_gimp.doctor import Finding, examine
+from maskupe_gimp.profiles import GimpProfile
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[GimpProfile]:
+    """A profile with the plug-in installed, and a state folder of its own for the daemon.
+
+    The doctor starts a daemon and leaves it running, as a user wants it; here it is stopped.
+    """
+    state = tmp_path / "state"
+    state.mkdir(mode=0o700)
+    monkeypatch.setenv("MASKUPE_STATE_DIR", str(state))
+    place = GimpProfile("test", "3.0", tmp_path / "3.0")
+    bundle.copy_to(place.plug_ins)
+    yield place
+    subprocess.run(
+        [sys.executable, "-m", "maskupe_daemon", "stop"], capture_output=True, check=False
+    )
+
+
+def script(place: GimpProfile) -> Path:
+    return place.plug_ins / bundle.NAME / f"{bundle.NAME}.py"
+
+
+def failures(place: GimpProfile) -> list[Finding]:
+    """What is wrong with the files; the daemon is not asked."""
+    found = []
+    for finding in examine([place]):
+        if "daemon" in finding.what.split()[:2]:
+            break
+        if not finding.ok and not only_lacks_gimp(finding):
+            found.append(finding)
+    return found
+
+
+def only_lacks_gimp(finding: Finding) -> bool:
+    """Whether nothing is wrong but that there is no GIMP 3; tests/gimp looks at one that has."""
+    return "gir1.2-gimp-3.0" in finding.remedy
+
+
+def test_a_sound_installation_lights_a_picture_up(place: GimpProfile) -> None:
+    findings = list(examine([place]))
+    assert [finding for finding in findings if not (finding.ok or only_lacks_gimp(finding))] == []
+    assert "a test job took" in findings[-1].what
+
+
+def test_missing_and_damaged_files(place: GimpProfile) -> None:
+    if os.name == "posix":
+        script(place).chmod(0o644)
+        assert "chmod +x" in failures(place)[0].remedy
+    bundle.copy_to(place.plug_ins)
+    (place.plug_ins / bundle.NAME / "vendored/msgpack/fallback.py").unlink()
+    assert "fallback.py" in failures(place)[0].what
+    bundle.remove_from(place.plug_ins)
+    assert "maskupe-gimp install" in failures(place)[0].remedy
+    (place.plug_ins / script(place).name).touch()
+    assert "loose" in failures(place)[0].what
+
+
+def test_another_version(place: GimpProfile) -> None:
+    launcher = script(place).parent / bundle.LAUNCHER
+    values = json.loads(launcher.read_text("utf-8"))
+    launcher.write_text(json.dumps({**values, "version": "0.0.1"}), "utf-8")
+    assert "0.0.1" in failures(place)[0].what
+
+
+def test_gimp_did_not_take_it_up(place: GimpProfile) -> None:
+    pluginrc = place.profile / "pluginrc"
+    pluginrc.write_text("(plug-in-def ...)")
+    os.utime(pluginrc, (2**31, 2**31))
+    assert "did not take it up" in failures(place)[0].what
+    pluginrc.write_text('(proc-def "plug-in-maskupe-local-underexposure" 1')
+    os.utime(pluginrc, (2**31, 2**31))
+    assert failures(place) == []
+
+
+def test_gimp_ran_before_the_plug_in_was_installed_and_not_since(place: GimpProfile) -> None:
+    """The package's files are older than that: only what the installer wrote tells when it was."""
+    pluginrc = place.profile / "pluginrc"
+    pluginrc.write_text("(plug-in-def ...)")
+    os.utime(pluginrc, (10**9, 10**9))
+    os.utime(script(place), (10**8, 10**8))
+    assert any("has not been started since" in finding.what for finding in examine([place]))
+    assert failures(place) == []
+
+
+def test_gimp_looks_elsewhere(place: GimpProfile, tmp_path: Path) -> None:
+    gimprc = place.profile / "gimprc"
+    gimprc.write_text(f'(plug-in-path "{tmp_path}/other:/usr/lib/gimp")\n')
+    assert "elsewhere" in failures(place)[0].what
+    gimprc.write_text('(plug-in-path "/usr/lib/gimp:${gimp_dir}/plug-ins")\n')
+    assert failures(place) == []
+
+
+def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    profile = tmp_path / "3.2"
+    profile.mkdir()
+    assert cli.main(["install", "--profile", str(profile)]) == 0
+    assert (profile / "plug-ins" / bundle.NAME / f"{bundle.NAME}.py").exists()
+    assert "Filters > Enhance > Local Underexposure" in capsys.readouterr().out
+    assert cli.main(["uninstall", "--profile", str(profile)]) == 0
+    assert list((profile / "plug-ins").iterdir()) == []
+    assert cli.main(["install", "--profile", str(tmp_path / "none")]) == 1
+    error = capsys.readouterr().err
+    assert "no such GIMP profile folder" in error
+    assert "Traceback" not in error
+
+
+def test_a_python_without_gi(
+    place: GimpProfile, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "python3").write_text(f'#!/bin/sh\nexec {sys.executable} -S -E "$@"\n', "utf-8")
+    (programs / "python3").chmod(0o755)
+    monkeypatch.setenv("PATH", str(programs), prepend=os.pathsep)
+    (finding,) = (f for f in examine([place]) if not f.ok)
+    assert f"{programs}/python3 cannot load the plug-in" in finding.what
+    assert "No module named 'gi'" in finding.what
+    assert "python3-gi" in finding.remedy
+
+
+def test_a_sandbox_needs_the_service(
+    place: GimpProfile, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    boxed = replace(place, sandboxed=True)
+    (finding,) = (f for f in examine([boxed]) if not f.ok)
+    assert "cannot start the daemon" in finding.what
+    assert "maskupe-daemon service install" in finding.remedy
+    unit = tmp_path / "config" / "systemd" / "user" / "maskupe.service"
+    unit.parent.mkdir(parents=True)
+    unit.touch()
+    assert all(f.ok for f in examine([boxed]))
+
+
+def test_every_gimp_is_looked_at_and_the_daemon(
+    place: GimpProfile, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing = GimpProfile("missing", "3.2", place.profile.parent / "3.2")
+    monkeypatch.setattr("maskupe_gimp.profiles.find_places", lambda: [missing, place])
+    assert cli.main(["doctor"]) == 1
+    told = capsys.readouterr().out
+    assert f"{missing.plug_ins}" in told and f"the plug-in is in {place.plug_ins}" in told
+    assert "a test job took" in told
+
+
+@pytest.mark.parametrize("name", ["plug-ins", "2.10", "Downloads"])
+def test_a_folder_that_is_no_profile(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / name
+    (folder / "things").mkdir(parents=True)
+    assert cli.main(["install", "--profile", str(folder)]) == 1
+    told = capsys.readouterr().err
+    words = {
+        "plug-ins": "give the profile that it lies in",
+        "2.10": "belongs to GIMP 2.10; the plug-in needs GIMP 3",
+        "Downloads": "does not look like a GIMP profile",
+    }
+    assert words[name] in told
+    assert [path.name for path in folder.iterdir()] == ["things"]
+
+
+def test_a_profile_that_cannot_be_written_does_not_keep_it_from_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocked, good = (GimpProfile("test", name, tmp_path / name) for name in ("3.0", "3.2"))
+    blocked.profile.mkdir()
+    blocked.plug_ins.touch()  # root may write into folders that are read-only
+    monkeypatch.setattr("maskupe_gimp.profiles.find_places", lambda: [blocked, good])
+    assert cli.main(["install"]) == 1
+    told = capsys.readouterr()
+    assert "GIMP 3.0 (test): File exists" in told.err
+    assert (good.plug_ins / bundle.NAME / f"{bundle.NAME}.py").is_file()
+    assert "Restart GIMP" in told.out
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="needs another file system")
+def test_a_plug_in_folder_on_another_disk(tmp_path: Path) -> None:
+    profile = tmp_path / "3.2"
+    profile.mkdir()
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:
+        (profile / "plug-ins").symlink_to(elsewhere)
+        assert cli.main(["install", "--profile", str(profile)]) == 0
+        assert cli.main(["install", "--profile", str(profile)]) == 0  # over the older one
+        assert [path.name for path in Path(elsewhere).iterdir()] == [bundle.NAME]
+
+
+def test_no_gimp_at_all(tmp_path: Path) -> None:
+    environment = {"HOME": str(tmp_path), "PATH": ""}
+    ran = subprocess.run(
+        [sys.executable, "-m", "maskupe_gimp.cli", "install"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
+    assert ran.returncode == 1
+    assert "No GIMP 3 was found" in ran.stderr

@@ -1,0 +1,159 @@
+"""The model card: a page in Markdown, written from the weight file's own metadata."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from maskupe import weights_file
+from maskupe.io.atomic import replace_file
+from maskupe.weights_file import Header, digest
+from maskupe_training.data.splits import scenes_told
+
+_USE = (
+    "Lights up a selected, underexposed part of a photograph and leaves the rest as it is.",
+    "It does not remove noise, cannot bring back what was clipped to black, and was not",
+    "made for restoring evidence or for medical pictures.",
+)
+_USE_OF_MATTING = (
+    "Says how much of each pixel near a drawn line belongs to the subject that the line is around,",
+    "so that light follows its outline. It needs the line: it finds nobody in a photograph by",
+    "itself, and was not made to identify or to count people.",
+)
+
+
+_OF_VAL = (
+    "What begins with *val* is of the cases that the checkpoint was chosen by, at the size that it",
+    "was trained at: it is higher than on other ones, and not to be compared with anything else.",
+)
+
+
+def write_card(path: Path, measured: Mapping[str, Any] | None = None) -> Path:
+    """Write the card beside a weight file; returns its path.
+
+    Args:
+        path: the ``.safetensors`` file.
+        measured: see :func:`model_card`.
+
+    Raises:
+        WeightsError: if the file is missing, or is not one of ours.
+        MaskUPEError: if the card cannot be written.
+    """
+    header, arrays = weights_file.read(path)
+    parameters = int(header.metadata.get("parameters") or sum(a.size for a in arrays.values()))
+    card = path.with_suffix(".md")
+    replace_file(card, model_card(path, header, parameters, measured).encode("utf-8"))
+    return card
+
+
+def model_card(
+    path: Path, header: Header, parameters: int, measured: Mapping[str, Any] | None = None
+) -> str:
+    """The card of a weight file, as Markdown with the front matter that Hugging Face reads.
+
+    Args:
+        path: the ``.safetensors`` file.
+        header: what it says about itself.
+        parameters: how many the network has.
+        measured: metrics that are not in the file, since they were measured later.
+    """
+    said = header.metadata
+    recipe: dict[str, Any] = header.json("recipe") or {}
+    lines = [
+        *_front_matter(said),
+        f"# {path.stem}",
+        "",
+        str(recipe.get("about", "")),
+        "",
+        "| | |",
+        "|---|---|",
+        f"| Network | {said.get('network', '')}, {parameters:,} parameters |",
+        *([f"| Conditioning | {said['conditioning']} |"] if "conditioning" in said else []),
+        f"| Licence of the weights | {said.get('licence', '')} |",
+        f"| Trained on | {_data(recipe)} |",
+        f"| Data manifest | {said.get('training_data', '')} |",
+        *(f"| Scenes | {text} |" for text in scenes_told(header)),
+        *_started(header),
+        f"| Seed | {said.get('seed', '')} |",
+        f"| Source commit | {said.get('commit', '')} |",
+        f"| Created | {said.get('created', '')} |",
+        f"| SHA-256 | `{digest(path)}` |",
+        "",
+        "Trained with",
+        "",
+        f"    {said.get('command', '')}",
+        "",
+    ]
+    deviations = recipe.get("deviations") or recipe.get("cuts")  # as older files call it
+    if deviations:
+        lines += ["## Where it differs from the paper", "", str(deviations), ""]
+    lines += _metrics({**(header.json("metrics") or {}), **(measured or {})})
+    lines += [
+        "## Intended use and limits",
+        "",
+        *(_USE_OF_MATTING if said.get("network") == "matting" else _USE),
+        "",
+    ]
+    credits = header.json("credits")
+    if credits:
+        lines += ["## Credits", ""] + [f"- {line}" for line in credits] + [""]
+    lines += ["## Recipe", "", "```json", json.dumps(recipe, indent=1), "```", ""]
+    return "\n".join(lines)
+
+
+def _started(header: Header) -> list[str]:
+    start = header.json("started_from")
+    if not start:
+        return []
+    facts = f"{start['tensors']} of {start['of']} tensors, sha256:{start['sha256']}"
+    return [f"| Started from | {start['name']}: {facts}; licence: {start['licence']} |"]
+
+
+def _front_matter(said: Mapping[str, str]) -> list[str]:
+    """YAML, of plain words only."""
+    matting = said.get("network") == "matting"
+    tags = ["image-matting"] if matting else ["low-light", "underexposure", "image-enhancement"]
+    tags += [word for key in ("network", "conditioning") if (word := said.get(key)) and not matting]
+    licence = re.sub(r"[^a-z]+", "-", said.get("licence", "").lower()).strip("-")
+    return [
+        "---",
+        "license: other",
+        f"license_name: {licence or 'unknown'}",
+        "library_name: maskupe",
+        f"pipeline_tag: {'image-segmentation' if matting else 'image-to-image'}",
+        "tags:",
+        *(f"- {tag}" for tag in ["maskupe", *tags]),
+        "---",
+        "",
+    ]
+
+
+def _data(recipe: Mapping[str, Any]) -> str:
+    if recipe.get("task") == "matte":
+        parts = [(recipe[kind]["folder"], kind) for kind in ("cutouts", "photos")]
+        parts += [(folder, "with masks") for folder in recipe["masked"]["folders"]]
+        return ", ".join(f"`{folder}` ({what})" for folder, what in parts)
+    return ", ".join(
+        f"{source['kind']} `{source['folder']}` ({source['split']})"
+        for source in recipe.get("sources", [])
+    )
+
+
+def _metrics(metrics: Mapping[str, Any]) -> list[str]:
+    if not metrics:
+        return []
+    rows = [
+        f"| {name.replace('_', ' ')} | {_cell(value)} |" for name, value in sorted(metrics.items())
+    ]
+    lines = ["## Measured", "", "| | |", "|---|---|", *rows, ""]
+    if "val_psnr_a" in metrics:
+        lines += [*_OF_VAL, ""]
+    return lines
+
+
+def _cell(value: Any) -> str:
+    command = isinstance(value, str) and value.startswith("maskupe-train ")
+    return f"`{value}`" if command else str(value)
