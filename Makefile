@@ -45,7 +45,7 @@ format: $(DEV_STAMP) ## put the sources into shape
 	$(BIN)/ruff format .
 
 docs: $(DEV_STAMP) ## write the tables of the documents anew, from the code and from measurements
-	$(BIN)/python -m tests.docs $(if $(EVALUATION),--evaluation "$(EVALUATION)") $(if $(EDGES),--edges "$(EDGES)")
+	$(BIN)/python -m tools.docs $(if $(EVALUATION),--evaluation "$(EVALUATION)") $(if $(EDGES),--edges "$(EDGES)")
 
 picture: $(BASE_STAMP) ## make the README's picture anew
 	$(BIN)/maskupe demo --out build/demo

@@ -29,7 +29,7 @@ NOTES = Path(__file__).with_name("notes.md")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measures, and prints or writes the report."""
+    """Measure, and prints or writes the report."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
         "sections", nargs="*", metavar="SECTION", help=f"of {', '.join(SECTIONS)}; all if none"
@@ -77,7 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _take_up(path: Path, result: dict[str, Any]) -> None:
-    """Adds what an earlier run measured, if it was the same program on the same machine."""
+    """Add what an earlier run measured, if it was the same program on the same machine."""
     if not path.is_file():
         return
     earlier = json.loads(path.read_text("utf-8"))

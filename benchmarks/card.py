@@ -35,7 +35,7 @@ from tests.cuda.here import quicken_interpreter
 
 
 def copies(bench: Bench) -> dict[str, Any]:
-    """Copies alone: what no renderer on a card can do without."""
+    """Copy alone: what no renderer on a card can do without."""
     image = bench.images["u8"]
     result: dict[str, Any] = {"bytes": image.nbytes}
     other = np.zeros_like(image)
@@ -77,7 +77,7 @@ def copies(bench: Bench) -> dict[str, Any]:
 
 
 def kernels(bench: Bench) -> dict[str, Any]:
-    """The kernel alone, with pixels on the card already."""
+    """Return the kernel alone, with pixels on the card already."""
     if bench.interpreted:
         return {}
     import torch
@@ -113,7 +113,7 @@ def kernels(bench: Bench) -> dict[str, Any]:
 
 
 def renderer(bench: Bench) -> dict[str, Any]:
-    """Kind × depth × areas × backend, from numpy's memory to numpy's memory."""
+    """Return kind × depth × areas × backend, from numpy's memory to numpy's memory."""
     result = {}
     reference = "torch:cpu" if bench.interpreted else "torch:cuda"
     for kind in bench.kinds:
@@ -147,7 +147,7 @@ def equality(bench: Bench) -> dict[str, Any]:
 
 
 def strips(bench: Bench) -> dict[str, Any]:
-    """How many strips at a time, and how large: what the constants should be."""
+    """Return how many strips at a time, and how large: what the constants should be."""
     from maskupe.rendering import staging
 
     result = {}
@@ -182,7 +182,7 @@ def strips(bench: Bench) -> dict[str, Any]:
 
 
 def choice(bench: Bench) -> dict[str, Any]:
-    """What is chosen for 24 megapixels by measuring small pictures, and what that takes."""
+    """Return what is chosen for 24 megapixels by measuring small pictures, and what that takes."""
     result = {}
     for kind in KINDS[:1] if bench.interpreted else KINDS:
         for name, areas in (("all", bench.whole), ("disc", bench.disc)):
@@ -220,7 +220,7 @@ SECTIONS: dict[str, Callable[[Bench], dict[str, Any]]] = {
 
 
 def card_name(interpreted: bool) -> dict[str, str]:
-    """The card and what drives it."""
+    """Return the card and what drives it."""
     import torch
     import triton
 
@@ -229,7 +229,7 @@ def card_name(interpreted: bool) -> dict[str, str]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measures, and writes the two files; 1 if a part failed."""
+    """Measure, and writes the two files; 1 if a part failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.card", description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--megapixels", type=float, default=24.0)

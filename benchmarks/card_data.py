@@ -22,7 +22,7 @@ GAINS = (0.1, 0.3, 1.0, 1.8)
 
 
 def make_scene(folder: Path, number: int) -> tuple[str, dict[str, object]]:
-    """Writes one scene's frames; its name and what the index says of it."""
+    """Write one scene's frames; its name and what the index says of it."""
     good = photograph(0.4, seed=number) * np.float32(510.0)
     frames, means = [], []
     for frame, gain in enumerate(GAINS):
@@ -36,7 +36,7 @@ def make_scene(folder: Path, number: int) -> tuple[str, dict[str, object]]:
 
 
 def main(folder: Path) -> None:
-    """Writes the data set ``sice`` in a folder."""
+    """Write the data set ``sice`` in a folder."""
     with ThreadPoolExecutor(8) as pool:
         index = dict(pool.map(lambda number: make_scene(folder / "sice", number), range(SCENES)))
     names = list(index)

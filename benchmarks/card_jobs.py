@@ -20,7 +20,7 @@ MODELS = ("lantern", "star-dce-mconcat", "star-dce-mnorm", "deepupe-mconcat", "d
 
 
 def networks(bench: Bench) -> dict[str, Any]:
-    """Each network on the card and in ONNX Runtime."""
+    """Return each network on the card and in ONNX Runtime."""
     from maskupe.inference import load_predictor, replay
     from maskupe.inference.matting import MattingPredictor
     from maskupe.registry import MATTES, WEIGHTS_FOLDER
@@ -68,7 +68,7 @@ STAGES = (
 
 
 def job(bench: Bench) -> dict[str, Any]:
-    """A whole job, everything remembered forgotten, and where its time goes."""
+    """Return a whole job, everything remembered forgotten, and where its time goes."""
     device = "cpu" if bench.interpreted else "cuda"
     image, window = bench.images["u8"], Window(0, 0, bench.width, bench.height)
     result: dict[str, Any] = {}

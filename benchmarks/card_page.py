@@ -17,7 +17,7 @@ _KINDS = {
 
 
 def page(result: Mapping[str, Any], top: str = "#") -> str:
-    """The whole page; ``top`` begins its first heading, and with one more # the others."""
+    """Return the whole page; ``top`` begins its first heading, and with one more # the others."""
     machine, options = result["machine"], result["options"]
     parts = [
         f"# On {machine['card']}",

@@ -43,7 +43,7 @@ class Bench:
         self.kinds = KINDS[:2] if interpreted else KINDS
 
     def time(self, run: Callable[[], object], rounds: int | None = None) -> dict[str, float]:
-        """Milliseconds of the first call, and best and median of the following."""
+        """Return milliseconds of the first call, and best and median of the following."""
         began = time.perf_counter()
         run()
         first = time.perf_counter() - began
@@ -61,7 +61,7 @@ class Bench:
     def job(
         self, kind: str, depth: str, areas: Coverage, backend: str, fresh: bool = False
     ) -> Callable[[], object]:
-        """A call that renders, into memory that exists unless ``fresh``."""
+        """Return a call that renders, into memory that exists unless ``fresh``."""
         image, window = self.images[depth], Window(0, 0, self.width, self.height)
         out = None if fresh else np.zeros_like(image)
         return lambda: render(self.maps[kind], image, areas, window, out=out, backend=backend)

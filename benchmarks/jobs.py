@@ -29,7 +29,10 @@ SHARES = (0.01, 0.05, 0.25, 1.0)
 def region_job(
     enhancer: Enhancer, image: np.ndarray, selection: np.ndarray | None, backend: str | None = None
 ) -> Callable[[], object]:
-    """What the daemon does for such a job; the context was scaled by the client, so it is ready."""
+    """Return what the daemon does for such a job.
+
+    The context was scaled by the client, so it is ready.
+    """
     height, width = image.shape[:2]
     if selection is None:
         window = Window(0, 0, width, height)
@@ -43,7 +46,7 @@ def region_job(
 
 
 def scaling(megapixels: float, threads: int, rounds: int) -> dict[str, Ratio]:
-    """Whole jobs of one size: discs of several shares, and everything."""
+    """Return whole jobs of one size: discs of several shares, and everything."""
     image = large(megapixels)
     height, width = image.shape[:2]
     enhancer = Enhancer.load("default", device="cpu", threads=threads)
@@ -55,7 +58,7 @@ def scaling(megapixels: float, threads: int, rounds: int) -> dict[str, Ratio]:
 
 
 def others(megapixels: float, threads: int, rounds: int) -> dict[str, Ratio]:
-    """The whole job against other ways to light up shadows, u8, everything selected."""
+    """Return the whole job against other ways to light up shadows, u8, everything selected."""
     image = large(megapixels)
     cv2.setNumThreads(threads)
     enhancer = Enhancer.load("default", device="cpu", threads=threads)
@@ -97,14 +100,14 @@ def others(megapixels: float, threads: int, rounds: int) -> dict[str, Ratio]:
 
 
 def clahe(image: np.ndarray) -> np.ndarray:
-    """What photo scripts do: equalise the lightness locally (8 × 8 tiles, clip limit 2)."""
+    """Return what photo scripts do: equalise the lightness locally (8 × 8 tiles, clip limit 2)."""
     lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB)
     lab[:, :, 0] = cv2.createCLAHE(2.0, (8, 8)).apply(lab[:, :, 0])
     return cv2.cvtColor(lab, cv2.COLOR_LAB2RGB)
 
 
 def gegl(image: np.ndarray, threads: int) -> float | None:
-    """Seconds of gegl:shadows-highlights alone, or None where there is no ``gegl`` program.
+    """Return seconds of gegl:shadows-highlights alone, or None where there is no ``gegl`` program.
 
     It reads and writes files, so what reading and writing take without it is taken off: the least
     of two runs each.

@@ -12,7 +12,7 @@ from maskupe.rendering import default_backend
 
 
 def describe() -> dict[str, str]:
-    """Processor, system, the commit, and the renderer that is in use."""
+    """Return processor, system, the commit, and the renderer that is in use."""
     processor = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
@@ -30,12 +30,18 @@ def describe() -> dict[str, str]:
 
 
 def load() -> float | None:
-    """How many programs wanted to run, on average of the last minute; None where nobody counts."""
+    """Return how many programs wanted to run, on average of the last minute.
+
+    None where nobody counts.
+    """
     return round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
 
 
 def _commit() -> str:
-    """The commit, with a plus where the program was changed since; the report itself may be."""
+    """Return the commit, with a plus where the program was changed since.
+
+    The report itself may be.
+    """
     folder = Path(__file__).parents[2]
 
     def git(*arguments: str) -> str:

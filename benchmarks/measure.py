@@ -44,7 +44,7 @@ class Ratio:
 
 
 def interleave(cases: dict[str, Callable[[], object]], rounds: int) -> dict[str, Samples]:
-    """Runs every case once to warm up, then all of them in turn, ``rounds`` times."""
+    """Run every case once to warm up, then all of them in turn, ``rounds`` times."""
     for run in cases.values():
         run()
     samples = {name: Samples() for name in cases}
@@ -58,7 +58,7 @@ def interleave(cases: dict[str, Callable[[], object]], rounds: int) -> dict[str,
 
 
 def ratios(samples: dict[str, Samples], reference: str) -> dict[str, Ratio]:
-    """All cases in units of the case called ``reference``."""
+    """Return all cases in units of the case called ``reference``."""
     base = samples[reference]
     return {
         name: Ratio(
@@ -74,7 +74,7 @@ def ratios(samples: dict[str, Samples], reference: str) -> dict[str, Ratio]:
 
 
 def copier(image: Array, threads: int) -> Callable[[], None]:
-    """Copies a float32 image to memory that exists, on that many threads: the unit of time."""
+    """Copy a float32 image to memory that exists, on that many threads: the unit of time."""
     to = np.zeros_like(image)
     edges = np.linspace(0, image.shape[0], threads + 1).astype(int)
     pool = ThreadPoolExecutor(threads)

@@ -24,7 +24,7 @@ def job(
     maps: Maps, image: np.ndarray, areas: Coverage, threads: int, strength: float = 1.0,
     backend: str | None = None,
 ) -> Callable[[], object]:  # fmt: skip
-    """A call that renders into memory that exists, as the copy does."""
+    """Return a call that renders into memory that exists, as the copy does."""
     out = np.zeros_like(image)
     height, width = image.shape[:2]
 
@@ -40,7 +40,10 @@ def job(
 def kinds(
     megapixels: float, threads: int, rounds: int, noise: bool = False, strength: float = 1.0
 ) -> dict[str, Ratio]:
-    """Every kind × depth for the whole picture; on several threads also a disc with its band."""
+    """Return every kind × depth for the whole picture.
+
+    On several threads also a disc with its band.
+    """
     scene = white_noise(megapixels) if noise else photograph(megapixels)
     height, width = scene.shape[:2]
     whole = full_coverage(height, width)
@@ -60,7 +63,7 @@ def kinds(
 
 
 def builds(megapixels: float, threads: int, rounds: int) -> dict[str, Ratio]:
-    """Every build of the compiled code that runs here, for every kind of map."""
+    """Return every build of the compiled code that runs here, for every kind of map."""
     scene = photograph(megapixels)
     areas = full_coverage(*scene.shape[:2])
     found = [path for path in library.candidates() if path.is_file()]
@@ -84,7 +87,7 @@ def _with(build: object, run: Callable[[], object]) -> object:
 
 
 def backends(megapixels: float, threads: int, rounds: int) -> dict[str, Ratio]:
-    """The fallback, and a graphics card where there is one, for every kind of map."""
+    """Return the fallback, and a graphics card where there is one, for every kind of map."""
     scene = photograph(megapixels)
     areas = full_coverage(*scene.shape[:2])
     names = ["native", "numpy"]

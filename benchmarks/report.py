@@ -32,7 +32,7 @@ _MODELS = {
 
 
 def report(result: Mapping[str, Any], notes: str) -> str:
-    """The whole page; ``notes`` are the words that no measurement can write."""
+    """Return the whole page; ``notes`` are the words that no measurement can write."""
     machine, options = result["machine"], result["options"]
     size = f"{options['megapixels']:g} megapixels"
     loads = ", ".join(f"{name} {value}" for name, value in result["loads"].items())
@@ -112,7 +112,7 @@ def _missed(result: Mapping[str, Any]) -> str:
 
 
 def plot(result: Mapping[str, Any]) -> str:
-    """The plot of whole jobs, as SVG."""
+    """Return the plot of whole jobs, as SVG."""
     lines: dict[str, list[tuple[float, float]]] = {}
     for size, rows in result["sizes"].items():
         for name, row in rows.items():

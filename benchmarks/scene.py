@@ -23,7 +23,7 @@ DEPTHS = {"u8": np.uint8, "u16": np.uint16, "f32": np.float32}
 
 
 def photograph(megapixels: float, seed: int = 7) -> Array:
-    """A dark scene (h, w, 3), 0…1, 3:2: structure at all scales, edges, and sensor noise.
+    """Return a dark scene (h, w, 3), 0…1, 3:2: structure at all scales, edges, and sensor noise.
 
     Its spectrum falls with frequency like a photograph's, which matters to a renderer that
     looks at ranges of neighbouring pixels.
@@ -56,7 +56,7 @@ def white_noise(megapixels: float, seed: int = 7) -> Array:
 
 
 def at_depth(image: Array, depth: str) -> np.ndarray:
-    """The image as uint8, uint16 or float32."""
+    """Return the image as uint8, uint16 or float32."""
     if depth == "f32":
         return image
     kind = DEPTHS[depth]
@@ -71,7 +71,10 @@ def large(megapixels: float, depth: str = "u8") -> np.ndarray:
 
 
 def selected_disc(height: int, width: int, share: float) -> np.ndarray:
-    """A selection uint8 (h, w) as GIMP sends it, of that share of the image; 1 selects all."""
+    """Return a selection uint8 (h, w) as GIMP sends it, of that share of the image.
+
+    1 selects all.
+    """
     if share >= 1:
         return np.full((height, width), 255, np.uint8)
     square = share * height * width / math.pi
@@ -81,7 +84,7 @@ def selected_disc(height: int, width: int, share: float) -> np.ndarray:
 
 
 def example_maps(seed: int = 3) -> dict[str, Maps]:
-    """A plausible map of every kind, in the sizes that the networks have."""
+    """Return a plausible map of every kind, in the sizes that the networks have."""
     rng = np.random.default_rng(seed)
 
     def uniform(low: float, high: float, *shape: int) -> Array:
@@ -124,5 +127,5 @@ def example_maps(seed: int = 3) -> dict[str, Maps]:
 
 
 def cv2_smooth(planes: Array) -> Array:
-    """Planes (n, h, w) blurred, so that curve maps look like a network's."""
+    """Return planes (n, h, w) blurred, so that curve maps look like a network's."""
     return np.stack([cv2.GaussianBlur(plane, (0, 0), 3) for plane in planes])

@@ -20,7 +20,7 @@ from tests.daemon.running import RunningDaemon, spec
 
 
 def request_of(image: np.ndarray, share: float, **options: object) -> tuple[EnhanceRequest, list]:
-    """What a client sends for a disc of that share of a layer: request and planes."""
+    """Return what a client sends for a disc of that share of a layer: request and planes."""
     selection = selected_disc(*image.shape[:2], share)
     rows, columns = region_of(selection, Transition())
     region = np.ascontiguousarray(image[rows, columns])
@@ -42,7 +42,7 @@ def request_of(image: np.ndarray, share: float, **options: object) -> tuple[Enha
 
 
 def service(megapixels: float, largest: float, rounds: int) -> dict[str, float]:
-    """All numbers of one daemon, in milliseconds, bytes or ratios as their names say."""
+    """Return all numbers of one daemon, in milliseconds, bytes or ratios as their names say."""
     with tempfile.TemporaryDirectory() as folder:
         image = large(megapixels)
         began = time.perf_counter()
@@ -68,7 +68,10 @@ def service(megapixels: float, largest: float, rounds: int) -> dict[str, float]:
 
 
 def _preview(client: Client, rounds: int) -> dict[str, float]:
-    """1 MP while a slider moves: the network's answer is remembered; and with a new picture."""
+    """Return 1 MP while a slider moves: the network's answer is remembered.
+
+    And with a new picture.
+    """
     image = large(1.0)
     moved, changed = [], []
     for number in range(3 + 4 * rounds):
@@ -89,7 +92,7 @@ def _preview(client: Client, rounds: int) -> dict[str, float]:
 
 
 def _whole(client: Client, image: np.ndarray, rounds: int) -> dict[str, float]:
-    """Jobs over the wire, with copies between them for the unit."""
+    """Return jobs over the wire, with copies between them for the unit."""
     copy = copier(image.astype(np.float32), 2)
     copy()
     cases = {"everything": request_of(image, 1.0), "5 %": request_of(image, 0.05)}
@@ -118,7 +121,7 @@ def _whole(client: Client, image: np.ndarray, rounds: int) -> dict[str, float]:
 def _memory(
     daemon: RunningDaemon, client: Client, megapixels: float, largest: float
 ) -> dict[str, float]:
-    """The daemon's peak above its idle size, per byte of the region in and out."""
+    """Return the daemon's peak above its idle size, per byte of the region in and out."""
     found = {}
     for size, depth, share in (
         (megapixels, "u8", 1.0), (megapixels, "u8", 0.25), (megapixels, "f32", 0.25),
@@ -141,7 +144,7 @@ def _memory(
 
 
 def _status(daemon: RunningDaemon, field: str) -> int:
-    """Bytes of a line of /proc/PID/status, 0 where there is none (not Linux)."""
+    """Return bytes of a line of /proc/PID/status, 0 where there is none (not Linux)."""
     try:
         lines = Path(f"/proc/{daemon.process.pid}/status").read_text().splitlines()
     except OSError:

@@ -19,9 +19,8 @@ from maskupe.areas.coverage import full_coverage
 from maskupe.blending.weights import LightLimit
 from maskupe.maps import Maps, Window
 from maskupe.matting.matte import Matte
-from maskupe.pixel_layout import LUMA
+from maskupe.pixel_layout import GAIN_DELTA, LUMA
 from maskupe.rendering import processor_backend, render
-from maskupe_training.metrics import GAIN_DELTA
 
 Float = npt.NDArray[np.float32]
 
@@ -85,7 +84,7 @@ def _rendered(maps: Maps, image: Float, window: Window) -> Float:
 
 
 def _bound(maps: Maps, matte: Matte, layer: Window) -> LightLimit:
-    """The most light that is added around each place of the matte's frame."""
+    """Return the most light that is added around each place of the matte's frame."""
     size = matte.image.shape[0]
     frame = matte.frame
     # The maps cover the layer; the frame is a part of it, here of another resolution.
@@ -118,7 +117,10 @@ def _bound(maps: Maps, matte: Matte, layer: Window) -> LightLimit:
 
 
 def _mean_curve(before: Float, after: Float, weights: Float) -> Float:
-    """Mean of ``after`` where ``before`` has each of 256 values; gaps are filled linearly."""
+    """Return mean of ``after`` where ``before`` has each of 256 values.
+
+    Gaps are filled linearly.
+    """
     index = np.minimum((before * (_TONES - 1) + 0.5).astype(np.intp), _TONES - 1)
     total = np.bincount(index, weights, _TONES)
     mean = np.bincount(index, weights * after, _TONES)

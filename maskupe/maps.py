@@ -161,7 +161,7 @@ def shapes_of(kind: type) -> dict[str, tuple[Length, ...]]:
 
 
 def tensor_names(kind: type) -> tuple[str, ...]:
-    """The names alone; see :func:`shapes_of`."""
+    """Return the names alone; see :func:`shapes_of`."""
     return tuple(shapes_of(kind))
 
 
@@ -183,7 +183,7 @@ def find_invalid_array(maps: Maps) -> tuple[str, npt.NDArray[Any]] | None:
 
 
 def from_arrays(kind: type, arrays: Mapping[str, npt.NDArray[Any]]) -> Maps:
-    """Builds a map from its named arrays (see :func:`tensor_names`), as contiguous float32.
+    """Build a map from its named arrays (see :func:`tensor_names`), as contiguous float32.
 
     A guide that sees the areas (its matrix has five columns) takes every pixel for one of A from
     here on. It would change abruptly where A ends, and so would the picture; what is made of B

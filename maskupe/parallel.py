@@ -31,13 +31,13 @@ def cancellable(check: Callable[[], None]) -> Iterator[None]:
 
 
 def limit_threads(count: int) -> None:
-    """Keeps this process to so many threads from now on, where nobody names a number."""
+    """Keep this process to so many threads from now on, where nobody names a number."""
     global _most
     _most = count
 
 
 def machine_threads() -> int:
-    """How many threads this process may use: its CPU affinity where the system tells it."""
+    """Return how many threads this process may use: its CPU affinity where the system tells it."""
     if _most is not None:
         return _most
     if hasattr(os, "sched_getaffinity"):
@@ -57,12 +57,12 @@ def parallel_rows(
     threads: int,
     progress: Callable[[float], None] | None,
 ) -> None:
-    """Calls ``strip`` for all rows, ``rows`` at a time, on up to ``threads`` threads.
+    """Call ``strip`` for all rows, ``rows`` at a time, on up to ``threads`` threads.
 
     The caller's thread works as well, so that a small job costs no waiting for others. In it
     ``progress`` is called with the finished share, 0…1, whenever it has done a strip, and with 1
-    at the end. If that, a strip or the check of :func:`cancellable` raises, no further strip starts,
-    the running ones end, and the exception goes to the caller.
+    at the end. If that, a strip or the check of :func:`cancellable` raises, no further strip
+    starts, the running ones end, and the exception goes to the caller.
     """
     check = _check.get()
 
@@ -108,7 +108,7 @@ class _Queue:
         self._stopped = True
 
     def work(self, strip: StripFunction, after: Callable[[float], None] | None) -> None:
-        """Does strips until there are none left; ``after`` each it is told the finished share."""
+        """Do strips until there are none left; ``after`` each it is told the finished share."""
         while True:
             with self._lock:
                 bounds = None if self._stopped else next(self._bounds, None)
@@ -122,7 +122,7 @@ class _Queue:
                 after(share)
 
     def help(self, strip: StripFunction) -> None:
-        """Does the same in a thread of its own, where nobody would see what is raised."""
+        """Do the same in a thread of its own, where nobody would see what is raised."""
         try:
             self.work(strip, None)
         except BaseException as error:

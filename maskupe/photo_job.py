@@ -68,7 +68,7 @@ def run_job(
     load: Callable[[str], Enhancer],
     progress: Callable[[float], None] | None = None,
 ) -> Outcome:
-    """Reads, enhances and writes one photograph.
+    """Read, enhances and writes one photograph.
 
     The files are checked before the model is loaded, so that a slip in a name is told at once.
 
@@ -124,13 +124,14 @@ def parse_width(text: str) -> float | Literal["auto"]:
 
 
 def parse_edges(text: str) -> float | Literal["auto", "off"]:
-    """Reads the reach for following edges as written on a command line or in a manifest.
+    """Read the reach for following edges as written on a command line or in a manifest.
 
     Args:
         text: a number of pixels, ``auto`` or ``off``.
 
     Raises:
-        InputError: for anything else; the range is checked by :class:`maskupe.areas.transition.Transition`.
+        InputError: for anything else; the range is checked by
+            :class:`maskupe.areas.transition.Transition`.
     """
     word = text.strip().lower()
     if word == "auto":
@@ -167,7 +168,7 @@ def parse_denoise(text: str) -> float | Literal["auto"]:
 
 
 def _check_matte(job: PhotoJob, matte: Path, output: Path, size: tuple[int, int]) -> Path:
-    """The file that the matte goes to, which must be none of the others."""
+    """Return the file that the matte goes to, which must be none of the others."""
     target = check_matte(matte, size)
     for name, other in (("photo", job.photo), ("mask", job.mask), ("output", output)):
         if other is not None and _same_file(target, other):

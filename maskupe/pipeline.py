@@ -17,8 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from maskupe.areas.coverage import Coverage, full_coverage, make_coverage
+from maskupe.areas.partition import make_areas
 from maskupe.areas.region import region_of
-from maskupe.areas.transition import Areas, Transition, make_areas
+from maskupe.areas.transition import Areas, Transition
 from maskupe.blending.weights import BlendCurve, linear, perceptual
 from maskupe.denoise import clean_source, denoise_scale
 from maskupe.effect import EffectStats, predict_effect
@@ -113,7 +114,7 @@ class Enhancer:
         threads: int | None = None,
         matting: str | Path = "default",
     ) -> Enhancer:
-        """Loads a model by its registry name, or from a path to a ``.safetensors`` file.
+        """Load a model by its registry name, or from a path to a ``.safetensors`` file.
 
         Args:
             model: a name of ``maskupe models``, or the path of a weight file.
@@ -148,7 +149,10 @@ class Enhancer:
         return self._predictor
 
     def areas(self, selection: npt.NDArray[Any], transition: Transition | None = None) -> Areas:
-        """The areas A, B and C of a selection; see :func:`maskupe.areas.transition.make_areas`."""
+        """Return the areas A, B and C of a selection.
+
+        See :func:`maskupe.areas.partition.make_areas`.
+        """
         return make_areas(selection, transition)
 
     def enhance(
@@ -161,7 +165,7 @@ class Enhancer:
         transition: Transition | None = None,
         progress: Progress | None = None,
     ) -> npt.NDArray[Any]:
-        """Lights up the selected part of an image.
+        """Light up the selected part of an image.
 
         Args:
             image: (H, W), (H, W, 1), (H, W, 2: gray and alpha), (H, W, 3) or (H, W, 4), uint8,
@@ -241,7 +245,8 @@ class Enhancer:
         else:
             if selection.shape != (height, width):
                 raise InputError(
-                    f"The selection is {shape_text(selection)} pixels, the image {shape_text(image)}.",
+                    f"The selection is {shape_text(selection)} pixels, "
+                    f"the image {shape_text(image)}.",
                     "Both must have the same width and height.",
                 )
             rows, columns = region_of(selection, transition)
@@ -264,7 +269,10 @@ class Enhancer:
     def _put(
         self, part: npt.NDArray[Any], image: npt.NDArray[Any], rows: slice, columns: slice
     ) -> npt.NDArray[Any]:
-        """A copy of the image with a part of it replaced; the part itself if it is all of it."""
+        """Return a copy of the image with a part of it replaced.
+
+        The part itself if it is all of it.
+        """
         if part.shape == image.shape:
             return part
         result = np.empty_like(image)
@@ -293,7 +301,7 @@ class Enhancer:
         backend: str | None = None,
         progress: Progress | None = None,
     ) -> RegionResult:
-        """Lights up one region of a layer: what the daemon does for each job.
+        """Light up one region of a layer: what the daemon does for each job.
 
         Args:
             region: (h, w[, c]) the layer's pixels that hold A and B, dtypes as in :meth:`enhance`.
@@ -401,12 +409,15 @@ class Enhancer:
         window: Window,
         transition: Transition,
     ) -> Matte | None:
-        """The selection's matte; remembered by what the network sees."""
+        """Return the selection's matte; remembered by what the network sees."""
         seen = surroundings_of(region, selection, context, window, transition, self._threads)
         return self._mattes.get(seen.key(), lambda: make_matte(seen, self._matting(), window))
 
     def _predicted(self, context: Float, shares: Float) -> Maps:
-        """The network's maps; remembered by content: a slider that moves costs no inference."""
+        """Return the network's maps.
+
+        Remembered by content: a slider that moves costs no inference.
+        """
         key = context.tobytes() + shares.tobytes()
         return self._maps.get(key, lambda: self._predictor.predict(context, shares))
 
@@ -428,7 +439,7 @@ class _Remembered(Generic[_Value]):
         self._lock = threading.Lock()
 
     def get(self, key: bytes, make: Callable[[], _Value]) -> _Value:
-        """The value of a key, made if it is not known."""
+        """Return the value of a key, made if it is not known."""
         with self._lock:
             if key in self._values:
                 self._values.move_to_end(key)

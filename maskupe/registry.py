@@ -68,7 +68,7 @@ ENTRY_POINTS = "maskupe.networks"
 
 @cache
 def _added() -> Mapping[str, EntryPoint]:
-    """The networks of other packages by name; ours cannot be replaced."""
+    """Return the networks of other packages by name; ours cannot be replaced."""
     found = {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
     return {name: entry for name, entry in found.items() if name not in NETWORKS}
 
@@ -157,7 +157,7 @@ class ModelConfig:
         return self.conditioning != "none"
 
     def as_dict(self) -> dict[str, Any]:
-        """What a weight file keeps, to build the same network from (JSON-ready)."""
+        """Return what a weight file keeps, to build the same network from (JSON-ready)."""
         return {
             "name": self.name,
             "network": self.network,
@@ -169,7 +169,7 @@ class ModelConfig:
 
     @staticmethod
     def from_dict(values: Any, licence: str = "") -> ModelConfig:
-        """The inverse of :meth:`as_dict`, for what a file says, which is not trusted.
+        """Return the inverse of :meth:`as_dict`, for what a file says, which is not trusted.
 
         Raises:
             WeightsError: for anything that :meth:`as_dict` does not write.
@@ -256,13 +256,16 @@ DEFAULT = "lantern"
 
 
 def given_file(model: str | Path) -> Path | None:
-    """The weight file that is meant; ``None`` where the model is named as in the registry."""
+    """Return the weight file that is meant.
+
+    ``None`` where the model is named as in the registry.
+    """
     is_file = isinstance(model, Path) or model.endswith(".safetensors")
     return Path(model) if is_file else None
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is a file: no, where its name is none that a file can have."""
+    """Return whether there is a file: no, where its name is none that a file can have."""
     try:
         return path.is_file()
     except (OSError, ValueError):
@@ -270,7 +273,7 @@ def is_file(path: Path) -> bool:
 
 
 def resolve(name: str) -> ModelConfig:
-    """The model of that name, or of the alias ``default``.
+    """Return the model of that name, or of the alias ``default``.
 
     Raises:
         UnknownModelError: for another name; the sentence lists those that exist.
@@ -283,7 +286,7 @@ def resolve(name: str) -> ModelConfig:
 
 
 def _of_added(name: str) -> ModelConfig | None:
-    """A model of another package's network: NAME, NAME-mconcat or NAME-mnorm."""
+    """Return a model of another package's network: NAME, NAME-mconcat or NAME-mnorm."""
     network, _, conditioning = name.rpartition("-")
     if conditioning not in ("mconcat", "mnorm") or network not in _added():
         network, conditioning = name, ""
@@ -299,7 +302,7 @@ def _of_added(name: str) -> ModelConfig | None:
 
 
 def weights_path(config: ModelConfig) -> Path | None:
-    """The path of a model's shipped weights, ``None`` where there are none."""
+    """Return the path of a model's shipped weights, ``None`` where there are none."""
     if config.weights is None:
         return None
     path = WEIGHTS_FOLDER / config.weights
@@ -307,6 +310,6 @@ def weights_path(config: ModelConfig) -> Path | None:
 
 
 def available() -> tuple[str, ...]:
-    """Names of the models whose weights are installed, ``default`` first."""
+    """Return names of the models whose weights are installed, ``default`` first."""
     names = tuple(name for name, config in MODELS.items() if weights_path(config))
     return ("default", *names) if DEFAULT in names else names

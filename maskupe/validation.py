@@ -17,7 +17,7 @@ MAX_STRENGTH = 2.0
 
 
 def check_image(image: npt.NDArray[Any]) -> None:
-    """Raises InputError unless the array is an image as :meth:`Enhancer.enhance` takes it."""
+    """Raise InputError unless the array is an image as :meth:`Enhancer.enhance` takes it."""
     shape_fits = image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (1, 2, 3, 4))
     if not shape_fits or image.size == 0:
         raise InputError(
@@ -58,5 +58,5 @@ def check_options(
 
 
 def shape_text(array: npt.NDArray[Any]) -> str:
-    """Width and height for a sentence."""
+    """Return width and height for a sentence."""
     return "×".join(str(n) for n in reversed(array.shape[:2]))

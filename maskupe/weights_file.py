@@ -90,7 +90,7 @@ class Header:
     tensors: Mapping[str, Entry]
 
     def json(self, key: str) -> Any:
-        """A value of the metadata that is JSON; ``None`` if it is missing or empty.
+        """Return a value of the metadata that is JSON; ``None`` if it is missing or empty.
 
         Raises:
             WeightsError: if it is not JSON.
@@ -110,7 +110,7 @@ _AGAIN = "Download, train or export it again."
 def write(
     path: Path | str, tensors: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, Any]
 ) -> None:
-    """Writes a weight file in one step: there is either the whole new file or the old one.
+    """Write a weight file in one step: there is either the whole new file or the old one.
 
     Args:
         path: where to.
@@ -135,7 +135,7 @@ def write(
 
 
 def read_header(path: Path | str) -> Header:
-    """Reads and checks what a file says about itself, not the weights.
+    """Read and checks what a file says about itself, not the weights.
 
     Raises:
         WeightsError: if the file is missing, or is not one that :func:`write` writes.
@@ -154,7 +154,7 @@ def read_header(path: Path | str) -> Header:
 
 
 def read(path: Path | str) -> tuple[Header, dict[str, npt.NDArray[Any]]]:
-    """Reads a whole weight file: its header and its arrays, which cannot be written to.
+    """Read a whole weight file: its header and its arrays, which cannot be written to.
 
     Raises:
         WeightsError: if the file is missing, or is not one that :func:`write` writes.
@@ -175,7 +175,7 @@ def read(path: Path | str) -> tuple[Header, dict[str, npt.NDArray[Any]]]:
 
 
 def digest(path: Path | str) -> str:
-    """SHA-256 of the file, in hexadecimal: tells whether a graph beside it belongs to it.
+    """Return SHA-256 of the file, in hexadecimal: tells whether a graph beside it belongs to it.
 
     Raises:
         WeightsError: if it cannot be read.
@@ -232,7 +232,7 @@ def _parse_entry(path: Path, value: Any, start: int) -> Entry:
 
 
 def _are_counts(values: Any, most: int) -> bool:
-    """Whether this is a short list of whole numbers that could be sizes within a file."""
+    """Return whether this is a short list of whole numbers that could be sizes within a file."""
     return (
         isinstance(values, list)
         and len(values) <= most

@@ -19,6 +19,7 @@ import maskupe
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = {
     "maskupe": ROOT / "maskupe",
+    "maskupe_client": ROOT / "daemon" / "maskupe_client",
     "maskupe_daemon": ROOT / "daemon" / "maskupe_daemon",
     "maskupe_training": ROOT / "training" / "maskupe_training",
     "maskupe_gimp": ROOT / "gimp_plugin" / "maskupe_gimp",
@@ -29,9 +30,10 @@ TESTS = ROOT / "tests"
 #: Which of our packages each of our packages may import.
 MAY_IMPORT = {
     "maskupe": set(),
-    "maskupe_daemon": {"maskupe"},
+    "maskupe_client": set(),
+    "maskupe_daemon": {"maskupe", "maskupe_client"},
     "maskupe_training": {"maskupe"},
-    "maskupe_gimp": {"maskupe", "maskupe_daemon"},
+    "maskupe_gimp": {"maskupe", "maskupe_client"},
 }
 
 
@@ -93,19 +95,6 @@ def test_imports_run_one_way(package):
     assert not wrong, "\n".join(wrong)
 
 
-def test_the_installer_knows_the_client_only():
-    """What it puts into GIMP is the daemon's client; the daemon itself is a program to start."""
-    from maskupe_client.client import BUNDLED
-
-    client = {"maskupe_daemon"} | {f"maskupe_daemon.{Path(name).stem}" for name in BUNDLED}
-    wrong = []
-    for path in sources(PACKAGES["maskupe_gimp"]):
-        for line, name in imports(path):
-            if name.startswith("maskupe_daemon.") and ".".join(name.split(".")[:2]) not in client:
-                wrong.append(f"{short(path)}:{line} imports {name}")
-    assert not wrong, "\n".join(wrong)
-
-
 def test_nobody_imports_the_tests():
     wrong = [
         f"{short(path)}:{line}"
@@ -160,33 +149,19 @@ def test_what_an_import_brings(statement, never):
 # ---------------------------------------------------------------------------- inside GIMP
 
 
-def bundled() -> list[Path]:
-    from maskupe_client.client import BUNDLED
-
-    return [PACKAGES["maskupe_daemon"] / name for name in BUNDLED]
-
-
 def test_the_plug_in_needs_the_standard_library_only():
     """GIMP's Python has no pip and none of our packages; msgpack's pure form is bundled."""
-    local = {path.stem for path in [*sources(PLUGIN), *bundled()]}
+    local = {path.stem for path in [*sources(PLUGIN), *sources(PACKAGES["maskupe_client"])]}
     local |= {path.name for path in PLUGIN.iterdir() if path.is_dir()}
-    allowed = set(sys.stdlib_module_names) | {"gi", "msgpack", "maskupe_daemon"} | local
+    allowed = set(sys.stdlib_module_names) | {"gi", "msgpack", "maskupe_client"} | local
     wrong = []
-    for path in [*sources(PLUGIN), *bundled()]:
+    for path in [*sources(PLUGIN), *sources(PACKAGES["maskupe_client"])]:
         for line, name in imports(path):
             top = name.partition(".")[0]
             if top and top not in allowed:
                 wrong.append(f"{short(path)}:{line} imports {name}")
     assert sources(PLUGIN), "there is no plug-in"
     assert not wrong, "\n".join(wrong)
-
-
-def test_the_bundled_files_import_each_other_only():
-    names = {path.stem for path in bundled()}
-    for path in bundled():
-        for line, name in imports(path):
-            if name.startswith("maskupe_daemon."):
-                assert name.split(".")[1] in names, f"{short(path)}:{line} imports {name}"
 
 
 # -------------------------------------------------------------------------------- security

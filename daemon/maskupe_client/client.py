@@ -1,4 +1,4 @@
-"""The client of the daemon, for GIMP's Python and any other: standard library and msgpack only.
+"""The daemon's client: connect, enhance, cancel.
 
     with Client.connect() as client:
         header, planes = client.enhance(request, [pixels, selection, context], progress=show)
@@ -25,32 +25,14 @@ from maskupe_client.stream import POLL_INTERVAL, Buffer
 from maskupe_client.zmtp import ChunkedFrame, Consumed, FrameSink, feed, frame_size
 
 __all__ = [
-    "BUNDLED",
     "ChunkedFrame",
     "Client",
     "EnhanceRequest",
+    "FrameSink",
     "PlaneSpec",
     "Progress",
-    "FrameSink",
     "feed",
 ]
-
-#: The files that the plug-in needs beside msgpack's pure-Python ones, all in this folder.
-BUNDLED = (
-    "__init__.py",
-    "beside.py",
-    "client.py",
-    "connection.py",
-    "failures.py",
-    "kinds.py",
-    "link.py",
-    "messages.py",
-    "request.py",
-    "starter.py",
-    "stream.py",
-    "wire.py",
-    "zmtp.py",
-)
 
 #: Seconds for which a job is offered again and again to a daemon that is too busy to queue it, …
 BUSY_PATIENCE = 120.0
@@ -77,7 +59,7 @@ class Client(Session):
     def connect(
         cls, timeout: float = 2.0, *, directory: Path | None = None, name: str = "python"
     ) -> Client:
-        """Connects to the daemon and greets it, within ``timeout`` seconds.
+        """Connect to the daemon and greets it, within ``timeout`` seconds.
 
         Args:
             timeout: for connecting and greeting, in seconds.
@@ -106,16 +88,16 @@ class Client(Session):
         self.close()
 
     def status(self) -> dict[str, Any]:
-        """What the daemon is doing: device, memory, models, queue, uptime, jobs served."""
+        """Return what the daemon is doing: device, memory, models, queue, uptime, jobs served."""
         report: dict[str, Any] = self._ask({"type": "status"}, "report")["report"]
         return report
 
     def shutdown(self) -> None:
-        """Asks the daemon to stop; running jobs get a few seconds."""
+        """Ask the daemon to stop; running jobs get a few seconds."""
         self._ask({"type": "shutdown"}, "ok")
 
     def cancel(self, job: str) -> bool:
-        """Cancels a job by its id, also another client's; False if there is no such job."""
+        """Cancel a job by its id, also another client's; False if there is no such job."""
         return bool(self._ask({"type": "cancel", "job": job}, "ok")["found"])
 
     def enhance(
@@ -127,7 +109,7 @@ class Client(Session):
         takers: Mapping[str, FrameSink] | None = None,
         patience: float = BUSY_PATIENCE,
     ) -> tuple[dict[str, Any], dict[str, memoryview]]:
-        """Has a region enhanced.
+        """Have a region enhanced.
 
         Args:
             request: what to do.
@@ -164,7 +146,7 @@ class Client(Session):
                 self._sit_out(min(pause, left), refusal.position, progress)
 
     def _sit_out(self, seconds: float, position: int, progress: ProgressCall | None) -> None:
-        """Waits before the next attempt at a full queue."""
+        """Wait before the next attempt at a full queue."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             if progress:
@@ -235,7 +217,7 @@ class Client(Session):
             raise
 
     def _forget(self, job: str) -> None:
-        """Cancels a job without waiting for the answer; what still comes is skipped later."""
+        """Cancel a job without waiting for the answer; what still comes is skipped later."""
         if self._channel and not self._channel.broken:
             try:
                 self._channel.send([pack({"type": "cancel", "id": new_id(), "job": job})])
@@ -279,7 +261,10 @@ def _taker(
 def _kept(
     answer: dict[str, Any], frames: list[Any], takers: Mapping[str, FrameSink]
 ) -> dict[str, memoryview]:
-    """The result's planes that nobody took; where the channel keeps all, takers get theirs now."""
+    """Return the result's planes that nobody took.
+
+    Where the channel keeps all, takers get theirs now.
+    """
     kept = {}
     for (name, _), frame in zip(answer["planes"], frames, strict=True):
         if isinstance(frame, Consumed):

@@ -24,7 +24,7 @@ FILE_NAME = "connection.json"
 
 
 def state_directory() -> Path:
-    """Where the daemon keeps its connection file, socket, lock and log."""
+    """Return where the daemon keeps its connection file, socket, lock and log."""
     override = os.environ.get(STATE_VARIABLE)
     return Path(override) if override else Path.home() / ".local" / "state" / "maskupe"
 
@@ -58,13 +58,13 @@ class Connection:
     host: str = ""
 
     def proof(self, nonce: str) -> str:
-        """What a daemon that knows the secret answers to a nonce."""
+        """Return what a daemon that knows the secret answers to a nonce."""
         text = f"{self.server} {nonce}".encode()
         return hmac.new(self.secret.encode(), text, hashlib.sha256).hexdigest()
 
 
 def read_connection(directory: Path | None = None) -> Connection:
-    """The connection file of the running daemon.
+    """Return the connection file of the running daemon.
 
     Raises:
         NotRunningError: if there is none.

@@ -65,17 +65,17 @@ class PlaneSpec:
         return prod(self.shape) * ITEM_SIZES[self.dtype]
 
     def as_map(self) -> dict[str, Any]:
-        """The plane as it stands in a header."""
+        """Return the plane as it stands in a header."""
         return {"shape": list(self.shape), "dtype": self.dtype}
 
 
 def new_id() -> str:
-    """A fresh identifier for a request: 128 random bits, so no two clients share one."""
+    """Return a fresh identifier for a request: 128 random bits, so no two clients share one."""
     return secrets.token_hex(16)
 
 
 def pack(header: dict[str, Any]) -> bytes:
-    """A header as bytes; ``v`` is added.
+    """Return a header as bytes; ``v`` is added.
 
     Raises:
         WireError: if it is larger than a header may be.
@@ -89,7 +89,7 @@ def pack(header: dict[str, Any]) -> bytes:
 
 
 def unpack(data: bytes | memoryview) -> dict[str, Any]:
-    """The map inside a header frame, not yet checked against any message.
+    """Return the map inside a header frame, not yet checked against any message.
 
     Raises:
         WireError: ``bad-header`` if it is too large, not msgpack, not a map, or nested deeply.

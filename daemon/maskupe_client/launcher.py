@@ -29,7 +29,7 @@ def ensure_running(
     directory: Path | None = None,
     name: str = "python",
 ) -> Client:
-    """A client of the running daemon, which is started with ``command`` if there is none.
+    """Return a client of the running daemon, which is started with ``command`` if there is none.
 
     Args:
         command: argument list that starts the daemon in the foreground, recorded by the installer.

@@ -211,7 +211,7 @@ ERROR_CODES: Mapping[str, str] = {
 
 
 def parse(data: bytes | memoryview, sender: str) -> dict[str, Any]:
-    """Checks a header from ``sender`` (``"client"`` or ``"daemon"``) and fills in defaults.
+    """Check a header from ``sender`` (``"client"`` or ``"daemon"``) and fills in defaults.
 
     Unknown fields are dropped. The result has ``id``, ``type`` and every field of its message;
     shapes are tuples, planes are :class:`.wire.PlaneSpec`.
@@ -283,7 +283,7 @@ def _check_enhance(fields: Mapping[str, Any]) -> None:
 
 
 def plane_specs(fields: Mapping[str, Any]) -> list[Any]:
-    """The planes that a parsed message announces, in the order of its frames."""
+    """Return the planes that a parsed message announces, in the order of its frames."""
     if fields["type"] == "enhance":
         named = (fields["image"], fields["selection"], fields["context"])
         return [spec for spec in named if spec is not None]
@@ -293,7 +293,7 @@ def plane_specs(fields: Mapping[str, Any]) -> list[Any]:
 
 
 def check_sizes(fields: Mapping[str, Any], sizes: list[int]) -> None:
-    """Compares the byte counts of the frames behind a header with what it announces.
+    """Compare the byte counts of the frames behind a header with what it announces.
 
     Raises:
         WireError: ``bad-planes`` if their number or one of their sizes differs.

@@ -24,7 +24,7 @@ _T = TypeVar("_T")
 
 
 def send_overlapped(stream: Stream, pieces: Iterable[Buffer], wait: Wait | None = None) -> int:
-    """Sends pieces while the calling thread makes the next ones; returns how many bytes it sent.
+    """Send pieces while the calling thread makes the next ones; returns how many bytes it sent.
 
     Args:
         stream: where to. After an exception it is of no more use.
@@ -56,7 +56,7 @@ def receive_overlapped(
     take: Callable[[memoryview], None],
     wait: Wait | None = None,
 ) -> None:
-    """Receives pieces while the calling thread takes the last ones.
+    """Receive pieces while the calling thread takes the last ones.
 
     Args:
         stream: where from. After an exception it is of no more use.
@@ -88,7 +88,7 @@ def receive_overlapped(
 
 
 def _until(action: Callable[..., _T], meanwhile: Callable[[], None]) -> _T:
-    """Puts into a queue or gets from it, as soon as it can be done or ``meanwhile`` raises."""
+    """Put into a queue or gets from it, as soon as it can be done or ``meanwhile`` raises."""
     while True:
         try:
             return action(timeout=POLL_INTERVAL)
@@ -100,7 +100,7 @@ def _until(action: Callable[..., _T], meanwhile: Callable[[], None]) -> _T:
 def _overlapped(
     stream: Stream, work: Callable[[], None], wait: Wait | None
 ) -> Iterator[Callable[[], None]]:
-    """Runs ``work`` in a thread; what it gives calls ``wait`` in time and raises what ``work`` met.
+    """Run ``work`` in a thread; what it gives calls ``wait`` in time and raises what ``work`` met.
 
     Whatever happens, the thread has ended afterwards.
     """

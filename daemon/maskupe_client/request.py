@@ -64,7 +64,7 @@ class EnhanceRequest:
     id: str = field(default_factory=new_id)
 
     def header(self) -> dict[str, Any]:
-        """The request's header."""
+        """Return the request's header."""
         return {
             "type": "enhance",
             "id": self.id,

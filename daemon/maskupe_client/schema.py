@@ -17,7 +17,7 @@ class FieldType(Protocol):
         """What is allowed, for a person."""
 
     def check(self, value: Any, where: str) -> Any:
-        """The value, normalised.
+        """Return the value, normalised.
 
         Raises:
             WireError: ``bad-field``, naming the field ``where``.
@@ -43,7 +43,7 @@ class Text:
         return f"text of {size} characters" + (f" `{self.pattern}`" if self.pattern else "")
 
     def check(self, value: Any, where: str) -> str:
-        """The string."""
+        """Return the string."""
         if not isinstance(value, str) or not self.shortest <= len(value) <= self.longest:
             raise _fail(where, self.description)
         if self.pattern and not re.fullmatch(self.pattern, value):
@@ -54,10 +54,10 @@ class Text:
 class Flag:
     """True or false."""
 
-    words = "true or false"
+    description = "true or false"
 
     def check(self, value: Any, where: str) -> bool:
-        """The boolean."""
+        """Return the boolean."""
         if not isinstance(value, bool):
             raise _fail(where, self.description)
         return value
@@ -76,7 +76,7 @@ class Whole:
         return f"a whole number from {self.low} to {self.high}"
 
     def check(self, value: Any, where: str) -> int:
-        """The number."""
+        """Return the number."""
         if type(value) is not int or not self.low <= value <= self.high:
             raise _fail(where, self.description)
         return value
@@ -95,7 +95,7 @@ class Number:
         return f"a number from {self.low:g} to {self.high:g}"
 
     def check(self, value: Any, where: str) -> float:
-        """The number as a float."""
+        """Return the number as a float."""
         if type(value) not in (int, float) or not math.isfinite(value):
             raise _fail(where, self.description)
         if not self.low <= value <= self.high:
@@ -115,7 +115,7 @@ class Choice:
         return "one of " + ", ".join(f"`{choice}`" for choice in self.choices)
 
     def check(self, value: Any, where: str) -> str:
-        """The word."""
+        """Return the word."""
         if not isinstance(value, str) or value not in self.choices:
             raise _fail(where, self.description)
         return value
@@ -134,7 +134,7 @@ class WordOr:
         return ", ".join(f"`{word}`" for word in self.allowed) + f" or {self.other.description}"
 
     def check(self, value: Any, where: str) -> Any:
-        """The word, or the other kind's value."""
+        """Return the word, or the other kind's value."""
         if isinstance(value, str):
             if value not in self.allowed:
                 raise _fail(where, self.description)
@@ -174,7 +174,7 @@ class Shape:
         return f"[{', '.join(parts)}]"
 
     def check(self, value: Any, where: str) -> tuple[int, ...]:
-        """The numbers as a tuple."""
+        """Return the numbers as a tuple."""
         lengths = {len(self.bounds), len(self.bounds) - int(self.optional_last)}
         if not isinstance(value, (list, tuple)) or len(value) not in lengths:
             raise _fail(where, self.description)
@@ -199,7 +199,7 @@ class Plane:
         return f"{{{name}shape: {self.shape.description}, dtype: {self.dtypes.description}}}"
 
     def check(self, value: Any, where: str) -> Any:
-        """A :class:`.wire.PlaneSpec`; with its name in front if planes are named here."""
+        """Return a :class:`.wire.PlaneSpec`; with its name in front if planes are named here."""
         if not isinstance(value, dict):
             raise _fail(where, self.description)
         shape = self.shape.check(value.get("shape"), f"{where}.shape")
@@ -231,7 +231,7 @@ class Listed:
         return f"a list of {self.fewest} to {self.most}: {self.item.description}"
 
     def check(self, value: Any, where: str) -> tuple[Any, ...]:
-        """The items as a tuple."""
+        """Return the items as a tuple."""
         if not isinstance(value, (list, tuple)) or not self.fewest <= len(value) <= self.most:
             raise _fail(where, self.description)
         return tuple(self.item.check(item, f"{where}[{i}]") for i, item in enumerate(value))
@@ -249,7 +249,7 @@ class Record:
         return "a map" + (f" of {self.value.description}" if self.value else "")
 
     def check(self, value: Any, where: str) -> dict[str, Any]:
-        """The map."""
+        """Return the map."""
         if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
             raise _fail(where, self.description)
         if self.value is None:

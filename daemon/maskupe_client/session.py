@@ -47,18 +47,18 @@ class Session:
         self.host = ""
 
     def close(self) -> None:
-        """Closes the connection. Jobs of this client end."""
+        """Close the connection. Jobs of this client end."""
         if self._channel:
             self._channel.close()
             self._channel = None
 
     def hello(self) -> dict[str, Any]:
-        """Greets again; returns ``server``, ``version``, ``device``, ``models``, ``limits``."""
+        """Greet again; returns ``server``, ``version``, ``device``, ``models``, ``limits``."""
         self.welcome = self._ask({"type": "hello", "client": self._name}, "welcome")
         return self.welcome
 
     def _ask(self, header: dict[str, Any], expected: str) -> dict[str, Any]:
-        """Sends a small request and waits for its answer."""
+        """Send a small request and waits for its answer."""
         try:
             return self._ask_once(header, expected)
         except ConnectionLostError:  # an idle connection that was dropped
@@ -81,7 +81,7 @@ class Session:
                 return answer
 
     def _read(self, parts: list[Any], identifier: str) -> dict[str, Any] | None:
-        """The answer to a request; None if the message belongs to an older one.
+        """Return the answer to a request; None if the message belongs to an older one.
 
         Raises:
             AnswerError: if it is an ``error``.

@@ -38,12 +38,12 @@ class Stream:
         self.broken = False
 
     def close(self) -> None:
-        """Closes the connection; harmless when repeated."""
+        """Close the connection; harmless when repeated."""
         self.broken = True
         self._socket.close()
 
     def write(self, data: Buffer, wait: Wait | None = None) -> int:
-        """Sends all bytes and returns how many these were.
+        """Send all bytes and returns how many these were.
 
         Raises:
             ConnectionLostError: if the peer is gone.
@@ -53,7 +53,7 @@ class Stream:
         return self._move(view, False, self._socket.send, wait)
 
     def read(self, size: int, wait: Wait | None = None) -> memoryview:
-        """The next ``size`` bytes, in memory that may be written to.
+        """Return the next ``size`` bytes, in memory that may be written to.
 
         Raises:
             ConnectionLostError: if the peer is gone.
@@ -64,11 +64,11 @@ class Stream:
         return view
 
     def read_into(self, view: memoryview, wait: Wait | None = None) -> None:
-        """Fills memory with the next bytes; raises like :meth:`read`."""
+        """Fill memory with the next bytes; raises like :meth:`read`."""
         self._move(view, True, self._socket.recv_into, wait)
 
     def await_byte(self, wait: Wait | None = None, timeout: float | None = None) -> bool:
-        """Waits until there is something to read; False after ``timeout`` seconds.
+        """Wait until there is something to read; False after ``timeout`` seconds.
 
         Raises:
             ConnectionLostError: if the connection is closed.
@@ -104,7 +104,7 @@ class Stream:
     def _retry(
         self, piece: memoryview, reading: bool, action: Callable[[Any], int], wait: Wait | None
     ) -> int:
-        """Repeats ``action`` until it moves a byte."""
+        """Repeat ``action`` until it moves a byte."""
         began = time.monotonic()
         while True:
             try:
@@ -127,7 +127,7 @@ class Stream:
                 raise NotAnsweringError(self.silence)
 
     def raise_if_broken(self) -> None:
-        """Raises ConnectionLostError once the connection is closed, or about to be."""
+        """Raise ConnectionLostError once the connection is closed, or about to be."""
         if self.broken:
             raise ConnectionLostError
 
@@ -141,7 +141,7 @@ class Stream:
 
 
 def _memory(size: int) -> memoryview:
-    """Memory that may be written to. A large piece comes from the system as it is.
+    """Return memory that may be written to. A large piece comes from the system as it is.
 
     A ``bytearray`` would be filled with zeros first, which for a photograph takes as long as
     receiving it. In large pages, where the system has them, touching it for the first time costs a
@@ -160,7 +160,7 @@ def _memory(size: int) -> memoryview:
 
 
 def open_socket(endpoint: str, timeout: float) -> socket.socket:
-    """Connects to ``ipc://PATH`` or ``tcp://HOST:PORT`` within ``timeout`` seconds.
+    """Connect to ``ipc://PATH`` or ``tcp://HOST:PORT`` within ``timeout`` seconds.
 
     Raises:
         OSError: if nothing listens there; TimeoutError if it does not answer in time.

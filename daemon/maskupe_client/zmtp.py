@@ -35,14 +35,14 @@ class FrameSink(Protocol):
     """Takes a frame piece by piece while it arrives; it is kept nowhere else."""
 
     def begin(self) -> Sequence[int]:
-        """How many bytes each piece shall have; asked for every attempt to receive."""
+        """Return how many bytes each piece shall have; asked for every attempt to receive."""
 
     def take(self, piece: memoryview) -> None:
-        """Gets the next piece, which may be used until this returns."""
+        """Get the next piece, which may be used until this returns."""
 
 
 def feed(taker: FrameSink, frame: memoryview) -> None:
-    """Lets a taker take a frame that is there already."""
+    """Let a taker take a frame that is there already."""
     at = 0
     for size in taker.begin():
         taker.take(frame[at : at + size])
@@ -60,11 +60,11 @@ class Consumed:
 
 
 #: Asked when a frame begins: the frames before it, and how many bytes it has.
-Taking = Callable[[list[Any], int], "Taker | None"]
+Taking = Callable[[list[Any], int], "FrameSink | None"]
 
 
 def frame_size(part: Buffer | ChunkedFrame) -> int:
-    """How many bytes a part of a message has."""
+    """Return how many bytes a part of a message has."""
     return part.nbytes if isinstance(part, ChunkedFrame) else memoryview(part).nbytes
 
 
@@ -76,7 +76,7 @@ class ZmtpTransport:
 
     @classmethod
     def connect(cls, endpoint: str, token: str, timeout: float, silence: float) -> ZmtpTransport:
-        """Connects and shakes hands: with PLAIN if there is a token, else with NULL.
+        """Connect and shakes hands: with PLAIN if there is a token, else with NULL.
 
         Raises:
             OSError: if nothing listens there.
@@ -99,14 +99,14 @@ class ZmtpTransport:
         return self.stream.broken
 
     def close(self) -> None:
-        """Closes the connection; harmless when repeated."""
+        """Close the connection; harmless when repeated."""
         self.stream.close()
 
     def send(self, parts: list[Buffer | ChunkedFrame], wait: Wait | None = None) -> None:
-        """Sends one message; ``wait`` is called every :data:`.stream.SLICE` seconds.
+        """Send one message; ``wait`` is called every :data:`.stream.SLICE` seconds.
 
-        An exception in the middle, also one that ``wait`` or a :class:`ChunkedFrame` raises, breaks the
-        channel, because the peer could not tell where the next message begins.
+        An exception in the middle, also one that ``wait`` or a :class:`ChunkedFrame` raises, breaks
+        the channel, because the peer could not tell where the next message begins.
 
         Raises:
             ConnectionLostError: if the peer is gone.
@@ -133,10 +133,10 @@ class ZmtpTransport:
         largest: int = 1 << 40,
         taking: Taking | None = None,
     ) -> list[Any] | None:
-        """The next message, or None if none has begun after ``timeout`` seconds.
+        """Return the next message, or None if none has begun after ``timeout`` seconds.
 
-        Its frames are memoryviews, or :class:`Consumed` where ``taking`` found somebody for them. An
-        exception from ``wait`` between two messages leaves the channel usable.
+        Its frames are memoryviews, or :class:`Consumed` where ``taking`` found somebody for them.
+        An exception from ``wait`` between two messages leaves the channel usable.
 
         Raises:
             ConnectionLostError: if the peer is gone.
@@ -162,7 +162,7 @@ class ZmtpTransport:
                 return parts
 
     def _read_head(self, wait: Wait | None, largest: int) -> tuple[int, int]:
-        """A frame's flags and how many bytes follow."""
+        """Return a frame's flags and how many bytes follow."""
         flags = self.stream.read(1, wait)[0]
         if flags & _LONG:
             (size,) = struct.unpack(">Q", self.stream.read(8, wait))

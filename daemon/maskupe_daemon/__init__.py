@@ -1,1 +1,1 @@
-"""The daemon that enhances layers for GIMP and other programs, and the client that speaks to it."""
+"""The daemon that enhances layers for GIMP and other programs."""

@@ -73,7 +73,7 @@ class Options:
 
 
 def run(options: Options, library: Library | None = None) -> None:
-    """Runs the daemon in the foreground until SIGTERM, SIGINT or a ``shutdown`` message.
+    """Run the daemon in the foreground until SIGTERM, SIGINT or a ``shutdown`` message.
 
     Raises:
         AccessError: if its directory or an endpoint is not safe or not to be had.
@@ -150,7 +150,7 @@ def _limits() -> Limits:
 
 
 def _check_device(device: str) -> None:
-    """Fails now, not at the first job, if a device that was asked for is not there."""
+    """Fail now, not at the first job, if a device that was asked for is not there."""
     from maskupe.inference.loading import DEVICES, choose_device
 
     if device not in DEVICES:
@@ -164,7 +164,7 @@ def _check_device(device: str) -> None:
 
 
 def _allow_open_files() -> None:
-    """Raises the process's own limit of open files as far as it may.
+    """Raise the process's own limit of open files as far as it may.
 
     Many systems start with as few as 256 or 1024.
     """
@@ -180,7 +180,7 @@ def _allow_open_files() -> None:
 
 
 def _check_threads() -> None:
-    """Makes sure that there can be as many threads as are needed: libzmq ends the process if not.
+    """Make sure that there can be as many threads as are needed: libzmq ends the process if not.
 
     Raises:
         MemoryLimitError: if their stacks do not fit into memory, or there may be no more threads.
@@ -240,7 +240,7 @@ def _signals(server: Server) -> Iterator[None]:
 
 
 def notify(state: str) -> None:
-    """Tells systemd, if it started us with ``Type=notify``, how we are."""
+    """Tell systemd, if it started us with ``Type=notify``, how we are."""
     address = os.environ.get("NOTIFY_SOCKET")
     if address and hasattr(socket, "AF_UNIX"):
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:

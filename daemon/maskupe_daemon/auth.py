@@ -36,7 +36,7 @@ class ZapAuthenticator:
         self._told = -_LOG_INTERVAL
 
     def answer(self) -> None:
-        """Answers one question, if there is one."""
+        """Answer one question, if there is one."""
         try:
             version, request, _domain, address, _identity, mechanism, *credentials = (
                 self.socket.recv_multipart(zmq.NOBLOCK)
@@ -55,7 +55,7 @@ class ZapAuthenticator:
         return False
 
     def _turn_away(self, address: bytes, mechanism: bytes) -> None:
-        """Counts, and sometimes tells: a stranger must not push everything else out of the log."""
+        """Count, and sometimes tells: a stranger must not push everything else out of the log."""
         self._turned_away += 1
         now = time.monotonic()
         if now - self._told >= _LOG_INTERVAL:
@@ -68,5 +68,5 @@ class ZapAuthenticator:
             self._turned_away, self._told = 0, now
 
     def close(self) -> None:
-        """Stops answering."""
+        """Stop answering."""
         self.socket.close()

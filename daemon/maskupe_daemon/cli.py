@@ -22,7 +22,7 @@ from maskupe_client.errors import ClientError
 
 @handle_broken_pipe
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command and returns its exit status."""
+    """Run one command and returns its exit status."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not arguments or arguments[0] not in (*_COMMANDS, "-h", "--help", "--version"):
         arguments = ["run", *arguments]

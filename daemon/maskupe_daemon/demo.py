@@ -32,7 +32,6 @@ from maskupe_client.connection import STATE_VARIABLE
 from maskupe_client.errors import ClientError
 from maskupe_client.launcher import ensure_running
 from maskupe_daemon.demo_image import PORTRAIT, SHADE, shaded, silhouette
-from maskupe_training.metrics import psnr
 
 _DTYPES = {"uint8": "u8", "uint16": "u16", "float32": "f32"}
 # Height of each picture in the sheet, and of the line with its label, in pixels.
@@ -49,7 +48,7 @@ class Subject:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the demo; returns 0, 1 for a failure, 2 for input that cannot be used."""
+    """Run the demo; returns 0, 1 for a failure, 2 for input that cannot be used."""
     parser = argparse.ArgumentParser(prog="maskupe demo", description="Show the daemon at work.")
     parser.add_argument("--photo", type=Path, help="your own photo (needs --mask)")
     parser.add_argument("--mask", type=Path, help="its mask: white where to light up")
@@ -123,7 +122,7 @@ def _daemon() -> Iterator[Client]:
 
 
 def _stop(client: Client, folder: Path, patience: float = 10.0) -> None:
-    """Asks the daemon to stop and waits until its connection file is gone."""
+    """Ask the daemon to stop and waits until its connection file is gone."""
     with suppress(ClientError):  # it may have stopped already
         client.shutdown()
     client.close()
@@ -138,7 +137,7 @@ def _enhance(
     mask: npt.NDArray[Any],
     model: str,
 ) -> tuple[dict[str, Any], npt.NDArray[Any], npt.NDArray[np.uint8]]:
-    """Sends the region around the mask, as the plug-in does, and puts the answer back.
+    """Send the region around the mask, as the plug-in does, and puts the answer back.
 
     Returns:
         The answer's header, the whole image, and its areas (H, W): 2 in A, 1 in B, 0 in C.
@@ -186,7 +185,7 @@ def _report(subject: Subject, areas: npt.NDArray[np.uint8], after: npt.NDArray[A
     print(f"Mean brightness of the selected part: {light[0]:.3f} before, {light[1]:.3f} after.")
     if subject.original is not None:
         truth = _unit(subject.original)
-        quality = [psnr(_unit(image), truth, inside) for image in (before, after)]
+        quality = [cv2.PSNR(_unit(image)[inside], truth[inside], 1.0) for image in (before, after)]
         print(f"PSNR against good light: {quality[0]:.1f} dB before, {quality[1]:.1f} dB after.")
     print(f"Pixels changed outside the selection and its transition: {changed}.")
 
@@ -198,7 +197,7 @@ def _unit(image: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
 def _sheet(
     before: npt.NDArray[Any], mask: npt.NDArray[Any], after: npt.NDArray[Any]
 ) -> npt.NDArray[np.uint8]:
-    """Three labelled pictures side by side, RGB uint8."""
+    """Return three labelled pictures side by side, RGB uint8."""
     panels = []
     for label, image in (("before", before), ("selection", mask), ("after", after)):
         shown = _for_show(image)

@@ -31,7 +31,7 @@ _OUTLINE = (
 
 
 def silhouette(height: int, width: int) -> npt.NDArray[np.uint8]:
-    """The portrait's mask, (height, width) uint8: a drawn outline with rounded corners."""
+    """Return the portrait's mask, (height, width) uint8: a drawn outline with rounded corners."""
     mask = np.zeros((height, width), np.uint8)
     cv2.fillPoly(mask, [np.array(_OUTLINE, np.int32)], 255)
     rounded = cv2.threshold(cv2.GaussianBlur(mask, (0, 0), 4), 127, 255, 0)[1]
@@ -43,7 +43,7 @@ def silhouette(height: int, width: int) -> npt.NDArray[np.uint8]:
 def shaded(
     original: npt.NDArray[np.uint8], mask: npt.NDArray[np.uint8], stops: float
 ) -> npt.NDArray[np.uint8]:
-    """The picture with that many stops less light inside the mask.
+    """Return the picture with that many stops less light inside the mask.
 
     Args:
         original: (H, W, 3) uint8, sRGB.

@@ -114,7 +114,7 @@ class Filter:
         return held
 
     def _head(self) -> bytes:
-        """A frame's flags and length."""
+        """Return a frame's flags and length."""
         flags = self._held[0]
         if flags & ~7:
             raise ForeignError("an impossible frame")
@@ -171,7 +171,7 @@ class Filter:
             self._dropping = False
 
     def _command(self) -> bytes:
-        """A command that is there as a whole."""
+        """Return a command that is there as a whole."""
         long = self._held[0] & _LONG
         body = bytes(self._held[9 if long else 2 :])
         name = body[1 : 1 + body[0]]

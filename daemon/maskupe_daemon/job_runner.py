@@ -76,7 +76,7 @@ def enhance(
     progress: Callable[[float], None],
     timing: Timing,
 ) -> Finished:
-    """Does one job.
+    """Do one job.
 
     Args:
         models: where models come from.
@@ -137,7 +137,7 @@ def _with_fallbacks(
     options: dict[str, Any],
     timing: Timing,
 ) -> tuple[Any, str, str, str, str]:
-    """The result, the model's own name, the network's device and engine, and a note.
+    """Return the result, the model's own name, the network's device and engine, and a note.
 
     They are those of the first way that has room.
     """
@@ -198,7 +198,7 @@ def _check_memory(fields: Mapping[str, Any]) -> None:
 
 
 def _array(spec: PlaneSpec, data: Any) -> npt.NDArray[Any]:
-    """A plane's bytes as an array that must not be written to; nothing is copied."""
+    """Return a plane's bytes as an array that must not be written to; nothing is copied."""
     flat: npt.NDArray[Any] = np.frombuffer(data, dtype=_DTYPES[spec.dtype])
     array = flat.reshape(spec.shape)
     if not array.flags.aligned:  # a small plane may start anywhere in the socket's buffer
@@ -208,7 +208,7 @@ def _array(spec: PlaneSpec, data: Any) -> npt.NDArray[Any]:
 
 
 def _output(result: Any, name: str) -> npt.NDArray[Any]:
-    """One plane of a result, as it travels."""
+    """Return one plane of a result, as it travels."""
     if name == "areas":
         # 2 = A, 1 = B, 0 = C
         areas = result.areas.a.astype(np.uint8) * np.uint8(2)

@@ -14,7 +14,7 @@ _MOST_BYTES, _OLD_ONES = 1_000_000, 3
 
 @contextlib.contextmanager
 def logging_to(directory: Path, *, verbose: bool) -> Iterator[None]:
-    """Logs to stderr and to ``daemon.log`` in ``directory``, which is rotated at 1 MB.
+    """Log to stderr and to ``daemon.log`` in ``directory``, which is rotated at 1 MB.
 
     A record with the extra ``is_told`` goes to the file only: stderr hears it in another way.
     """

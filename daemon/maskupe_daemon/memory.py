@@ -23,7 +23,7 @@ _LARGE_BLOCK = 1 << 20
 
 
 def resident_bytes() -> int:
-    """Memory of this process that is in RAM."""
+    """Return memory of this process that is in RAM."""
     size: int = _this_process().memory_info().rss
     return size
 
@@ -35,14 +35,14 @@ def _this_process() -> psutil.Process:
 
 
 def total_bytes() -> int:
-    """RAM of the machine, or of the control group this process is confined to."""
+    """Return RAM of the machine, or of the control group this process is confined to."""
     total: int = psutil.virtual_memory().total
     limit = _cgroup_value("memory.max")
     return min(total, limit) if limit is not None else total
 
 
 def free_bytes() -> int:
-    """Memory that can be had without swapping or exceeding the control group's limit."""
+    """Return memory that can be had without swapping or exceeding the control group's limit."""
     free: int = psutil.virtual_memory().available
     limit, used = _cgroup_value("memory.max"), _cgroup_value("memory.current")
     if limit is not None and used is not None:
@@ -53,7 +53,7 @@ def free_bytes() -> int:
 
 
 def _cgroup_value(name: str, key: str = "") -> int | None:
-    """A memory figure of our own control group (v2), None without one or without a limit.
+    """Return a memory figure of our own control group (v2), None without one or without a limit.
 
     ``key`` is the first word of the figure's line where the file has several.
     """
@@ -65,13 +65,13 @@ def _cgroup_value(name: str, key: str = "") -> int | None:
 
 
 def _figure(path: Path, beginning: str) -> str:
-    """The rest of the first line that begins so."""
+    """Return the rest of the first line that begins so."""
     lines = path.read_text(encoding="utf-8").splitlines()
     return next(line.removeprefix(beginning) for line in lines if line.startswith(beginning))
 
 
 def configure_malloc() -> None:
-    """Has large blocks go straight back to the system when they are freed.
+    """Have large blocks go straight back to the system when they are freed.
 
     glibc raises the size from which it does so, up to 32 MB, as it sees large blocks come and go.
     Planes of that size then stay in its heaps, also those of clients that were gone before their
@@ -87,7 +87,7 @@ def configure_malloc() -> None:
 
 
 def free_in_background(planes: list[Any]) -> None:
-    """Empties a list of large objects in another thread.
+    """Empty a list of large objects in another thread.
 
     Giving a received plane of 1.6 GB back to the system takes 60 ms, which neither the next message
     nor a finished job's answer should wait for.
@@ -98,7 +98,7 @@ def free_in_background(planes: list[Any]) -> None:
 
 @functools.cache
 def _discarded() -> queue.SimpleQueue[list[Any]]:
-    """What is thrown away in a thread of its own as soon as it is put in."""
+    """Return what is thrown away in a thread of its own as soon as it is put in."""
     waiting: queue.SimpleQueue[list[Any]] = queue.SimpleQueue()
 
     def throw_away() -> None:
@@ -110,7 +110,7 @@ def _discarded() -> queue.SimpleQueue[list[Any]]:
 
 
 def freeze_gc() -> None:
-    """Has the garbage collector leave alone what is there now: modules, which stay.
+    """Have the garbage collector leave alone what is there now: modules, which stay.
 
     There are so many objects in them that looking through them all stops every thread for 60 ms.
     """
@@ -119,7 +119,7 @@ def freeze_gc() -> None:
 
 
 def give_back() -> None:
-    """Collects garbage and returns the allocator's free pages to the system."""
+    """Collect garbage and returns the allocator's free pages to the system."""
     staging = sys.modules.get("maskupe.rendering.staging")
     if staging is not None:
         staging.release()

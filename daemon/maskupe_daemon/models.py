@@ -13,16 +13,16 @@ class Library(Protocol):
     """Where models come from: the ``maskupe`` package, or a stand-in of the tests."""
 
     def prepare(self, device: str) -> None:
-        """Imports what loading a model will need; called once, before the first job."""
+        """Import what loading a model will need; called once, before the first job."""
 
     def names(self) -> list[str]:
-        """Names that clients may ask for."""
+        """Return names that clients may ask for."""
 
     def resolve(self, name: str) -> str:
-        """The model's own name, also for an alias; raises UnknownModelError."""
+        """Return the model's own name, also for an alias; raises UnknownModelError."""
 
     def load(self, name: str, device: str) -> Any:
-        """The :class:`maskupe.pipeline.Enhancer` of a model by its own name."""
+        """Return the :class:`maskupe.pipeline.Enhancer` of a model by its own name."""
 
     def device_of(self, enhancer: Any) -> str:
         """On what it runs."""
@@ -35,7 +35,7 @@ class Maskupe:
     """The models of the ``maskupe`` package."""
 
     def prepare(self, device: str) -> None:
-        """Imports ONNX Runtime: opening so large a library holds up every thread of Python.
+        """Import ONNX Runtime: opening so large a library holds up every thread of Python.
 
         The daemon's start is the moment at which nobody waits for an answer. PyTorch, which a
         graphics card needs, is imported at its first job: it would take too much memory at rest.
@@ -45,7 +45,7 @@ class Maskupe:
             import_module("maskupe.pipeline")
 
     def names(self) -> list[str]:
-        """Models whose weights are installed."""
+        """Return models whose weights are installed."""
         return list(registry.available())
 
     def resolve(self, name: str) -> str:
@@ -53,13 +53,13 @@ class Maskupe:
         return registry.resolve(name).name
 
     def load(self, name: str, device: str) -> Any:
-        """Loads the weights."""
+        """Load the weights."""
         from maskupe.pipeline import Enhancer
 
         return Enhancer.load(name, device=device)
 
     def device_of(self, enhancer: Any) -> str:
-        """The predictor's device."""
+        """Return the predictor's device."""
         return str(enhancer.predictor.device)
 
     def engine_of(self, enhancer: Any) -> str:
@@ -81,11 +81,11 @@ class Models:
         self._loaded: dict[tuple[str, str], Any] = {}
 
     def names(self) -> list[str]:
-        """Names that a client may ask for."""
+        """Return names that a client may ask for."""
         return self.library.names()
 
     def get(self, name: str, device: str | None = None) -> Any:
-        """A model by its name, loaded if it is not yet.
+        """Return a model by its name, loaded if it is not yet.
 
         Raises:
             UnknownModelError: for a name that is not in the registry, whatever file is called so.
@@ -100,11 +100,11 @@ class Models:
             return self._loaded[key]
 
     def loaded(self) -> list[str]:
-        """Names of the models in memory."""
+        """Return names of the models in memory."""
         return sorted({name for name, _ in tuple(self._loaded)})
 
     def unload(self) -> bool:
-        """Drops all models; False if there was none."""
+        """Drop all models; False if there was none."""
         with self._lock:
             had = bool(self._loaded)
             self._loaded.clear()

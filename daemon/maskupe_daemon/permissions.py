@@ -26,7 +26,7 @@ class AccessError(MaskUPEError):
 
 
 def secure_directory(path: Path, *, close: bool = True) -> None:
-    """Makes sure that a directory exists and belongs to this user alone.
+    """Make sure that a directory exists and belongs to this user alone.
 
     Args:
         path: the directory; what is missing of it is made.
@@ -76,7 +76,7 @@ def owner_only() -> Iterator[None]:
 
 
 def create_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Writes a new file for its owner only.
+    """Write a new file for its owner only.
 
     Raises:
         FileExistsError: if there is one; links are not followed.
@@ -92,7 +92,7 @@ def create_json(path: Path, values: Mapping[str, Any]) -> None:
 
 
 def replace_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Writes a file for its owner only; readers see the old one or the new one, never a part.
+    """Write a file for its owner only; readers see the old one or the new one, never a part.
 
     Raises:
         OSError: if it cannot be written; the old one stays then.

@@ -27,7 +27,7 @@ class AlreadyRunningError(MaskUPEError):
 
 @contextlib.contextmanager
 def only_one(directory: Path) -> Iterator[None]:
-    """Holds the lock that decides who is the one daemon; it ends with the process.
+    """Hold the lock that decides who is the one daemon; it ends with the process.
 
     Raises:
         AlreadyRunningError: if another process holds it.
@@ -64,7 +64,7 @@ def await_end(directory: Path, timeout: float) -> bool:
 
 
 def announce(connection: Connection, directory: Path) -> None:
-    """Writes the connection file, for its owner only, in place of an older one.
+    """Write the connection file, for its owner only, in place of an older one.
 
     Raises:
         AccessError: if it cannot be written.
@@ -80,6 +80,6 @@ def announce(connection: Connection, directory: Path) -> None:
 
 
 def withdraw(directory: Path) -> None:
-    """Removes the connection file, if there is one."""
+    """Remove the connection file, if there is one."""
     with contextlib.suppress(OSError):
         (directory / FILE_NAME).unlink()

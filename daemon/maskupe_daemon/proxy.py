@@ -106,7 +106,7 @@ class Proxy:
         self._thread.start()
 
     def close(self, timeout: float) -> None:
-        """Takes no more clients, waits until what is on its way has gone, and closes all."""
+        """Take no more clients, waits until what is on its way has gone, and closes all."""
         self._closing = time.monotonic() + timeout
         self._wake_out.send(b"\0")
         self._thread.join()
@@ -192,7 +192,7 @@ class Proxy:
         _keep(self._waiting, pair, pair.filter.waiting)
 
     def _settle(self, pair: _Pair) -> None:
-        """Closes what has ended; listens for what can be dealt with."""
+        """Close what has ended; listens for what can be dealt with."""
         if pair.router_ended and not pair.outward:
             self._drop(pair)
             return
@@ -257,7 +257,7 @@ class Proxy:
         self._settle(pair)
 
     def _make_room(self) -> bool:
-        """Closes the oldest connection that has not shaken hands; False if all have."""
+        """Close the oldest connection that has not shaken hands; False if all have."""
         self._refuse("too many connections")
         silent = next((pair for pair in self._pairs if not pair.filter.greeted), None)
         if silent is None:
@@ -266,13 +266,13 @@ class Proxy:
         return True
 
     def _may_arrive(self, pair: _Pair, size: int) -> bool:
-        """Whether a frame may come now: all that arrive together are bounded, too."""
+        """Return whether a frame may come now: all that arrive together are bounded, too."""
         oldest = next(iter(self._arriving), pair)
         arriving = sum(other.filter.arriving for other in self._arriving)
         return pair is oldest or arriving + size <= self._bounds.message
 
     def _tidy(self) -> None:
-        """Does what the clock asks for, or what any event may have made room for."""
+        """Do what the clock asks for, or what any event may have made room for."""
         now = time.monotonic()
         if self._accepting_again is not None and now >= self._accepting_again:
             self._accepting_again = None
@@ -288,7 +288,7 @@ class Proxy:
                 self._drop(pair)
 
     def _again(self, pair: _Pair) -> None:
-        """Lets in what waits, if there is room now."""
+        """Let in what waits, if there is room now."""
         if pair.inward:
             return
         try:
@@ -300,13 +300,13 @@ class Proxy:
             self._drop(pair)
 
     def _pause(self, until: float | None = None) -> None:
-        """Takes no clients for a moment, or until a time."""
+        """Take no clients for a moment, or until a time."""
         if self._accepting_again is None:
             self._selector.unregister(self._listener)
         self._accepting_again = time.monotonic() + _TICK if until is None else until
 
     def _refuse(self, reason: str) -> None:
-        """Counts, and sometimes tells: a stranger must not push everything else out of the log."""
+        """Count, and sometimes tells: a stranger must not push everything else out of the log."""
         self._refused += 1
         now = time.monotonic()
         if now - self._told >= _NEWS_EVERY:
@@ -322,7 +322,7 @@ def _keep(pairs: dict[_Pair, None], pair: _Pair, wanted: bool) -> None:
 
 
 def _receive(sock: socket.socket, room: memoryview) -> int | None:
-    """The number of bytes received, 0 at the end, ``None`` if there is nothing yet."""
+    """Return the number of bytes received, 0 at the end, ``None`` if there is nothing yet."""
     try:
         return sock.recv_into(room)
     except (BlockingIOError, InterruptedError):
@@ -330,7 +330,7 @@ def _receive(sock: socket.socket, room: memoryview) -> int | None:
 
 
 def _send(sock: socket.socket, data: bytes | memoryview) -> bytes:
-    """Sends as much as goes at once; returns the rest."""
+    """Send as much as goes at once; returns the rest."""
     sent = 0
     view = memoryview(data)
     with contextlib.suppress(BlockingIOError, InterruptedError):

@@ -76,7 +76,7 @@ class Job:
         return sum(spec.nbytes for spec in plane_specs(self.fields))
 
     def fingerprint(self) -> bytes:
-        """Tells a repeated request from another one under the same id, without the pixels."""
+        """Tell a repeated request from another one under the same id, without the pixels."""
         named = [self.fields[name] for name in _IDENTITY_FIELDS]
         text = repr((named, plane_specs(self.fields)))
         return hashlib.sha256(text.encode()).digest()
@@ -103,7 +103,7 @@ class FairQueue:
         return self._count
 
     def __iter__(self) -> Iterator[Job]:
-        """The jobs in the order in which they will run, if no more arrive."""
+        """Yield the jobs in the order in which they will run, if no more arrive."""
         waiting = [list(jobs) for jobs in self._turns.values()]
         for round_number in range(max(map(len, waiting), default=0)):
             for jobs in waiting:
@@ -116,7 +116,7 @@ class FairQueue:
         return self._bytes
 
     def offer(self, job: Job) -> bool:
-        """Takes the job in; False if the queue is full for this client."""
+        """Take the job in; False if the queue is full for this client."""
         waiting = self._turns.get(job.route, ())
         too_many = self._count >= self.most or len(waiting) >= self.most_each
         too_large = self._count > 0 and self._bytes + job.nbytes > self.most_bytes
@@ -128,7 +128,7 @@ class FairQueue:
         return True
 
     def take(self) -> Job | None:
-        """The next job: the oldest of the client whose turn it is."""
+        """Return the next job: the oldest of the client whose turn it is."""
         if not self._turns:
             return None
         route, jobs = next(iter(self._turns.items()))
@@ -142,7 +142,7 @@ class FairQueue:
         return job
 
     def remove(self, job: Job) -> bool:
-        """Takes a job out of the queue; False if it is not in it."""
+        """Take a job out of the queue; False if it is not in it."""
         jobs = self._turns.get(job.route)
         if not jobs or job not in jobs:
             return False
@@ -154,7 +154,7 @@ class FairQueue:
         return True
 
     def move(self, job: Job, route: Route) -> None:
-        """Gives a waiting job to the same client under its new route, at the end of its line."""
+        """Give a waiting job to the same client under its new route, at the end of its line."""
         if self.remove(job):
             job.route = route
             self._turns.setdefault(route, deque()).append(job)

@@ -60,7 +60,7 @@ class ReplySender:
         self._pending: list[_Unread] = []
 
     def send(self, route: Route, header: dict[str, Any], planes: Sequence[Any] = ()) -> None:
-        """Sends one message at once.
+        """Send one message at once.
 
         Raises:
             GoneError: if the client is gone, or does not read what it was sent before.
@@ -115,7 +115,7 @@ class ReplySender:
         self._pending = [unread for unread in self._pending if not unread.tracker.done]
 
     def drop_stalled(self) -> None:
-        """Forgets what has been taken, and disconnects those who let their time pass."""
+        """Forget what has been taken, and disconnects those who let their time pass."""
         self._forget_taken()
         now = time.monotonic()
         for route in {unread.route for unread in self._pending if now > unread.deadline}:
@@ -127,12 +127,12 @@ class ReplySender:
             ]
 
     def waiting_bytes(self, route: Route | None = None) -> int:
-        """Bytes of planes not taken yet, by one client or by all."""
+        """Return bytes of planes not taken yet, by one client or by all."""
         return sum(u.nbytes for u in self._pending if route is None or u.route == route)
 
 
 def _disconnect(descriptor: int) -> None:
-    """Shuts a connection of libzmq's down, which has no call for that; it then tidies up itself.
+    """Shut a connection of libzmq's down, which has no call for that; it then tidies up itself.
 
     The caller knows that libzmq still has bytes for it, so the descriptor is still its own.
     """

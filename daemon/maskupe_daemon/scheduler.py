@@ -50,17 +50,17 @@ class Sender(Protocol):
     """Where answers go: an :class:`maskupe_daemon.reply_sender.Outbox`."""
 
     def send(self, route: Route, header: dict[str, Any], planes: Sequence[Any] = ()) -> None:
-        """Sends one message, or raises :class:`maskupe_daemon.reply_sender.GoneError`."""
+        """Send one message, or raises :class:`maskupe_daemon.reply_sender.GoneError`."""
 
     def waiting_bytes(self, route: Route | None = None) -> int:
-        """Bytes sent that a client, or all, have not taken yet."""
+        """Return bytes sent that a client, or all, have not taken yet."""
 
 
 class Starter(Protocol):
     """Who does the work: a :class:`maskupe_daemon.worker.Worker`."""
 
     def start(self, job: Job) -> None:
-        """Starts a job; its outcome comes back through :meth:`JobScheduler.ended`."""
+        """Start a job; its outcome comes back through :meth:`JobScheduler.ended`."""
 
 
 class JobScheduler:
@@ -94,7 +94,7 @@ class JobScheduler:
         return self.running is not None or len(self.queue) > 0
 
     def introduce(self, route: Route, name: str) -> None:
-        """Remembers what a client calls itself, for the log."""
+        """Remember what a client calls itself, for the log."""
         printable = "".join(c for c in name if c.isalnum() or c in " ._-/")
         self._names[route] = printable
         self._names.move_to_end(route)
@@ -102,7 +102,7 @@ class JobScheduler:
             self._names.popitem(last=False)
 
     def enhance(self, route: Route, fields: dict[str, Any], planes: list[Any]) -> None:
-        """Takes a job in, re-attaches a repeated one, or says why not."""
+        """Take a job in, re-attaches a repeated one, or says why not."""
         job = Job(route, self._name(route), fields, planes, received=self._clock())
         known = self._jobs.get(job.id)
         if known is not None:
@@ -120,7 +120,7 @@ class JobScheduler:
         self._next()
 
     def check_total(self, fields: Mapping[str, Any]) -> None:
-        """Compares what a message announces with what the daemon takes.
+        """Compare what a message announces with what the daemon takes.
 
         Raises:
             WireError: ``too-large``.
@@ -136,7 +136,7 @@ class JobScheduler:
             )
 
     def cancel(self, job_id: str) -> bool:
-        """Stops a job; False if it is not known."""
+        """Stop a job; False if it is not known."""
         job = self._jobs.get(job_id)
         if job is None:
             return False
@@ -144,7 +144,7 @@ class JobScheduler:
         return True
 
     def ended(self, outcome: Outcome) -> None:
-        """Answers for a job that the worker has done with, and starts the next."""
+        """Answer for a job that the worker has done with, and starts the next."""
         job = outcome.job
         self.running = None
         self.last_work = self._clock()
@@ -163,7 +163,7 @@ class JobScheduler:
         self._next()
 
     def send_progress(self) -> None:
-        """Tells clients how their jobs are doing; ends the jobs of those that are gone."""
+        """Tell clients how their jobs are doing; ends the jobs of those that are gone."""
         now = self._clock()
         ahead = 1 if self.running else 0
         jobs = [(self.running, 0)] if self.running and not self.running.stop else []
@@ -186,18 +186,18 @@ class JobScheduler:
                 self._stop(job, "lost")
 
     def stop(self) -> None:
-        """Takes no more work and turns away what waits; what runs may still end."""
+        """Take no more work and turns away what waits; what runs may still end."""
         self.stopping = True
         for job in list(self.queue):
             self._stop(job, "shutting-down")
 
     def cancel_running(self) -> None:
-        """Asks the running job to end at its next strip."""
+        """Ask the running job to end at its next strip."""
         if self.running and not self.running.stop:
             self.running.stop = "shutting-down"
 
     def notify_shutdown(self) -> None:
-        """Tells the client of the running job that it will not be finished."""
+        """Tell the client of the running job that it will not be finished."""
         if self.running and self.running.stop != "lost":
             header = {**_stopped("shutting-down"), "id": self.running.id}
             self._send(self.running.route, header)
@@ -221,7 +221,7 @@ class JobScheduler:
         known.told = 0.0
 
     def _admit(self, job: Job) -> dict[str, Any] | None:
-        """Puts a job into the queue; or says why not, as fields of an error."""
+        """Put a job into the queue; or says why not, as fields of an error."""
         if self.stopping:
             return _stopped("shutting-down")
         unread = self._outbox.waiting_bytes(job.route)
@@ -244,7 +244,7 @@ class JobScheduler:
             self._worker.start(job)
 
     def _stop(self, job: Job, code: str) -> None:
-        """Ends a job early: at once if it waits, at its next strip if it runs."""
+        """End a job early: at once if it waits, at its next strip if it runs."""
         self._jobs.pop(job.id, None)
         job.stop = job.stop or code
         if self.queue.remove(job):
@@ -290,7 +290,7 @@ class JobScheduler:
 
 
 def _stopped(code: str) -> dict[str, Any]:
-    """An error for a job that was ended early."""
+    """Return an error for a job that was ended early."""
     words = {
         "cancelled": ("The job was cancelled.", ""),
         "replaced": ("A newer job took this one's place.", ""),

@@ -89,16 +89,16 @@ class Server:
         }
 
     def wakeup_fd(self) -> int:
-        """A descriptor that wakes the loop when a byte is written to it."""
+        """Return a descriptor that wakes the loop when a byte is written to it."""
         return self._wake_out.fileno()
 
     def stop(self) -> None:
-        """Asks the loop to end; may be called from a signal handler or another thread."""
+        """Ask the loop to end; may be called from a signal handler or another thread."""
         self._stop_asked = True
         self._wake()
 
     def run(self) -> None:
-        """Serves until it is asked to stop."""
+        """Serve until it is asked to stop."""
         poller = zmq.Poller()
         poller.register(self._listener.router, zmq.POLLIN)
         poller.register(self._doorkeeper.socket, zmq.POLLIN)
@@ -118,7 +118,7 @@ class Server:
             self._rest()
 
     def close(self) -> None:
-        """Tells the last client, closes the sockets and lets the worker go."""
+        """Tell the last client, closes the sockets and lets the worker go."""
         self._desk.notify_shutdown()
         self._listener.close(linger_ms=1000)
         self._doorkeeper.close()
@@ -165,7 +165,7 @@ class Server:
             log.info("idle for %.0f s, the models were unloaded", idle)
 
     def _finished(self) -> bool:
-        """Whether the loop may end: asked to, and the running job ended or had its time."""
+        """Return whether the loop may end: asked to, and the running job ended or had its time."""
         if not self._stop_asked:
             return False
         now = time.monotonic()
@@ -197,7 +197,7 @@ class Server:
                 memory.free_in_background(frames)
 
     def _handle(self, route: Route, frames: list[zmq.Frame]) -> None:
-        """Checks one message and acts on it.
+        """Check one message and acts on it.
 
         Raises:
             WireError: if it breaks the protocol.
@@ -273,7 +273,10 @@ class Server:
 
 
 def _descriptor(frames: list[zmq.Frame]) -> int:
-    """The file descriptor of the connection a message came by, as libzmq notes it; -1 if not."""
+    """Return the file descriptor of the connection a message came by, as libzmq notes it.
+
+    -1 if not.
+    """
     try:
         return int(frames[0].get("__fd"))
     except (IndexError, ValueError, TypeError, zmq.ZMQError):

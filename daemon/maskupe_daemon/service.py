@@ -53,7 +53,7 @@ class ServiceError(MaskUPEError):
 
 
 def command() -> list[str]:
-    """The argument list that starts this very daemon, whatever PATH says."""
+    """Return the argument list that starts this very daemon, whatever PATH says."""
     script = Path(sys.executable).parent / "maskupe-daemon"
     if script.is_file():
         return [str(script), "run"]
@@ -61,7 +61,7 @@ def command() -> list[str]:
 
 
 def unit_text(arguments: Sequence[str]) -> str:
-    """The systemd user unit that runs ``arguments``."""
+    """Return the systemd user unit that runs ``arguments``."""
     return _UNIT_TEXT.format(
         command=" ".join(_quoted(word) for word in arguments),
         tuning=" ".join(f"{name}={value}" for name, value in TUNING.items()),
@@ -69,7 +69,7 @@ def unit_text(arguments: Sequence[str]) -> str:
 
 
 def plist_text(arguments: Sequence[str]) -> bytes:
-    """The launchd property list that runs ``arguments``."""
+    """Return the launchd property list that runs ``arguments``."""
     return plistlib.dumps(
         {
             "Label": LABEL,
@@ -84,7 +84,7 @@ def plist_text(arguments: Sequence[str]) -> bytes:
 
 
 def install(*, only_print: bool = False) -> None:
-    """Writes the unit or agent for this user and starts it.
+    """Write the unit or agent for this user and starts it.
 
     Raises:
         ServiceError: on a system with neither, or if its manager refuses.
@@ -102,7 +102,7 @@ def install(*, only_print: bool = False) -> None:
 
 
 def uninstall(*, only_print: bool = False) -> None:
-    """Stops the service and removes what :func:`install` wrote.
+    """Stop the service and removes what :func:`install` wrote.
 
     Raises:
         ServiceError: on a system with neither, or if its manager refuses.
@@ -123,7 +123,7 @@ def uninstall(*, only_print: bool = False) -> None:
 
 
 def _plan() -> tuple[Path, bytes, list[list[str]]]:
-    """Where the service's file goes, what it says, and the commands that start it."""
+    """Return where the service's file goes, what it says, and the commands that start it."""
     if sys.platform == "darwin":
         path = Path.home() / "Library" / "LaunchAgents" / f"{LABEL}.plist"
         return path, plist_text(command()), [["launchctl", "load", "-w", str(path)]]
@@ -156,7 +156,7 @@ def _manage(arguments: Sequence[str]) -> None:
 
 
 def _quoted(text: str) -> str:
-    """A word as systemd reads it: quoted, with its % and $ and quotes escaped."""
+    """Return a word as systemd reads it: quoted, with its % and $ and quotes escaped."""
     for plain, escaped in (("\\", "\\\\"), ('"', '\\"'), ("%", "%%"), ("$", "$$")):
         text = text.replace(plain, escaped)
     return f'"{text}"'

@@ -65,11 +65,11 @@ class Listener:
     paths: list[Path]
 
     def close(self, linger_ms: int) -> None:
-        """Closes the ROUTER; unsent answers get ``linger_ms``, until :meth:`finish`."""
+        """Close the ROUTER; unsent answers get ``linger_ms``, until :meth:`finish`."""
         self.router.close(linger=linger_ms)
 
     def finish(self, timeout: float) -> None:
-        """Closes the connections; call it when the context has ended. Removes the files."""
+        """Close the connections; call it when the context has ended. Removes the files."""
         self.proxy.close(timeout)
         for path in self.paths:
             with contextlib.suppress(OSError):
@@ -77,7 +77,7 @@ class Listener:
 
 
 def default_endpoint(directory: Path) -> str:
-    """ipc in the state directory, or loopback tcp where ipc is not to be had."""
+    """Return ipc in the state directory, or loopback tcp where ipc is not to be had."""
     path = directory / "daemon.sock"
     if zmq.has("ipc") and len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
         return f"ipc://{path}"
@@ -85,7 +85,7 @@ def default_endpoint(directory: Path) -> str:
 
 
 def listen(context: Context, endpoint: str, bounds: Bounds) -> Listener:
-    """Listens for clients of this machine: ipc in an owner-only directory, or tcp with a token.
+    """Listen for clients of this machine: ipc in an owner-only directory, or tcp with a token.
 
     Raises:
         InputError: for an endpoint that is neither, or a tcp address that is not loopback.
@@ -118,7 +118,7 @@ def listen(context: Context, endpoint: str, bounds: Bounds) -> Listener:
 
 
 def new_token() -> str:
-    """256 random bits as text."""
+    """Return 256 random bits as text."""
     return secrets.token_hex(32)
 
 
@@ -138,7 +138,7 @@ def _router(context: Context, max_plane: int) -> zmq.Socket[bytes]:
 
 
 def _inner_endpoint(directory: Path | None) -> str:
-    """Where the ROUTER listens for the proxy.
+    """Return where the ROUTER listens for the proxy.
 
     Linux has addresses without a file, and libzmq lets nobody but this process connect to it there.
     Elsewhere it is a file in the directory that is the owner's alone or, where clients must show a
@@ -159,7 +159,7 @@ def _inner_endpoint(directory: Path | None) -> str:
 
 
 def _bind(router: zmq.Socket[bytes], endpoint: str) -> str | tuple[str, int]:
-    """Binds the ROUTER; returns the address as :mod:`socket` knows it."""
+    """Return binds the ROUTER; returns the address as :mod:`socket` knows it."""
     if endpoint.startswith("ipc://@"):
         router.setsockopt(zmq.IPC_FILTER_PID, os.getpid())
     try:
@@ -174,7 +174,7 @@ def _bind(router: zmq.Socket[bytes], endpoint: str) -> str | tuple[str, int]:
 
 
 def _connected(address: str | tuple[str, int]) -> socket.socket:
-    """A connection to the ROUTER."""
+    """Return a connection to the ROUTER."""
     family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
     sock = socket.socket(family)
     try:
@@ -229,7 +229,7 @@ def _bound_file(path: Path) -> socket.socket:
 
 
 def _clear_stale(path: Path) -> None:
-    """Removes the socket file of a daemon that died."""
+    """Remove the socket file of a daemon that died."""
     try:
         if not stat.S_ISSOCK(path.lstat().st_mode):
             raise BindError(f"{path} is in the way and not a socket.", "Remove it.")
@@ -245,7 +245,7 @@ def _clear_stale(path: Path) -> None:
 
 
 def _is_served(path: Path) -> bool:
-    """Whether somebody listens at a socket file: libzmq would take it away from them."""
+    """Return whether somebody listens at a socket file: libzmq would take it away from them."""
     with socket.socket(socket.AF_UNIX) as visitor:
         visitor.settimeout(1)
         try:

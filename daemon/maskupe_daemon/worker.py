@@ -61,11 +61,11 @@ class Worker:
         self._thread.start()
 
     def start(self, job: Job) -> None:
-        """Gives the idle worker its next job."""
+        """Give the idle worker its next job."""
         self._jobs.put(job)
 
     def close(self, timeout: float) -> None:
-        """Lets the thread end after the job it is at."""
+        """Let the thread end after the job it is at."""
         self._jobs.put(None)
         self._thread.join(timeout)
 
@@ -109,7 +109,7 @@ class Worker:
 
 
 def _fault(error: BaseException) -> dict[str, Any]:
-    """The fields of an ``error`` for what nobody raised on purpose."""
+    """Return the fields of an ``error`` for what nobody raised on purpose."""
     if is_memory_error(error):
         return {
             "code": MemoryLimitError.code,

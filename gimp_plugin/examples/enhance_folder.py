@@ -18,7 +18,7 @@ PROCEDURE = "plug-in-maskupe-local-underexposure"
 
 
 def enhance_file(source: Path, target: Path, channel_name: str) -> None:
-    """Lights up one file.
+    """Light up one file.
 
     Raises:
         RuntimeError: if there is no such channel, or the procedure fails.
@@ -48,7 +48,7 @@ def enhance_file(source: Path, target: Path, channel_name: str) -> None:
 
 
 def enhance_folder(folder: Path, output: Path, channel_name: str) -> list[str]:
-    """Lights up every XCF file of a folder; the names of those that could not be."""
+    """Light up every XCF file of a folder; the names of those that could not be."""
     output.mkdir(parents=True, exist_ok=True)
     failed = []
     for source in sorted(folder.glob("*.xcf")):

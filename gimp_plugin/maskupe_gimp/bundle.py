@@ -14,12 +14,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+import maskupe_client
 from maskupe import __version__
-from maskupe_client import client
+from maskupe_gimp import NAME, source
 from maskupe_gimp.models import offered
 
-#: Folder and script share this name, as GIMP demands.
-NAME = "maskupe-local-underexposure"
 #: Beside the plug-in: how to start the daemon, and which version was installed.
 LAUNCHER = "launcher.json"
 
@@ -27,26 +26,18 @@ _VENDORED = "vendored"
 _MSGPACK_FILES = ("__init__.py", "exceptions.py", "ext.py", "fallback.py")
 
 
-def source() -> Path:
-    """The plug-in's own files: inside the installed package, or beside it in a checkout."""
-    here = Path(__file__).resolve().parent
-    installed = here / "plug-in" / NAME
-    return installed if installed.is_dir() else here.parent / NAME
-
-
 def daemon_command() -> list[str]:
-    """The command line that starts the daemon of this installation."""
+    """Return the command line that starts the daemon of this installation."""
     return [sys.executable, "-m", "maskupe_daemon", "run"]
 
 
 def client_modules() -> list[Path]:
-    """The daemon's modules that the client needs: it lists them itself."""
-    folder = Path(client.__file__).resolve().parent
-    return [folder / name for name in client.BUNDLED]
+    """Return the files of the daemon's client."""
+    return sorted(Path(maskupe_client.__file__).resolve().parent.glob("*.py"))
 
 
 def copy_to(plug_ins: Path, *, research: bool = False) -> Path:
-    """Puts the self-contained plug-in into a plug-in folder, replacing an older copy.
+    """Put the self-contained plug-in into a plug-in folder, replacing an older copy.
 
     The new copy is made in a hidden folder and then renamed, so GIMP never sees half of it, and an
     older copy stays where a new one cannot be made. The hidden folder is inside, since the folder
@@ -70,15 +61,15 @@ def copy_to(plug_ins: Path, *, research: bool = False) -> Path:
 
 
 def build(folder: Path, *, research: bool = False) -> None:
-    """Writes the self-contained plug-in into a new folder; see :func:`copy_to`."""
+    """Write the self-contained plug-in into a new folder; see :func:`copy_to`."""
     from maskupe_gimp import translations
 
     ignored = shutil.ignore_patterns("__pycache__", "*.pyc", "*.po", "*.pot", _VENDORED, LAUNCHER)
     shutil.copytree(source(), folder, ignore=ignored)
     vendored = folder / _VENDORED
-    (vendored / "maskupe_daemon").mkdir(parents=True)
+    (vendored / maskupe_client.__name__).mkdir(parents=True)
     for module in client_modules():
-        shutil.copyfile(module, vendored / "maskupe_daemon" / module.name)
+        shutil.copyfile(module, vendored / maskupe_client.__name__ / module.name)
     _copy_msgpack(vendored / "msgpack")
     translations.write_catalogues(folder)
     launcher = {
@@ -106,7 +97,7 @@ def _copy_msgpack(target: Path) -> None:
 
 
 def remove_from(plug_ins: Path) -> bool:
-    """Removes the plug-in, also one put down without its folder; whether there was one."""
+    """Remove the plug-in, also one put down without its folder; whether there was one."""
     folder, loose = plug_ins / NAME, plug_ins / f"{NAME}.py"
     found = folder.exists() or loose.exists()
     if folder.is_symlink() or folder.is_file():

@@ -19,7 +19,7 @@ _MENU = "Filters > Enhance > Local Underexposure…"
 
 @handle_broken_pipe
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command; returns the exit status."""
+    """Run one command; returns the exit status."""
     options = _parser().parse_args(arguments)
     try:
         status: int = options.run(options)
@@ -91,7 +91,7 @@ def _install(options: argparse.Namespace) -> int:
     failed = 0
     done: set[Path] = set()
     for place in places:
-        target = place.plug_ins / bundle.NAME
+        target = place.plug_ins / NAME
         try:
             if target not in done:  # two GIMPs may share a profile
                 bundle.copy_to(place.plug_ins, research=options.research_models)

@@ -21,7 +21,7 @@ from maskupe import __version__
 from maskupe_client.client import Client, EnhanceRequest, PlaneSpec
 from maskupe_client.errors import ClientError, NotRunningError
 from maskupe_client.launcher import ensure_running
-from maskupe_gimp import bundle
+from maskupe_gimp import NAME, bundle
 from maskupe_gimp.profiles import GimpProfile
 
 _INSTALL = "Run: maskupe-gimp install"
@@ -43,11 +43,11 @@ class Finding:
 
 
 def examine(places: Iterable[GimpProfile]) -> Iterator[Finding]:
-    """All findings, GIMP by GIMP, then the daemon."""
+    """Yield all findings, GIMP by GIMP, then the daemon."""
     for place in places:
         yield Finding(True, f"{place} has its profile in {place.profile}")
         yield from _files(place)
-        if (place.plug_ins / bundle.NAME / f"{bundle.NAME}.py").is_file():
+        if (place.plug_ins / NAME / f"{NAME}.py").is_file():
             yield from _script(place)
             yield from _menu(place)
         yield from _sandbox(place)
@@ -55,8 +55,8 @@ def examine(places: Iterable[GimpProfile]) -> Iterator[Finding]:
 
 
 def _files(place: GimpProfile) -> Iterator[Finding]:
-    folder = place.plug_ins / bundle.NAME
-    script = folder / f"{bundle.NAME}.py"
+    folder = place.plug_ins / NAME
+    script = folder / f"{NAME}.py"
     loose = place.plug_ins / script.name
     if loose.exists():
         remedy = f"{_INSTALL}, which moves it into a folder of its own name."
@@ -102,7 +102,7 @@ def _version(folder: Path) -> Iterator[Finding]:
 
 
 def _search_path(gimprc: Path) -> list[str]:
-    """Folders of the user's own plug-in path, if gimprc has one."""
+    """Return folders of the user's own plug-in path, if gimprc has one."""
     try:
         text = gimprc.read_text("utf-8", "replace")
     except OSError:
@@ -116,10 +116,10 @@ def _search_path(gimprc: Path) -> list[str]:
 
 
 def _script(place: GimpProfile) -> Iterator[Finding]:
-    """Whether the plug-in can be started and loaded, by running it as GIMP does."""
+    """Yield whether the plug-in can be started and loaded, by running it as GIMP does."""
     if place.sandboxed or sys.platform in ("win32", "darwin"):
         return  # these bring their own Python, which cannot be run from outside
-    script = place.plug_ins / bundle.NAME / f"{bundle.NAME}.py"
+    script = place.plug_ins / NAME / f"{NAME}.py"
     python = shutil.which("python3", path=_session_path())
     if python is None:
         what = "there is no python3 for GIMP to run plug-ins with"
@@ -160,14 +160,14 @@ def _script(place: GimpProfile) -> Iterator[Finding]:
 
 
 def _session_path() -> str:
-    """The search path as GIMP has it: without the virtual environment that this runs in."""
+    """Return the search path as GIMP has it: without the virtual environment that this runs in."""
     own = {str(Path(sys.prefix) / "bin")} if sys.prefix != sys.base_prefix else set()
     parts = os.environ.get("PATH", os.defpath).split(os.pathsep)
     return os.pathsep.join(part for part in parts if part not in own)
 
 
 def _sandbox(place: GimpProfile) -> Iterator[Finding]:
-    """Whether somebody starts the daemon for a GIMP that cannot."""
+    """Yield whether somebody starts the daemon for a GIMP that cannot."""
     if not place.sandboxed:
         return
     asked = [sys.executable, "-m", "maskupe_daemon", "service", "uninstall", "--print"]
@@ -180,10 +180,10 @@ def _sandbox(place: GimpProfile) -> Iterator[Finding]:
 
 
 def _menu(place: GimpProfile) -> Iterator[Finding]:
-    """Whether GIMP has taken the plug-in up, which it does at its next start."""
+    """Yield whether GIMP has taken the plug-in up, which it does at its next start."""
     pluginrc = place.profile / "pluginrc"
     # Written when it was installed; the other files keep the dates that they were packed with.
-    launcher = place.plug_ins / bundle.NAME / bundle.LAUNCHER
+    launcher = place.plug_ins / NAME / bundle.LAUNCHER
     if not launcher.exists():
         return  # said already
     if not pluginrc.exists() or pluginrc.stat().st_mtime < launcher.stat().st_mtime:
@@ -203,7 +203,7 @@ def _menu(place: GimpProfile) -> Iterator[Finding]:
 
 
 def _daemon() -> Iterator[Finding]:
-    """The daemon, started as GIMP would start it, and stopped again if it was not running."""
+    """Yield the daemon, started as GIMP would start it, and stopped again if it was not running."""
     try:
         client = Client.connect(name="doctor")
         started = False
@@ -236,7 +236,7 @@ def _speak(client: Client) -> Iterator[Finding]:
 
 
 def _test_job(client: Client) -> Finding:
-    """Has a dark gradient lit up inside of a square."""
+    """Have a dark gradient lit up inside of a square."""
     side = 64
     photo = bytes(
         (row + column) // 4 for row in range(side) for column in range(side) for _ in "rgb"

@@ -18,17 +18,17 @@ _OTHERS = "A published method, to compare with."
 
 
 def purpose(name: str) -> str:
-    """What a model is for, in one sentence."""
+    """Return what a model is for, in one sentence."""
     return _PURPOSES.get(name, _OTHERS)
 
 
 def purposes() -> tuple[str, ...]:
-    """All the sentences, for translators."""
+    """Return all the sentences, for translators."""
     return tuple(dict.fromkeys((*_PURPOSES.values(), _OTHERS)))
 
 
 def offered(*, research: bool) -> dict[str, dict[str, Any]]:
-    """The models of the dialog by name: ``purpose`` and ``licence``.
+    """Return the models of the dialog by name: ``purpose`` and ``licence``.
 
     Args:
         research: whether those are wanted too whose weights may be used for research only.

@@ -68,7 +68,7 @@ def find_profiles(
     home: Path | None = None,
     environment: Mapping[str, str] = os.environ,
 ) -> list[GimpProfile]:
-    """Every profile of a GIMP 3 on this machine, in a stable order.
+    """Return every profile of a GIMP 3 on this machine, in a stable order.
 
     A GIMP that is installed but was never started has no profile yet; then the place where it
     will look is given, so that the plug-in is there when it starts first.
@@ -91,7 +91,7 @@ def find_profiles(
 
 
 def _has_flatpak(home: Path, environment: Mapping[str, str]) -> bool:
-    """Whether GIMP is installed as a Flatpak, for everybody or for this user."""
+    """Return whether GIMP is installed as a Flatpak, for everybody or for this user."""
     everybody = Path(environment.get("FLATPAK_SYSTEM_DIR", "/var/lib/flatpak"))
     user = Path(environment.get("FLATPAK_USER_DIR", home / ".local" / "share" / "flatpak"))
     return any((folder / "app" / _FLATPAK).is_dir() for folder in (everybody, user))
@@ -116,7 +116,7 @@ def _with_flatpak(places: list[GimpProfile], *, alone: bool) -> Iterator[GimpPro
 def _bases(
     platform: str, home: Path, environment: Mapping[str, str]
 ) -> Iterator[tuple[str, Path, bool]]:
-    """Folders that hold profiles: label, folder, sandboxed; the system's own GIMP first."""
+    """Yield folders that hold profiles: label, folder, sandboxed; the system's own GIMP first."""
     if platform == "win32":
         roaming = environment.get("APPDATA")
         yield "Windows", (Path(roaming) if roaming else home / "AppData/Roaming") / "GIMP", False
@@ -144,7 +144,7 @@ def _version_of(name: str) -> str:
 
 
 def _installed_version(environment: Mapping[str, str]) -> str:
-    """Minor version of a GIMP 3 on the search path, or ""."""
+    """Return minor version of a GIMP 3 on the search path, or ""."""
     path = environment.get("PATH")
     for name in ("gimp-console-3.2", "gimp-console-3.0", "gimp-console", "gimp-3.0", "gimp"):
         program = shutil.which(name, path=path)

@@ -12,7 +12,7 @@ import struct
 from pathlib import Path
 
 from maskupe import registry
-from maskupe_gimp import bundle
+from maskupe_gimp import NAME, source
 from maskupe_gimp.models import purposes
 
 _FOLDER = "locale"
@@ -22,19 +22,19 @@ _MAGIC = 0x950412DE
 
 
 def template_file() -> Path:
-    """The template that translations start from."""
-    return bundle.source() / _FOLDER / f"{bundle.NAME}.pot"
+    """Return the template that translations start from."""
+    return source() / _FOLDER / f"{NAME}.pot"
 
 
 def translations() -> dict[str, Path]:
-    """The translations by language."""
-    return {path.stem: path for path in sorted((bundle.source() / _FOLDER).glob("*.po"))}
+    """Return the translations by language."""
+    return {path.stem: path for path in sorted((source() / _FOLDER).glob("*.po"))}
 
 
 def texts() -> dict[str, list[str]]:
-    """Every text of the plug-in, in order, with the modules that it stands in."""
+    """Return every text of the plug-in, in order, with the modules that it stands in."""
     found: dict[str, list[str]] = {}
-    for path in sorted((bundle.source() / "maskupe_plugin").glob("*.py")):
+    for path in sorted((source() / "maskupe_plugin").glob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             called = isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
             if not (called and node.func.id == "_"):  # type: ignore[attr-defined]
@@ -49,13 +49,13 @@ def texts() -> dict[str, list[str]]:
 
 
 def model_texts() -> dict[str, list[str]]:
-    """What the dialog tells about models, where a translation has it."""
+    """Return what the dialog tells about models, where a translation has it."""
     licences = {config.licence for config in registry.MODELS.values() if config.local}
     return {text: ["models"] for text in (*purposes(), *sorted(licences))}
 
 
 def template() -> str:
-    """The template's content."""
+    """Return the template's content."""
     lines = ['msgid ""', 'msgstr "Content-Type: text/plain; charset=UTF-8\\n"', ""]
     for text, places in (texts() | model_texts()).items():
         lines += [f"#: {' '.join(places)}", f"msgid {_quoted(text)}", 'msgstr ""', ""]
@@ -63,7 +63,7 @@ def template() -> str:
 
 
 def read(path: Path) -> dict[str, str]:
-    """Texts and translations of a ``.po`` file, without the header."""
+    """Return texts and translations of a ``.po`` file, without the header."""
     entries = {}
     for text, translation in _ENTRY.findall(path.read_text("utf-8")):
         entries[_unquoted(text)] = _unquoted(translation)
@@ -72,7 +72,7 @@ def read(path: Path) -> dict[str, str]:
 
 
 def compiled(entries: dict[str, str]) -> bytes:
-    """A ``.mo`` file, as gettext reads it."""
+    """Return a ``.mo`` file, as gettext reads it."""
     known = {text: translation for text, translation in entries.items() if translation}
     known[""] = "Content-Type: text/plain; charset=UTF-8\n"
     pairs = sorted((key.encode(), value.encode()) for key, value in known.items())
@@ -92,9 +92,9 @@ def compiled(entries: dict[str, str]) -> bytes:
 
 
 def write_catalogues(folder: Path) -> None:
-    """Writes what gettext looks for into an installed plug-in."""
+    """Write what gettext looks for into an installed plug-in."""
     for language, path in translations().items():
-        target = folder / _FOLDER / language / "LC_MESSAGES" / f"{bundle.NAME}.mo"
+        target = folder / _FOLDER / language / "LC_MESSAGES" / f"{NAME}.mo"
         target.parent.mkdir(parents=True)
         target.write_bytes(compiled(read(path)))
 

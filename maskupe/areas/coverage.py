@@ -1,8 +1,8 @@
 """The areas as the full-size stage wants them: two bytes a pixel instead of six.
 
 Where the areas A, B and C are, and how much of the effect a pixel of B takes, are one number of 16
-bits. The formulas are those of :mod:`maskupe.areas.partition`, the same as for :class:`maskupe.areas.transition.Areas`;
-only the weight is rounded, to a 65,535th.
+bits. The formulas are those of :mod:`maskupe.areas.partition`, the same as for
+:class:`maskupe.areas.transition.Areas`; only the weight is rounded, to a 65,535th.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Coverage:
         return self.plane * np.float32(1.0 / FULL)
 
     def counts(self) -> tuple[int, int]:
-        """How many pixels belong to A and to B."""
+        """Return how many pixels belong to A and to B."""
         if self.uniform:
             return self.plane.size, 0
         lit = touched = 0
@@ -80,7 +80,7 @@ class Coverage:
         return self.plane.shape[0], self.plane.shape[1]
 
     def crop(self, rows: slice, columns: slice) -> Coverage:
-        """The same seen through a window (a view, nothing is copied)."""
+        """Return the same seen through a window (a view, nothing is copied)."""
         return Coverage(self.plane[rows, columns], self.width)
 
 
@@ -97,7 +97,7 @@ def make_coverage(
     short_side: int | None = None,
     threads: int | None = None,
 ) -> Coverage:
-    """The areas of a selection; arguments and errors of :func:`maskupe.areas.transition.make_areas`.
+    """Return the areas of a selection; arguments and errors of :func:`.transition.make_areas`.
 
     Args:
         selection: (H, W), bool, uint8, uint16 or float 0…1.
@@ -124,6 +124,6 @@ def make_coverage(
 
 
 def quantise(weight: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
-    """Weights in 65535ths, to nearest; what lies outside 0…1 is clipped."""
+    """Return weights in 65535ths, to nearest; what lies outside 0…1 is clipped."""
     steps = weight * np.float32(FULL) + np.float32(0.5)
     return np.clip(steps, 0, FULL, out=steps).astype(np.uint16)

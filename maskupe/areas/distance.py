@@ -64,7 +64,10 @@ class DistanceField:
         parallel_rows(columns, self._width, share, threads, None)
 
     def rows(self, first: int, last: int) -> Float:
-        """float32 (last - first, w), the distances of some rows; infinite if nothing is near."""
+        """Return float32 (last - first, w), the distances of some rows.
+
+        Infinite if nothing is near.
+        """
         if self.plane is None or self._library is None:
             return self._distances[first:last]
         out = np.empty((last - first, self._width), np.float32)
@@ -83,7 +86,7 @@ class DistanceField:
         inside: int | None,
         threads: int,
     ) -> None:
-        """Writes a function of the distance, where :attr:`plane` is there.
+        """Write a function of the distance, where :attr:`plane` is there.
 
         Args:
             out: uint16 (h, w), contiguous; may be :attr:`plane`, whose distances are then gone.

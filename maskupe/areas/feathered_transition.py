@@ -33,7 +33,7 @@ class FeatheredTransition:
         self._band = band
 
     def rows(self, first: int, last: int) -> AreaRows:
-        """The areas of some rows."""
+        """Return the areas of some rows."""
         mask = selection_as_float(self._selection[first:last])
         touched = mask > 1.0 - SELECTED
         full = mask >= SELECTED
@@ -58,7 +58,7 @@ class FeatheredTransition:
 def feathered_transition(
     marks: SelectionAnalysis, width: float, automatic: bool, side: str, threads: int
 ) -> FeatheredTransition:
-    """The band of a feathered selection.
+    """Return the band of a feathered selection.
 
     A feather that reaches as far as the automatic width is the transition; a narrower one, such as
     a smoothed edge has, would show as a seam, and the automatic width widens it.
@@ -82,7 +82,7 @@ def feathered_transition(
 
 
 def _reach(full: Bools, touched: Bools, threads: int) -> float:
-    """The longest distance of a touched pixel from the full ones."""
+    """Return the longest distance of a touched pixel from the full ones."""
     distances = DistanceField(full, threads=threads)
     longest = [0.0]
 

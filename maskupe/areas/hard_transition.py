@@ -44,7 +44,7 @@ class HardTransition:
         return smoothstep((1.0 - position / steps).astype(np.float32))
 
     def coverage(self, threads: int) -> npt.NDArray[np.uint16] | None:
-        """All rows at once, as :class:`maskupe.areas.coverage.Coverage` counts, or None.
+        """Return all rows at once, as :class:`maskupe.areas.coverage.Coverage` counts, or None.
 
         The formulas are the same: they are worked out once for every squared distance that there
         is, and looked up by the compiled code. The band cannot be drawn any more afterwards.
@@ -68,7 +68,7 @@ class HardTransition:
         return plane
 
     def rows(self, first: int, last: int) -> AreaRows:
-        """The areas of some rows."""
+        """Return the areas of some rows."""
         a = reached = selected = self._selected[first:last]
         outward = inward = None
         if self._outward is not None:

@@ -1,4 +1,4 @@
-"""How a selection becomes the areas: the formulas of :func:`maskupe.areas.transition.make_areas`, by strips.
+"""How a selection becomes the areas: the formulas of ``make_areas``, by strips.
 
 A band is worked out once from the whole selection, in planes of one or two bytes a pixel, and then
 drawn some rows at a time, so that nothing of the photograph's size is ever held as float.
@@ -17,7 +17,7 @@ from maskupe.areas.feathered_transition import feathered_transition
 from maskupe.areas.hard_transition import HardTransition
 from maskupe.areas.rows import STRIP_PIXELS, AreaRows
 from maskupe.areas.selection import SelectionAnalysis, is_one
-from maskupe.areas.transition import Transition, auto_width
+from maskupe.areas.transition import Areas, Transition, auto_width
 from maskupe.errors import EmptySelectionError
 from maskupe.parallel import machine_threads, parallel_rows, rows_of
 
@@ -36,13 +36,13 @@ class TransitionShape(Protocol):
     uniform: bool
 
     def rows(self, first: int, last: int) -> AreaRows:
-        """The areas of some rows."""
+        """Return the areas of some rows."""
 
 
 def draw_areas(
     band: TransitionShape, keep: Callable[[slice, AreaRows], None], threads: int | None = None
 ) -> None:
-    """Hands the areas of all rows to ``keep``, strip by strip, on several threads.
+    """Hand the areas of all rows to ``keep``, strip by strip, on several threads.
 
     Raises:
         EmptySelectionError: if there is no pixel in A.
@@ -62,7 +62,7 @@ def draw_areas(
 
 
 def check_any_selected(lit: bool, width: float) -> None:
-    """Raises EmptySelectionError unless some pixel is in A."""
+    """Raise EmptySelectionError unless some pixel is in A."""
     if not lit:
         raise EmptySelectionError(
             f"A transition of {width:.0f} px inside the selection leaves nothing to light up.",
@@ -76,7 +76,7 @@ def transition_shape(
     short_side: int | None = None,
     threads: int | None = None,
 ) -> TransitionShape:
-    """Works out the band of a selection; arguments and errors of :func:`make_areas`."""
+    """Work out the band of a selection; arguments and errors of :func:`make_areas`."""
     threads = machine_threads() if threads is None else threads
     marks = SelectionAnalysis(selection, threads)
     count = selection.size if is_one(marks.selected) else int(np.count_nonzero(marks.selected))
@@ -91,3 +91,43 @@ def transition_shape(
     if marks.soft:
         return feathered_transition(marks, width, automatic, transition.side, threads)
     return HardTransition(marks.selected, width, transition.side, threads)
+
+
+def make_areas(
+    selection: npt.NDArray[Any],
+    transition: Transition | None = None,
+    *,
+    short_side: int | None = None,
+) -> Areas:
+    """Divide an image into the areas A, B and C.
+
+    A hard selection (antialiasing counts as hard) is split by distance from its edge. A soft one
+    carries its own transition: A is where it is full, and its ramp belongs to B; an explicit width,
+    or an automatic one that is wider than the ramp, then widens (outside) or narrows (inside) what
+    the ramp does.
+
+    Args:
+        selection: (H, W), bool, uint8, uint16 or float 0…1.
+        transition: width and side of the band; ``Transition()`` if left out.
+        short_side: short side of the whole image in pixels, where ``selection`` is only a window
+            of it; it bounds the automatic width.
+
+    Returns:
+        The areas, of the selection's height and width.
+
+    Raises:
+        EmptySelectionError: if no pixel is selected, or erosion leaves no pixel in A.
+        InputError: for a selection that is not (H, W) or has values outside 0…1.
+    """
+    from maskupe.areas.partition import draw_areas, transition_shape
+
+    band = transition_shape(selection, transition or Transition(), short_side)
+    a, b = np.empty(band.shape, bool), np.empty(band.shape, bool)
+    weight = np.empty(band.shape, np.float32)
+
+    def keep(rows: slice, strip: AreaRows) -> None:
+        a[rows], b[rows], weight[rows] = strip.a, strip.b, strip.a
+        weight[rows][strip.b] = strip.weight
+
+    draw_areas(band, keep)
+    return Areas(a, b, weight, band.width)

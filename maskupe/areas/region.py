@@ -34,7 +34,7 @@ def region_of(selection: npt.NDArray[np.generic], transition: Transition) -> tup
 def estimate_bytes(
     region: Sequence[int], dtype: npt.DTypeLike, outputs: Sequence[str] = ("image",)
 ) -> int:
-    """Upper estimate of the memory in bytes that one job needs beyond the model.
+    """Return upper estimate of the memory in bytes that one job needs beyond the model.
 
     Args:
         region: shape (h, w[, c]).

@@ -31,20 +31,20 @@ class AreaRows(NamedTuple):
 
 
 def partial_coverage(weight: Float) -> npt.NDArray[np.uint16]:
-    """Weights of B as coverage: never quite that of A or of C."""
+    """Return weights of B as coverage: never quite that of A or of C."""
     steps = np.clip(weight * np.float32(FULL) + np.float32(0.5), 1, FULL - 1)
     result: npt.NDArray[np.uint16] = steps.astype(np.uint16)
     return result
 
 
 def in_transition(coverage: npt.NDArray[np.uint16]) -> Bools:
-    """Where a coverage is that of a pixel of B: neither 0 nor FULL."""
+    """Return where a coverage is that of a pixel of B: neither 0 nor FULL."""
     # One comparison: 0 wraps around to the largest number.
     found: Bools = (coverage - np.uint16(1)) < np.uint16(FULL - 1)
     return found
 
 
 def area_rows(a: Bools, reached: Bools, weight: Float) -> AreaRows:
-    """The areas from A, A and B together, and the weights of all pixels."""
+    """Return the areas from A, A and B together, and the weights of all pixels."""
     b = reached & ~a
     return AreaRows(a, b, weight[b])

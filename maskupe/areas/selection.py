@@ -48,7 +48,7 @@ class SelectionAnalysis:
         self.soft = partial - near > _SOFT_SHARE * partial
 
     def where(self, test: Callable[[Float], Bools]) -> Bools:
-        """bool (h, w), where a test of the selection as float holds."""
+        """Return bool (h, w), where a test of the selection as float holds."""
         result = np.empty(self.selection.shape, bool)
         if self.selection.dtype.kind == "u":
             np.greater_equal(self.selection, self._least(test), out=result)
@@ -61,12 +61,15 @@ class SelectionAnalysis:
         return result
 
     def _least(self, test: Callable[[Float], Bools]) -> int:
-        """The least stored number for which a test of its value holds; all tests are monotone."""
+        """Return the least stored number for which a test of its value holds.
+
+        All tests are monotone.
+        """
         steps = np.arange(np.iinfo(self.selection.dtype).max + 1, dtype=self.selection.dtype)
         return int(np.argmax(test(selection_as_float(steps[None])[0])))
 
     def _partial(self) -> Callable[[npt.NDArray[Any]], Bools]:
-        """The test for partly selected pixels, of numbers as they are stored."""
+        """Return the test for partly selected pixels, of numbers as they are stored."""
         if self.selection.dtype.kind == "u":
             low = self._least(lambda part: part > 1.0 - SELECTED)
             high = self._least(lambda part: part >= SELECTED)
@@ -80,7 +83,7 @@ class SelectionAnalysis:
         return test
 
     def _count_partial(self) -> list[tuple[int, int]]:
-        """Per strip the number of partial pixels, and of those that touch the edge."""
+        """Return per strip the number of partial pixels, and of those that touch the edge."""
         height = self.selection.shape[0]
         is_partial = self._partial()
         counts = [(0, 0)]
@@ -106,5 +109,5 @@ class SelectionAnalysis:
 
 
 def is_one(plane: Bools) -> bool:
-    """Whether one yes stands for all pixels."""
+    """Return whether one yes stands for all pixels."""
     return plane.strides == (0, 0)

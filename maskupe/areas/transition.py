@@ -110,7 +110,7 @@ class Transition:
         return min(wanted, EDGE_REACH_MAX_SHARE * short_side)
 
     def reach(self, bounding_pixels: int, short_side: int) -> int:
-        """How far beyond the selection's bounding box a region must reach, in whole pixels.
+        """Return how far beyond the selection's bounding box a region must reach, in whole pixels.
 
         A bound that needs no look at the selection itself: the automatic width grows with the
         selected area, which the bounding box bounds.
@@ -153,24 +153,24 @@ class Areas:
         return self.a.shape[0], self.a.shape[1]
 
     def channels(self) -> npt.NDArray[np.float32]:
-        """The paper's mask M as float32 (2, H, W): M0 = A, M1 = B."""
+        """Return the paper's mask M as float32 (2, H, W): M0 = A, M1 = B."""
         return np.stack([self.a, self.b]).astype(np.float32)
 
     def crop(self, rows: slice, columns: slice) -> Areas:
-        """The same areas seen through a window (views, nothing is copied)."""
+        """Return the same areas seen through a window (views, nothing is copied)."""
         window = (rows, columns)
         return Areas(self.a[window], self.b[window], self.weight[window], self.width)
 
 
 def smoothstep(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """3x² - 2x³ of x clipped to 0…1: from 0 to 1 with slope 0 at both ends."""
+    """Return 3x² - 2x³ of x clipped to 0…1: from 0 to 1 with slope 0 at both ends."""
     x = np.clip(x, 0.0, 1.0)
     result: npt.NDArray[np.float32] = x * x * (3.0 - 2.0 * x)
     return result
 
 
 def auto_width(selected_pixels: int, short_side: int) -> float:
-    """The automatic width of the band in pixels for a selected set of that many pixels.
+    """Return the automatic width of the band in pixels for a selected set of that many pixels.
 
     0.2 × the radius of the disc of the same area, at least 4, at most a quarter of the image's
     short side. It grows with ``selected_pixels``, so a bound on those bounds the width.
@@ -181,7 +181,7 @@ def auto_width(selected_pixels: int, short_side: int) -> float:
 
 
 def selection_as_float(selection: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    """A selection of any accepted dtype as float32 (H, W), 0…1.
+    """Return a selection of any accepted dtype as float32 (H, W), 0…1.
 
     Raises:
         InputError: if it is not two-dimensional, or its values are not in range.
@@ -205,44 +205,3 @@ def selection_as_float(selection: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     if not (low >= -1e-3 and high <= 1.0 + 1e-3):  # false for NaN as well
         raise InputError("The selection has values outside 0…1.", "Scale it to 0…1.")
     return np.clip(values, 0.0, 1.0)
-
-
-def make_areas(
-    selection: npt.NDArray[Any],
-    transition: Transition | None = None,
-    *,
-    short_side: int | None = None,
-) -> Areas:
-    """Divide an image into the areas A, B and C.
-
-    A hard selection (antialiasing counts as hard) is split by distance from its edge. A soft one
-    carries its own transition: A is where it is full, and its ramp belongs to B; an explicit width,
-    or an automatic one that is wider than the ramp, then widens (outside) or narrows (inside) what
-    the ramp does.
-
-    Args:
-        selection: (H, W), bool, uint8, uint16 or float 0…1.
-        transition: width and side of the band; ``Transition()`` if left out.
-        short_side: short side of the whole image in pixels, where ``selection`` is only a window
-            of it; it bounds the automatic width.
-
-    Returns:
-        The areas, of the selection's height and width.
-
-    Raises:
-        EmptySelectionError: if no pixel is selected, or erosion leaves no pixel in A.
-        InputError: for a selection that is not (H, W) or has values outside 0…1.
-    """
-    from maskupe.areas.partition import draw_areas, transition_shape
-    from maskupe.areas.rows import AreaRows
-
-    band = transition_shape(selection, transition or Transition(), short_side)
-    a, b = np.empty(band.shape, bool), np.empty(band.shape, bool)
-    weight = np.empty(band.shape, np.float32)
-
-    def keep(rows: slice, strip: AreaRows) -> None:
-        a[rows], b[rows], weight[rows] = strip.a, strip.b, strip.a
-        weight[rows][strip.b] = strip.weight
-
-    draw_areas(band, keep)
-    return Areas(a, b, weight, band.width)

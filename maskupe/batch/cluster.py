@@ -29,7 +29,7 @@ _PATIENCE = 10.0
 def run_on_ray(
     jobs: Sequence[PhotoJob], address: str, workers: int = 0, device: str = "auto"
 ) -> Iterator[Result]:
-    """Runs the jobs on the cluster at ``address``, yielding results as they come.
+    """Run the jobs on the cluster at ``address``, yielding results as they come.
 
     Args:
         jobs: what to do.
@@ -71,7 +71,7 @@ def run_on_ray(
 
 
 def _check_reachable(address: str) -> None:
-    """Raises MaskUPEError where nobody answers: Ray itself would wait for more than ten minutes.
+    """Raise MaskUPEError where nobody answers: Ray itself would wait for more than ten minutes.
 
     An address that is no host and port (``auto``) is left to Ray.
     """
@@ -107,7 +107,7 @@ def _connect(ray: Any, address: str, workers: int) -> None:
 
 
 def _absolute(job: PhotoJob) -> PhotoJob:
-    """The job for a process that need not work in our directory."""
+    """Return the job for a process that need not work in our directory."""
     file = given_file(job.model)
     return replace(
         job,
@@ -123,6 +123,6 @@ _models: dict[str, Models] = {}
 
 
 def _attempt(job: PhotoJob, device: str) -> Result:
-    """Runs one job in a worker process, which keeps its models from job to job."""
+    """Run one job in a worker process, which keeps its models from job to job."""
     models = _models.setdefault(device, Models(device, 1))
     return attempt(job, models)

@@ -29,7 +29,9 @@ _NUMBERS = ("strength", "denoise", "transition", "edges", "quality")
 
 
 def read_manifest(path: Path | str) -> list[PhotoJob]:
-    """The jobs of a manifest, in its order; relative paths count from the manifest's directory.
+    """Return the jobs of a manifest, in its order.
+
+    Relative paths count from the manifest's directory.
 
     Raises:
         InputError: with the line's number, for whatever cannot be a job.
@@ -60,7 +62,7 @@ def read_manifest(path: Path | str) -> list[PhotoJob]:
 
 
 def _check_outputs(name: str, jobs: Mapping[int, PhotoJob]) -> None:
-    """Raises unless every output is a file of its own: jobs run in any order, and again."""
+    """Raise unless every output is a file of its own: jobs run in any order, and again."""
     sources: dict[Path, int] = {}
     for number, job in jobs.items():
         for source in (job.photo, job.mask):
@@ -82,7 +84,7 @@ def _check_outputs(name: str, jobs: Mapping[int, PhotoJob]) -> None:
 
 
 def _place(name: str, number: int, path: Path) -> Path:
-    """Where a path leads to."""
+    """Return where a path leads to."""
     try:
         return path.resolve()
     except (OSError, RuntimeError) as error:
@@ -92,7 +94,7 @@ def _place(name: str, number: int, path: Path) -> Path:
 
 
 def _text(path: Path) -> str:
-    """The manifest's text: UTF-8, or UTF-16 as spreadsheets save "Unicode text"."""
+    """Return the manifest's text: UTF-8, or UTF-16 as spreadsheets save "Unicode text"."""
     content = path.read_bytes()
     utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
@@ -105,7 +107,7 @@ def _text(path: Path) -> str:
 
 
 def _csv_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The rows of a table as spreadsheets write it.
+    """Yield the rows of a table as spreadsheets write it.
 
     Cells are separated by commas, semicolons or tabs; numbers may have a decimal comma; capitals in
     the header do not count; rows and columns in which nothing stands are no slips.
@@ -203,7 +205,7 @@ def _job(values: dict[str, Any], folder: Path) -> PhotoJob:
 
 
 def _model(name: str, folder: Path) -> str:
-    """A model's name, or the path of its weight file, either of which must be there."""
+    """Return a model's name, or the path of its weight file, either of which must be there."""
     file = registry.given_file(name)
     if file is None:
         registry.resolve(name)

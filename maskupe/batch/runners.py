@@ -47,7 +47,7 @@ class Models:
         self._lock = threading.Lock()
 
     def get(self, name: str) -> Enhancer:
-        """The model of that name; loading errors are :meth:`Enhancer.load`'s."""
+        """Return the model of that name; loading errors are :meth:`Enhancer.load`'s."""
         from maskupe.pipeline import Enhancer
 
         with self._lock:
@@ -57,7 +57,7 @@ class Models:
 
 
 def is_done(job: PhotoJob) -> bool:
-    """Whether the output is there and newer than photo and mask.
+    """Return whether the output is there and newer than photo and mask.
 
     An output is complete if it is there at all, since it is written in one step. Options are not
     compared: after a change of those, do it again by force.
@@ -70,7 +70,7 @@ def is_done(job: PhotoJob) -> bool:
 
 
 def attempt(job: PhotoJob, models: Models, stop: threading.Event | None = None) -> Result:
-    """Runs one job; a failure becomes the result's sentence, so that the others go on."""
+    """Run one job; a failure becomes the result's sentence, so that the others go on."""
 
     def check(_done: float) -> None:
         if stop is not None and stop.is_set():
@@ -90,18 +90,18 @@ def attempt(job: PhotoJob, models: Models, stop: threading.Event | None = None) 
 
 
 def default_workers() -> int:
-    """One worker per two cores: each photo's own stages use more than one thread."""
+    """Return one worker per two cores: each photo's own stages use more than one thread."""
     return max(1, machine_threads() // 2)
 
 
 def check_workers(workers: int) -> None:
-    """Raises InputError for a number of photos at a time that cannot be."""
+    """Raise InputError for a number of photos at a time that cannot be."""
     if not 0 <= workers <= 1024:
         raise InputError(f"{workers} workers cannot be.", "Use 1 or more, or 0 for a good number.")
 
 
 def run_local(jobs: Sequence[PhotoJob], workers: int = 0, device: str = "auto") -> Iterator[Result]:
-    """Runs the jobs on this machine, yielding results as they come.
+    """Run the jobs on this machine, yielding results as they come.
 
     If the caller stops (closes the iterator, Ctrl-C), running jobs end at their next step and
     write nothing.

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from maskupe.areas.rows import FULL
 from maskupe.areas.transition import smoothstep
-from maskupe.blending.ramp import inverse_smoothstep, log_gain_ramp, soft_ended_ramp
 from maskupe.pixel_layout import LUMA
 
 Float = npt.NDArray[np.float32]
+#: Share of the way at each end over which the ramp bends in and out; the steepest step of the
+#: ramp is then 1 / (1 - share) of an ideal one's.
+_SOFT_END = 0.1
+# Below this log gain there is nothing to bend.
+_LEAST_LOG_GAIN = 1e-3
+_Real = TypeVar("_Real", np.float32, np.float64)
+
 
 #: The bound on added light is complete where the weight has fallen by this much below one.
 ONSET = 0.05
@@ -81,7 +88,7 @@ def linear() -> BlendCurve:
 
 
 def perceptual(log_gain: float) -> BlendCurve:
-    """The fade that is even in stops, where the subject's mean gain has that logarithm."""
+    """Return the fade that is even in stops, where the subject's mean gain has that logarithm."""
     table = np.ascontiguousarray(log_gain_ramp(_even_ramp(), log_gain), np.float32)
     table[0], table[FULL] = 0.0, 1.0
     return BlendCurve(table)
@@ -89,5 +96,41 @@ def perceptual(log_gain: float) -> BlendCurve:
 
 @functools.cache
 def _even_ramp() -> Float:
-    """The even ramp of every coverage, which the gain only bends."""
+    """Return the even ramp of every coverage, which the gain only bends."""
     return soft_ended_ramp(inverse_smoothstep(linear().ramp))
+
+
+def inverse_smoothstep(weight: npt.NDArray[_Real]) -> npt.NDArray[_Real]:
+    """The way that a smoothstep weight stands for: 0 at C, 1 at A (the inverse of 3x² - 2x³)."""
+    way = 0.5 - np.sin(np.arcsin(np.clip(1.0 - 2.0 * weight, -1.0, 1.0)) / 3.0)
+    result: npt.NDArray[_Real] = way.astype(weight.dtype)
+    return result
+
+
+def soft_ended_ramp(way: Float) -> Float:
+    """Return a ramp from 0 to 1 that is straight but for its ends, where it is a parabola (C¹)."""
+    mirrored = np.minimum(way, 1.0 - way)
+    slope = 1.0 / (1.0 - _SOFT_END)
+    half = np.where(
+        mirrored < _SOFT_END,
+        0.5 * slope / _SOFT_END * mirrored**2,
+        slope * (mirrored - 0.5 * _SOFT_END),
+    )
+    ramp: Float = np.where(way <= 0.5, half, 1.0 - half)
+    return ramp.astype(np.float32)
+
+
+def log_gain_ramp(ramp: Float, log_gain: float) -> Float:
+    """Return the weight of values that makes a ramp of the gain's logarithm.
+
+    Args:
+        ramp: float32, 0…1.
+        log_gain: mean logarithm of the gain in A; negative and tiny ones blend values evenly.
+
+    Returns:
+        float32, 0 and 1 where ``ramp`` is, monotone in it.
+    """
+    if log_gain < _LEAST_LOG_GAIN:
+        return ramp
+    bent: Float = np.expm1(np.float32(log_gain) * ramp) / np.float32(np.expm1(log_gain))
+    return bent.astype(np.float32)

@@ -8,7 +8,7 @@ import typer
 
 
 def application(name: str, purpose: str) -> typer.Typer:
-    """An application without commands yet, for :func:`maskupe.cli.runner.run`.
+    """Return an application without commands yet, for :func:`maskupe.cli.runner.run`.
 
     Args:
         name: the program's name.

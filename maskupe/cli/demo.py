@@ -13,7 +13,7 @@ COMMAND_GROUP = "maskupe.commands"
 
 
 def run_demo(arguments: Sequence[str]) -> int:
-    """Runs the command ``demo`` that the daemon's package offers.
+    """Run the command ``demo`` that the daemon's package offers.
 
     Raises:
         MaskUPEError: if nothing offers it.

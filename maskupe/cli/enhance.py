@@ -10,7 +10,7 @@ from maskupe.photo_job import PhotoJob, run_job
 
 
 def enhance_file(job: PhotoJob, device: str) -> int:
-    """Runs one job and says what came of it; returns the exit status."""
+    """Run one job and says what came of it; returns the exit status."""
     from rich.console import Console
     from rich.progress import Progress
 

@@ -15,7 +15,7 @@ _WIDE = 120
 
 
 def show_models(as_json: bool) -> None:
-    """Prints the models to stdout, as a table for people or as JSON for programs."""
+    """Print the models to stdout, as a table for people or as JSON for programs."""
     entries = [describe(name, count=as_json) for name in registry.MODELS]
     if as_json:
         sys.stdout.write(json.dumps(entries, indent=1, ensure_ascii=False) + "\n")
@@ -48,7 +48,7 @@ def show_models(as_json: bool) -> None:
 
 
 def describe(name: str, count: bool = True) -> dict[str, Any]:
-    """One model as JSON-ready values; what its weight file says wins over the registry.
+    """Return one model as JSON-ready values; what its weight file says wins over the registry.
 
     Returns:
         ``name``, ``default``, ``installed``, ``network``, ``conditioning``,
@@ -91,7 +91,7 @@ def describe(name: str, count: bool = True) -> dict[str, Any]:
 
 
 def _count(config: registry.ModelConfig) -> dict[str, int]:
-    """Counts what a model that is not installed would have; nothing where there is no PyTorch."""
+    """Count what a model that is not installed would have; nothing where there is no PyTorch."""
     if find_spec("torch") is None:
         return {}
     from maskupe.inference.build import build
@@ -102,7 +102,7 @@ def _count(config: registry.ModelConfig) -> dict[str, int]:
 
 
 def _short(metrics: Any) -> str:
-    """Measurements in one cell; nested ones are left to ``--json``."""
+    """Return measurements in one cell; nested ones are left to ``--json``."""
     if not isinstance(metrics, dict):
         return ""
     numbers = [

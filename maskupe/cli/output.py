@@ -19,7 +19,7 @@ OUTPUT_FAILED = 1
 
 
 def handle_broken_pipe(program: Callable[_Arguments, int]) -> Callable[_Arguments, int]:
-    """Lets a program end without a word once the reader of its output has gone.
+    """Let a program end without a word once the reader of its output has gone.
 
     What else keeps the output from being written, a full disk say, is one sentence on stderr.
     Characters that the output's encoding lacks are replaced by likenesses or numbers.
@@ -64,7 +64,7 @@ def _replaced(error: UnicodeError) -> tuple[str, int]:
 
 
 def _accept_every_character() -> None:
-    """Lets output in an encoding that lacks a character have another instead of an exception."""
+    """Let output in an encoding that lacks a character have another instead of an exception."""
     codecs.register_error("maskupe", _replaced)
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
@@ -73,7 +73,7 @@ def _accept_every_character() -> None:
 
 
 def printable(text: str) -> str:
-    """The text in one line that does to a terminal nothing but appear.
+    """Return the text in one line that does to a terminal nothing but appear.
 
     File names may hold any character: those that move the cursor, turn the direction of writing or
     are halves of one are written as their numbers. What is overlong is cut in its middle.
@@ -104,7 +104,7 @@ def _flush() -> None:
 
 
 def _discard() -> None:
-    """Keeps the interpreter from complaining, at its exit, of what cannot be written."""
+    """Keep the interpreter from complaining, at its exit, of what cannot be written."""
     for stream in filter(None, (sys.stdout, sys.stderr)):
         try:
             stream.flush()

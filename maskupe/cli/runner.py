@@ -22,7 +22,7 @@ FAILURE, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
 
 def run(app: typer.Typer, name: str, arguments: Sequence[str], extra: str | None = None) -> int:
-    """Runs an application and returns its exit status; errors go to stderr as one sentence.
+    """Run an application and returns its exit status; errors go to stderr as one sentence.
 
     ``--debug`` anywhere among the arguments adds the traceback; no arguments ask for the help.
 
@@ -56,7 +56,7 @@ def run(app: typer.Typer, name: str, arguments: Sequence[str], extra: str | None
 
 
 def _showed_help(command: Any, name: str, arguments: Sequence[str]) -> bool:
-    """Prints a command's help if its name and ``--help`` are all that is given.
+    """Print a command's help if its name and ``--help`` are all that is given.
 
     Typer would do the same half a second later: before it parses, it imports what converts values.
     """
@@ -74,7 +74,7 @@ def _showed_help(command: Any, name: str, arguments: Sequence[str]) -> bool:
 
 
 def _explain(name: str, error: Exception, extra: str | None) -> int:
-    """Says what went wrong; returns the exit status."""
+    """Say what went wrong; returns the exit status."""
     if extra and isinstance(error, ModuleNotFoundError):
         say(
             name,
@@ -97,7 +97,7 @@ def _explain(name: str, error: Exception, extra: str | None) -> int:
 
 
 def say(name: str, *sentences: str) -> None:
-    """Prints sentences in one line to stderr, after the program's name."""
+    """Print sentences in one line to stderr, after the program's name."""
     print(printable(f"{name}: {' '.join(sentences)}"), file=sys.stderr)
 
 

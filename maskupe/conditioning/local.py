@@ -50,13 +50,13 @@ class ConditionedModule(nn.Module):
 
 
 def conditioned(network: nn.Module, conditioning: str) -> ConditionedNetwork | ConditionedModule:
-    """Wraps a transformed network in the class that fits it."""
+    """Wrap a transformed network in the class that fits it."""
     if isinstance(network, GlobalNetwork):
         return ConditionedNetwork(network, conditioning)
     return ConditionedModule(network, conditioning)
 
 
 def replace_submodule(network: nn.Module, name: str, replacement: nn.Module) -> None:
-    """Puts a module in place of the submodule with that dotted name."""
+    """Put a module in place of the submodule with that dotted name."""
     parent, _, last = name.rpartition(".")
     setattr(network.get_submodule(parent), last, replacement)

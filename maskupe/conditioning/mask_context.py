@@ -28,7 +28,7 @@ def mask_scope(areas: Tensor) -> Iterator[None]:
 
 
 def mask_at(height: int, width: int, like: Tensor) -> Tensor:
-    """The carried areas, averaged to a layer's size, with the batch and dtype of ``like``.
+    """Return the carried areas, averaged to a layer's size, with the batch and dtype of ``like``.
 
     Raises:
         RuntimeError: if no areas are carried: the network was called without its mask.

@@ -60,7 +60,7 @@ class MConcatConv2d(nn.Conv2d):
         self.train(conv.training)
 
     def forward(self, input: Tensor) -> Tensor:
-        """Convolves the input, (N, C, H, W), together with the mask averaged to its size."""
+        """Convolve the input, (N, C, H, W), together with the mask averaged to its size."""
         mask = mask_at(input.shape[2], input.shape[3], input)
         return super().forward(torch.cat([input, mask], dim=1))
 
@@ -76,7 +76,7 @@ def mconcat(
 def mconcat(
     network: nn.Module, convs: Sequence[str] | None = None, channels: int = 2
 ) -> ConditionedNetwork | ConditionedModule:
-    """Turns g() into f(): the convolutions that see the image also see the mask.
+    """Turn g() into f(): the convolutions that see the image also see the mask.
 
     At first f(I, M) = g(I) exactly, for any M.
 
@@ -100,7 +100,7 @@ def mconcat(
 
 
 def _first_image_conv(network: nn.Module) -> str:
-    """The convolution with three input channels that is called first."""
+    """Return the convolution with three input channels that is called first."""
     candidates: dict[nn.Module, str] = {
         module: name
         for name, module in network.named_modules()

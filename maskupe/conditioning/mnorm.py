@@ -79,7 +79,7 @@ class MNorm(nn.Module):
         self.train(norm.training)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalizes (N, C, H, W), or for a LayerNorm (N, T, C) or (N, H, W, C)."""
+        """Normalize (N, C, H, W), or for a LayerNorm (N, T, C) or (N, H, W, C)."""
         normalized = self.base(x)
         if not isinstance(self.base, nn.LayerNorm):
             modulation = self.encoder(mask_at(x.shape[2], x.shape[3], x))
@@ -92,7 +92,7 @@ class MNorm(nn.Module):
         return cast(Tensor, (1.0 + delta_gamma) * normalized + beta)
 
     def _grid(self, x: Tensor) -> tuple[int, int]:
-        """Rows and columns of what a LayerNorm sees."""
+        """Return rows and columns of what a LayerNorm sees."""
         if x.ndim == 4:
             return x.shape[1], x.shape[2]
         if x.ndim != 3:
@@ -147,7 +147,7 @@ def mnorm(
     hidden: int = HIDDEN,
     channels: int = 2,
 ) -> ConditionedNetwork | ConditionedModule:
-    """Turns g() into f(): MNorm in place of the normalization layers that ``where`` picks.
+    """Turn g() into f(): MNorm in place of the normalization layers that ``where`` picks.
 
     At first f(I, M) = g(I), for any M.
 

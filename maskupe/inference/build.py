@@ -17,6 +17,7 @@ from maskupe.conditioning import mconcat, mnorm
 from maskupe.errors import WeightsError
 from maskupe.networks.base import GlobalNetwork, LocalNetwork
 from maskupe.networks.complexity import complexity
+from maskupe.networks.matting import Matting
 from maskupe.registry import ModelConfig, network_spec
 
 Network = GlobalNetwork | LocalNetwork
@@ -27,7 +28,7 @@ _HALF_FROM = 1 << 14
 
 
 def build(config: ModelConfig) -> Network:
-    """The network of a configuration, freshly initialised from torch's random state.
+    """Return the network of a configuration, freshly initialised from torch's random state.
 
     Global networks are called as ``g(image)``, all others as ``f(image, areas)``.
     """
@@ -43,7 +44,7 @@ def build(config: ModelConfig) -> Network:
 
 
 def condition(config: ModelConfig, network: GlobalNetwork) -> Network:
-    """The network f() of a configuration from its g(), which is copied; or g() itself."""
+    """Return the network f() of a configuration from its g(), which is copied; or g() itself."""
     if config.conditioning == "mconcat":
         return mconcat(network)
     if config.conditioning == "mnorm":
@@ -55,7 +56,7 @@ def condition(config: ModelConfig, network: GlobalNetwork) -> Network:
 def save(
     path: Path | str, config: ModelConfig, network: Network, metadata: Mapping[str, Any]
 ) -> None:
-    """Writes a network's weights, large layers as float16.
+    """Write a network's weights, large layers as float16.
 
     Network, conditioning, config, parameters and multiply_adds are added to the metadata, the
     licence too where it is missing.
@@ -88,7 +89,7 @@ def stored(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def load(path: Path | str) -> tuple[ModelConfig, Network, weights_file.Header]:
-    """Builds the network that a weight file is for, with its weights, in evaluation mode.
+    """Build the network that a weight file is for, with its weights, in evaluation mode.
 
     Raises:
         WeightsError: if the file is missing or damaged, or does not fit the network it names.
@@ -101,7 +102,7 @@ def load(path: Path | str) -> tuple[ModelConfig, Network, weights_file.Header]:
 
 
 def config_of(header: weights_file.Header) -> ModelConfig:
-    """The configuration that a file's header holds.
+    """Return the configuration that a file's header holds.
 
     Raises:
         WeightsError: if it names what does not exist, or is missing.
@@ -110,7 +111,7 @@ def config_of(header: weights_file.Header) -> ModelConfig:
 
 
 def load_arrays(network: nn.Module, arrays: Mapping[str, npt.NDArray[Any]], source: str) -> None:
-    """Copies arrays into a network.
+    """Copy arrays into a network.
 
     Raises:
         WeightsError: if names or shapes differ from the network's own, or a value is not finite.
@@ -133,3 +134,15 @@ def load_arrays(network: nn.Module, arrays: Mapping[str, npt.NDArray[Any]], sour
     with torch.no_grad():
         for name, array in arrays.items():
             own[name].copy_(torch.from_numpy(array.copy()))
+
+
+def load_matting_network(path: Path | str) -> Matting:
+    """Read the network of a weight file, in evaluation mode.
+
+    Raises:
+        WeightsError: if the file is missing, damaged, or of another network.
+    """
+    _, arrays = weights_file.read(path)
+    network = Matting()
+    load_arrays(network, arrays, str(path))
+    return network.eval()

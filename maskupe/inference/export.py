@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,13 @@ from torch import Tensor, nn
 
 from maskupe import weights_file
 from maskupe.errors import WeightsError
+from maskupe.inference.build import load_matting_network, stored
 from maskupe.inference.onnx_backend import DIGEST_KEY, KIND_KEY, OnnxPredictor
 from maskupe.inference.torch_backend import TorchPredictor
 from maskupe.io.atomic import replace_file
 from maskupe.maps import tensor_names
 from maskupe.networks.base import GlobalNetwork, LocalNetwork
+from maskupe.networks.matting import Matting
 from maskupe.preprocess.context import NETWORK_SIZE
 
 _OPSET = 18
@@ -49,7 +51,7 @@ class _Prediction(nn.Module):
 
 
 def export_onnx(network: GlobalNetwork | LocalNetwork, path: Path | str) -> Path:
-    """Writes the graph beside a weight file, and checks that it computes the same.
+    """Write the graph beside a weight file, and checks that it computes the same.
 
     Args:
         network: what :func:`maskupe.inference.build.load` made of that file.
@@ -112,7 +114,7 @@ def export_matting(network: nn.Module, path: Path | str) -> Path:
 
 
 def _exported(network: GlobalNetwork | LocalNetwork) -> Any:
-    """The network's prediction as an ``onnx.ModelProto`` with all weights inside."""
+    """Return the network's prediction as an ``onnx.ModelProto`` with all weights inside."""
     names = ["context", "areas"][: 2 if isinstance(network, LocalNetwork) else 1]
     channels = {"context": 3, "areas": 2}
     inputs = [torch.zeros(1, channels[name], NETWORK_SIZE, NETWORK_SIZE) for name in names]
@@ -141,7 +143,7 @@ def _traced(
 
 
 def _strip(graph: Any) -> None:
-    """Drops what only the exporter's authors need: stack traces with paths, intermediate types."""
+    """Drop what only the exporter's authors need: stack traces with paths, intermediate types."""
     for part in (*graph.node, *graph.input, *graph.output, *graph.initializer, graph):
         part.ClearField("metadata_props")
         part.ClearField("doc_string")
@@ -162,7 +164,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _refer_to_weights(graph: Any, path: Path) -> None:
-    """Replaces the initialisers' bytes by references to the same values in the weight file."""
+    """Replace the initialisers' bytes by references to the same values in the weight file."""
     import onnx
     from onnx import numpy_helper
 
@@ -200,7 +202,7 @@ def _computed(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _compare(graph: Path, path: Path) -> None:
-    """Raises WeightsError unless ONNX Runtime's maps equal torch's on a random image."""
+    """Raise WeightsError unless ONNX Runtime's maps equal torch's on a random image."""
     random = np.random.default_rng(0)
     size = NETWORK_SIZE
     context = random.random((size, size, 3), np.float32) ** 2
@@ -217,7 +219,24 @@ def _compare(graph: Path, path: Path) -> None:
 
 
 def _part(maps: Any, name: str) -> Any:
-    """An array of a map by its name, ``guide.matrix`` and the like too."""
+    """Return an array of a map by its name, ``guide.matrix`` and the like too."""
     for step in name.split("."):
         maps = getattr(maps, step)
     return maps
+
+
+def save_matting(path: Path | str, network: Matting, metadata: Mapping[str, Any]) -> None:
+    """Write the weights, large layers as float16, and the graph for ONNX Runtime beside them.
+
+    Args:
+        path: the ``.safetensors`` file.
+        network: what to write.
+        metadata: by the names of :data:`maskupe.weights_file.METADATA_KEYS`.
+
+    Raises:
+        MaskUPEError: if a file cannot be written, or the graph differs from PyTorch.
+    """
+    arrays = {n: stored(v.detach().cpu().numpy()) for n, v in network.state_dict().items()}
+    count = str(sum(value.numel() for value in network.parameters()))
+    weights_file.write(path, arrays, {**metadata, "network": "matting", "parameters": count})
+    export_matting(load_matting_network(path), path)

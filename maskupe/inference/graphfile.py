@@ -84,7 +84,10 @@ def _check_tensor(tensor: memoryview, weights: bytes) -> None:
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """The number and content of each field of a Protocol Buffers message; empty for a number."""
+    """Yield the number and content of each field of a Protocol Buffers message.
+
+    Empty for a number.
+    """
     at = 0
     while at < len(message):
         tag, at = _varint(message, at)

@@ -22,7 +22,7 @@ _NEEDS_TORCH = "Install PyTorch with: pip install 'maskupe[torch]'"
 def load_predictor(
     model: str | Path = "default", device: str = "auto", *, threads: int | None = None
 ) -> Predictor:
-    """Loads a model.
+    """Load a model.
 
     Args:
         model: a registry name, or the path of a ``.safetensors`` file.
@@ -56,7 +56,7 @@ def load_predictor(
 
 
 def _locate(model: str | Path) -> tuple[Path, str]:
-    """The weight file of a name or path, and what the model is called."""
+    """Return the weight file of a name or path, and what the model is called."""
     file = registry.given_file(model)
     if file is not None:
         if not registry.is_file(file):
@@ -80,7 +80,7 @@ def _locate(model: str | Path) -> tuple[Path, str]:
 
 
 def choose_device(device: str) -> str:
-    """The device that a wish comes to: ``"cpu"``, ``"cuda"`` or ``"mps"``.
+    """Return the device that a wish comes to: ``"cpu"``, ``"cuda"`` or ``"mps"``.
 
     Raises:
         InputError: for an unknown device, or one that this machine does not have.
@@ -106,7 +106,7 @@ def _has_torch() -> bool:
 
 
 def _may_have_cuda() -> bool:
-    """Whether NVIDIA's driver is installed, as far as can be told without loading it."""
+    """Return whether NVIDIA's driver is installed, as far as can be told without loading it."""
     if sys.platform == "darwin":
         return False
     if sys.platform == "win32":

@@ -1,4 +1,4 @@
-"""Running the matting network: planes in, matte, open and exact out (:mod:`maskupe.matting.matte`)."""
+"""Running the matting network: planes in, matte, open and exact out (:mod:`.matte`)."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ class MattingPredictor:
 
 
 def _torch_network(path: Path, device: str) -> Callable[[Float], Any]:
+    from maskupe.inference.build import load_matting_network
     from maskupe.inference.replay import runner
-    from maskupe.networks.matting import load_matting_network
 
     network = load_matting_network(path).to(device).requires_grad_(False)
     run = runner(lambda planes: (network(planes),), device, [(1, 5, *_SHAPE[1:])])

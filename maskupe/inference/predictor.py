@@ -21,7 +21,10 @@ _MOST_CELLS = 4096
 
 
 def has_batch_axis(name: str) -> bool:
-    """Whether a network predicts this array per image; the guide's parameters are constants."""
+    """Return whether a network predicts this array per image.
+
+    The guide's parameters are constants.
+    """
     return not name.startswith("guide.")
 
 
@@ -45,7 +48,7 @@ class Predictor(ABC):
         self.device = device
 
     def predict(self, context: Float, areas: Float) -> kinds.Maps:
-        """Runs the network.
+        """Run the network.
 
         Args:
             context: float32 (256, 256, 3), display-encoded 0…1; what exceeds that is clipped.
@@ -69,7 +72,7 @@ class Predictor(ABC):
 
     @abstractmethod
     def _run(self, context: Float, areas: Float) -> dict[str, npt.NDArray[Any]]:
-        """Named arrays without batch axis from (1, 3, 256, 256) and (1, 2, 256, 256)."""
+        """Return named arrays without batch axis from (1, 3, 256, 256) and (1, 2, 256, 256)."""
 
     def _check(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         for name, shape in kinds.shapes_of(self.kind).items():

@@ -28,7 +28,7 @@ os.umask(_UMASK)
 
 @contextmanager
 def replacing(path: Path, like: Path | None = None) -> Iterator[Path]:
-    """Gives an empty file beside ``path`` to write to, which then takes its place.
+    """Give an empty file beside ``path`` to write to, which then takes its place.
 
     It does so with everything on the disk, once the block has ended without an exception. Otherwise
     the old file is left as it was and nothing else remains; what a killed run has left beside the
@@ -123,7 +123,7 @@ def _sync(descriptor: int) -> None:
 
 
 def _mode(path: Path, like: Path | None) -> int:
-    """The permissions of the old file, else those of ``like``, else the usual ones."""
+    """Return the permissions of the old file, else those of ``like``, else the usual ones."""
     with contextlib.suppress(OSError):
         return stat.S_IMODE(path.stat().st_mode) & 0o777
     mode = 0o666
@@ -134,7 +134,7 @@ def _mode(path: Path, like: Path | None) -> int:
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Writes a file by :func:`replacing`.
+    """Write a file by :func:`replacing`.
 
     Raises:
         MaskUPEError: if it cannot be written; what was there before is unchanged.

@@ -104,7 +104,7 @@ def _by_strips(pixels: npt.NDArray[Any], alpha: bool, curve: Any) -> npt.NDArray
 
 
 def _encode(light: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """sRGB's curve without its ends: continued above 1, mirrored below 0."""
+    """Return sRGB's curve without its ends: continued above 1, mirrored below 0."""
     size = np.abs(light)
     encoded = np.where(
         size <= 0.0031308,
@@ -143,7 +143,10 @@ def transfer_of(name: str, profile: bytes) -> Transfer | None:
 
 
 def is_srgb(profile: bytes) -> bool:
-    """Whether a profile shows every colour as sRGB does, to a level of 8 bits; so does none."""
+    """Return whether a profile shows every colour as sRGB does, to a level of 8 bits.
+
+    So does none.
+    """
     if not profile:
         return True
     space = _SPACES.get(profile[16:20])

@@ -89,7 +89,7 @@ def without_mark(block: bytes) -> bytes:
 
 
 def byte_order(block: bytes) -> Order:
-    """The block's byte order, from its first four bytes."""
+    """Return the block's byte order, from its first four bytes."""
     if block[:4] == b"II*\0":
         return "<"
     if block[:4] == b"MM\0*":
@@ -146,7 +146,7 @@ def _first_directory(block: bytes, order: Order) -> int:
 
 
 def parse(block: bytes) -> Exif:
-    """All three directories of a block, without what is damaged.
+    """Return all three directories of a block, without what is damaged.
 
     Raises:
         ExifDamagedError: if it has no first directory.
@@ -164,7 +164,7 @@ def parse(block: bytes) -> Exif:
 
 
 def orientation(block: bytes) -> int:
-    """The orientation 1…8 that the block names; 1 if it names none."""
+    """Return the orientation 1…8 that the block names; 1 if it names none."""
     try:
         parsed = parse(block)
     except ExifDamagedError:
@@ -174,7 +174,7 @@ def orientation(block: bytes) -> int:
 
 
 def normalise_orientation(block: bytes, was: int) -> bytes:
-    """The block for pixels that are upright now: orientation 1, sizes swapped if need be.
+    """Return the block for pixels that are upright now: orientation 1, sizes swapped if need be.
 
     Its thumbnail is unlinked, since it shows the picture as it was before. A block that is none
     comes back as it is.
@@ -211,7 +211,7 @@ def next_pointer(block: bytes, offset: int, order: Order) -> int:
 
 
 def directory_bytes(entries: Iterable[Entry], order: Order, base: int) -> bytes:
-    """A directory with its values behind it, to be placed at the file offset ``base``."""
+    """Return a directory with its values behind it, to be placed at the file offset ``base``."""
     entries = sorted(entries, key=lambda entry: entry.tag)
     head = bytearray(struct.pack(order + "H", len(entries)))
     values = bytearray()
@@ -249,7 +249,7 @@ def portable(parsed: Exif) -> Exif:
 
 
 def build(parsed: Exif) -> bytes:
-    """A block of its own from parsed directories: how a TIFF file's EXIF leaves the file."""
+    """Return a block of its own from parsed directories: how a TIFF file's EXIF leaves the file."""
     parsed = portable(parsed)
     order = parsed.order
     main = list(parsed.main.values())

@@ -113,7 +113,7 @@ def _density(body: bytes) -> tuple[float, float] | None:
 
 
 def read(name: str, data: bytes) -> Photo:
-    """Decodes a JPEG file to gray or RGB, uint8.
+    """Decode a JPEG file to gray or RGB, uint8.
 
     Raises:
         InputError: if it is damaged, CMYK, deeper than 8 bits, or too large.
@@ -189,7 +189,7 @@ def _with_metadata(pixels: npt.NDArray[Any], data: bytes) -> Photo:
 
 
 def _images(block: bytes) -> int:
-    """How many pictures a multi-picture index counts (CIPA DC-007), 1 if it is damaged."""
+    """Return how many pictures a multi-picture index counts (CIPA DC-007), 1 if it is damaged."""
     try:
         parsed = exif.parse(block)
     except exif.ExifDamagedError:
@@ -201,7 +201,7 @@ def _images(block: bytes) -> int:
 
 
 def _joined(identifier: bytes, pieces: dict[int, bytes]) -> tuple[bytes, bytes] | None:
-    """The extended XMP packet of pieces by their offsets; None if one is missing."""
+    """Return the extended XMP packet of pieces by their offsets; None if one is missing."""
     packet = bytearray()
     for offset in sorted(pieces):
         if offset != len(packet) or offset > _MAX_XMP:
@@ -272,7 +272,7 @@ def decode(name: str, data: bytes) -> npt.NDArray[np.uint8]:
 
 
 def _bare(data: bytes) -> tuple[bytes, bytes, int]:
-    """The file with nothing before its pixels but what decoding them takes.
+    """Return the file with nothing before its pixels but what decoding them takes.
 
     So what we see and what libjpeg sees is the same, and what else there is, junk between segments
     say, neither stops it nor passes for damage.
@@ -295,7 +295,7 @@ def _bare(data: bytes) -> tuple[bytes, bytes, int]:
 
 
 def _header(data: bytes) -> tuple[int, int, int]:
-    """Height, width and channels as libjpeg sees them; ValueError if it sees no picture."""
+    """Return height, width and channels as libjpeg sees them; ValueError if it sees no picture."""
     try:
         height, width, space, _ = simplejpeg.decode_jpeg_header(data, strict=False)
     except KeyError:  # it looks up the colour space that it did not find
@@ -332,7 +332,7 @@ def _remark(error: ValueError) -> str:
 def encode(
     pixels: npt.NDArray[np.uint8], metadata: Metadata, *, quality: int, extras: bool
 ) -> bytes:
-    """A JPEG file with full colour resolution (4:4:4).
+    """Return a JPEG file with full colour resolution (4:4:4).
 
     Args:
         pixels: (H, W) or (H, W, 3), uint8.
@@ -374,7 +374,7 @@ def encode(
 
 
 def too_large(metadata: Metadata, *, extras: bool) -> list[str]:
-    """Name what of the metadata a JPEG's segments cannot hold.
+    """Return name what of the metadata a JPEG's segments cannot hold.
 
     Args:
         metadata: what is to be written.

@@ -65,7 +65,7 @@ class _Bits:
         return bool(self.take(1))
 
     def choice(self, *kinds: tuple[int, int]) -> int:
-        """A number of one of four kinds, (bits, what is added)."""
+        """Return a number of one of four kinds, (bits, what is added)."""
         bits, added = kinds[self.take(2)]
         return self.take(bits) + added
 
@@ -134,7 +134,7 @@ def _skip_channel(bits: _Bits) -> None:
 
 
 def _codes(bits: _Bits) -> bytes | None:
-    """The colour space; None for a profile, and for one that has no codes."""
+    """Return the colour space; None for a profile, and for one that has no codes."""
     if bits.flag():
         return bytes([1, _SRGB_CURVE, 0, 1])
     profile, space = bits.flag(), bits.enum()
@@ -154,7 +154,7 @@ def _codes(bits: _Bits) -> bytes | None:
 
 
 def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """(kind, content) of each box of a container."""
+    """Yield (kind, content) of each box of a container."""
     position = 0
     while position + 8 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, position)
@@ -232,7 +232,7 @@ def _inflated(content: bytes) -> bytes:
 
 
 def encode(pixels: npt.NDArray[Any], metadata: Metadata) -> bytes:
-    """A JPEG XL file without any loss, of pixels in sRGB.
+    """Return a JPEG XL file without any loss, of pixels in sRGB.
 
     Only 8 bits, since what is deeper imagecodecs marks as linear light.
 

@@ -21,7 +21,7 @@ _OUR_GROUP = Path("/proc/self/cgroup")
 
 
 def check_size(name: str, width: int, height: int, bytes_per_pixel: int) -> None:
-    """Raises if a picture of that size should not be decoded.
+    """Raise if a picture of that size should not be decoded.
 
     Args:
         name: the file's name, for the sentence.
@@ -48,7 +48,7 @@ def check_size(name: str, width: int, height: int, bytes_per_pixel: int) -> None
 
 
 def check_file_size(name: str, size: int) -> None:
-    """Raises MemoryLimitError if a file of so many bytes should not be read into memory."""
+    """Raise MemoryLimitError if a file of so many bytes should not be read into memory."""
     _check_free(f"{name} (a file of {size / 2**20:.0f} MiB)", 2 * size, "Is it a photograph?")
 
 
@@ -63,13 +63,13 @@ def _check_free(what: str, needed: float, hint: str) -> None:
 
 
 def free_bytes() -> int:
-    """Memory that can be had without swapping or exceeding a limit of container or shell."""
+    """Return memory that can be had without swapping or exceeding a limit of container or shell."""
     free: int = psutil.virtual_memory().available
     return max(0, min(free, _free_in_groups(), _free_addresses()))
 
 
 def _free_in_groups() -> int:
-    """What the control group (v2) of this process and those above it leave, on Linux."""
+    """Return what the control group (v2) of this process and those above it leave, on Linux."""
     free = sys.maxsize
     try:
         lines = _OUR_GROUP.read_text(encoding="utf-8").splitlines()
@@ -91,7 +91,7 @@ def _free_in_groups() -> int:
 
 
 def _free_addresses() -> int:
-    """What ``ulimit -v`` leaves."""
+    """Return what ``ulimit -v`` leaves."""
     if sys.platform == "win32":
         return sys.maxsize
     import resource

@@ -95,7 +95,7 @@ def _by_luma(mask: Photo, pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _shape(pixels: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
-    """The transparency, if that is where the shape is.
+    """Return the transparency, if that is where the shape is.
 
     It is, if something is transparent, something opaque, and what is to be seen is not a mask
     itself, white that selects: it is black throughout, or has colours and grays like a photograph.
@@ -131,7 +131,7 @@ def _check_classes(name: str, pixels: npt.NDArray[Any]) -> None:
 
 
 def _checked(name: str, values: npt.NDArray[Any]) -> Mask:
-    """The mask with its values in full range, if it selects anything."""
+    """Return the mask with its values in full range, if it selects anything."""
     full = scale_of(values.dtype)
     top = values.max()
     if top >= _SELECTED * full:

@@ -36,7 +36,7 @@ HEAD = 64
 
 
 def kind_of(head: bytes) -> Kind | None:
-    """Which of these formats a file is, by its first ``HEAD`` bytes."""
+    """Return which of these formats a file is, by its first ``HEAD`` bytes."""
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "WebP"
     if head[4:8] == b"ftyp":
@@ -130,7 +130,7 @@ def _metadata(
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:
-    """Width and height of the canvas (WebP container specification); 0 if there is none."""
+    """Return width and height of the canvas (WebP container specification); 0 if there is none."""
     kind, body = data[12:16], data[20:30]
     if len(body) == 10:
         if kind == b"VP8X":
@@ -153,7 +153,7 @@ def _bits(data: bytes) -> int:
 
 
 def _colour_codes(data: bytes) -> bytes:
-    """What an AVIF says of its colours without a profile, as PNG's cICP chunk says it."""
+    """Return what an AVIF says of its colours without a profile, as PNG's cICP chunk says it."""
     place = data.find(b"colrnclx")
     if place < 0 or place + 14 > len(data):
         return b""
@@ -167,7 +167,7 @@ def _full_range(values: npt.NDArray[Any], bits: int) -> npt.NDArray[np.uint16]:
 
 
 def encode(pixels: npt.NDArray[np.uint8], metadata: Metadata, kind: Kind, *, quality: int) -> bytes:
-    """A WebP file without any loss, or an AVIF file with full colour resolution (4:4:4).
+    """Return a WebP file without any loss, or an AVIF file with full colour resolution (4:4:4).
 
     Args:
         pixels: (H, W) or (H, W, 2|3|4), uint8.
@@ -196,5 +196,5 @@ def encode(pixels: npt.NDArray[np.uint8], metadata: Metadata, kind: Kind, *, qua
 
 
 def not_held(metadata: Metadata) -> list[str]:
-    """Name what of the metadata these formats have no place for."""
+    """Return name what of the metadata these formats have no place for."""
     return ["captions (IPTC)"] if photoshop.iptc_of(metadata.photoshop) else []

@@ -12,7 +12,7 @@ FIRST_TRANSPOSED = 5
 
 
 def upright(pixels: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
-    """The stored pixels as they are displayed, C-contiguous.
+    """Return the stored pixels as they are displayed, C-contiguous.
 
     Args:
         pixels: (H, W) or (H, W, C) as stored.

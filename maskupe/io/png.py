@@ -44,7 +44,7 @@ _MAX_TEXTS, _MAX_TEXT_BYTES = 1000, 16 * 2**20
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """(kind, where its payload begins and ends) of each chunk up to the end mark."""
+    """Yield (kind, where its payload begins and ends) of each chunk up to the end mark."""
     position = len(SIGNATURE)
     while position + 8 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, position)
@@ -61,7 +61,7 @@ class _Unpacker:
         self._left = _MAX_UNPACKED
 
     def __call__(self, data: bytes) -> bytes:
-        """The inflated bytes; empty if they are damaged or more than is left."""
+        """Return the inflated bytes; empty if they are damaged or more than is left."""
         if self._left <= 0:
             return b""
         inflate = zlib.decompressobj()
@@ -79,7 +79,7 @@ def _keyword(kind: bytes, body: bytes) -> bytes:
 
 
 def _text_of(kind: bytes, body: bytes, unpack: _Unpacker) -> bytes:
-    """The text of a tEXt, zTXt or iTXt chunk, behind its keyword."""
+    """Return the text of a tEXt, zTXt or iTXt chunk, behind its keyword."""
     _, _, rest = body.partition(b"\0")
     if kind == b"tEXt":
         return rest
@@ -92,7 +92,7 @@ def _text_of(kind: bytes, body: bytes, unpack: _Unpacker) -> bytes:
 
 
 def _raw_profile(text: bytes) -> bytes:
-    """What ImageMagick and its kin write as text: a name, a length, hexadecimal digits."""
+    """Return what ImageMagick and its kin write as text: a name, a length, hexadecimal digits."""
     parts = text.split(None, 2)
     if len(parts) < 3:
         return b""
@@ -103,7 +103,7 @@ def _raw_profile(text: bytes) -> bytes:
 
 
 def read(name: str, data: bytes) -> Photo:
-    """Decodes a PNG file: palettes are expanded, 1 to 4 bits become 8, 16 bits stay.
+    """Decode a PNG file: palettes are expanded, 1 to 4 bits become 8, 16 bits stay.
 
     Raises:
         InputError: if it is damaged, animated or too large.
@@ -138,7 +138,7 @@ def _check_header(name: str, data: bytes, chunks: list[tuple[bytes, int, int]]) 
 
 
 def _metadata(name: str, data: bytes, chunks: list[tuple[bytes, int, int]]) -> tuple[Metadata, int]:
-    """What is beside the pixels, and the orientation that they are stored in.
+    """Return what is beside the pixels, and the orientation that they are stored in.
 
     Of what may be there only once the first counts, as for libpng.
     """
@@ -226,7 +226,7 @@ def _profile(name: str, chunks: dict[bytes, bytes]) -> bytes:
 
 
 def encode(pixels: npt.NDArray[Any], metadata: Metadata, *, extras: bool) -> bytes:
-    """A PNG file with those pixels (uint8 or uint16) and metadata.
+    """Return a PNG file with those pixels (uint8 or uint16) and metadata.
 
     Args:
         pixels: (H, W) or (H, W, 2|3|4), uint8 or uint16.

@@ -16,7 +16,7 @@ from maskupe.io.photo import Photo
 
 
 def read_photo(path: Path | str) -> Photo:
-    """Reads a PNG, JPEG, TIFF, WebP, AVIF, JPEG XL or HEIC file; its content decides which.
+    """Read a PNG, JPEG, TIFF, WebP, AVIF, JPEG XL or HEIC file; its content decides which.
 
     Raises:
         InputError: if there is no such file, or it cannot be used; says why.
@@ -39,7 +39,7 @@ def read_photo(path: Path | str) -> Photo:
 
 
 def _decoded(name: str, path: Path) -> Photo:
-    """The photo as its file has it."""
+    """Return the photo as its file has it."""
     with path.open("rb") as file:
         head = file.read(modern.HEAD)
         if head[:4] in tiff.SIGNATURES:

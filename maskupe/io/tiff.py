@@ -57,7 +57,7 @@ _UNSPECIFIED_CHANNEL = (b"ExtraSamples", b"\0")
 
 
 def read(name: str, path: Path) -> Photo:
-    """Decodes a TIFF file: gray, RGB or palette, 1 to 16 bits or float, with or without alpha.
+    """Decode a TIFF file: gray, RGB or palette, 1 to 16 bits or float, with or without alpha.
 
     Raises:
         InputError: if it is damaged, has several pages, or is of another kind (CMYK, Lab, raw).
@@ -105,7 +105,10 @@ def _small(tag: Any) -> bool:
 
 
 def _stored_bytes(page: Any, code: int) -> bytes:
-    """A tag's value as its bytes are in the file, whatever type it is called; empty if none."""
+    """Return a tag's value as its bytes are in the file, whatever type it is called.
+
+    Empty if none.
+    """
     tag = page.tags.get(code)
     if tag is None or not 4 < tag.valuebytecount <= _MAX_TAG:
         return b""
@@ -116,7 +119,7 @@ def _stored_bytes(page: Any, code: int) -> bytes:
 
 
 def _only_page(name: str, file: tifffile.TiffFile) -> tuple[Any, list[str]]:
-    """The one page that is the picture, and sentences about what the others were."""
+    """Return the one page that is the picture, and sentences about what the others were."""
     every: list[Any] = []
     for index in range(_MAX_PAGES + 1):
         try:
@@ -143,7 +146,7 @@ def _only_page(name: str, file: tifffile.TiffFile) -> tuple[Any, list[str]]:
 
 
 def _is_thumbnail(page: Any, picture: Any) -> bool:
-    """Whether a page is a preview that its writer has not marked as one."""
+    """Return whether a page is a preview that its writer has not marked as one."""
     longer = max(page.imagewidth, page.imagelength)
     if longer > _MAX_THUMBNAIL or 2 * longer > max(picture.imagewidth, picture.imagelength):
         return False
@@ -153,7 +156,7 @@ def _is_thumbnail(page: Any, picture: Any) -> bool:
 
 
 def _pixels(name: str, page: Any) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
-    """The picture's channels, and further ones beside them."""
+    """Return the picture's channels, and further ones beside them."""
     kind = getattr(page.photometric, "name", str(page.photometric))
     samples, dtype = int(page.samplesperpixel), page.dtype
     if dtype is None or page.imagedepth != 1:
@@ -197,7 +200,7 @@ def _without_planes(
 
 
 def _alpha_index(page: Any, base: int) -> int | None:
-    """Which of several further channels is the transparency: the first that says so."""
+    """Return which of several further channels is the transparency: the first that says so."""
     for index, kind in enumerate(page.extrasamples):
         if int(kind) in (_PREMULTIPLIED, _STRAIGHT):
             return base + index
@@ -258,7 +261,7 @@ def _check_jpegs(name: str, page: Any, shape: tuple[int, int]) -> None:
 
 
 def _further_channel(page: Any) -> int | None:
-    """What the channel beside the colours is, ``None`` if there is none."""
+    """Return what the channel beside the colours is, ``None`` if there is none."""
     base = _COLOURS.get(getattr(page.photometric, "name", ""), 0)
     samples = int(page.samplesperpixel)
     if samples == base:
@@ -270,7 +273,7 @@ def _further_channel(page: Any) -> int | None:
 
 
 def _straight(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Colours as they are without the transparency that they were multiplied by."""
+    """Return colours as they are without the transparency that they were multiplied by."""
     top = 1.0 if values.dtype == np.float32 else np.iinfo(values.dtype).max
     thin = (values[..., -1] > 0) & (values[..., -1] < top)
     pixels = values[thin].astype(np.float64)
@@ -308,13 +311,13 @@ def _known_depth(name: str, values: npt.NDArray[Any], bits: int) -> npt.NDArray[
 
 
 def _integer(tags: dict[int, Any], code: int, default: int) -> int:
-    """A tag's value, or the default where a damaged file holds something else there."""
+    """Return a tag's value, or the default where a damaged file holds something else there."""
     value = tags.get(code, default)
     return int(value) if isinstance(value, int) else default
 
 
 def _chromaticities(tags: dict[int, Any]) -> bytes:
-    """A profile for the primaries that a file without one names."""
+    """Return a profile for the primaries that a file without one names."""
 
     def numbers(code: int, count: int) -> list[float] | None:
         value = tags.get(code)
@@ -338,7 +341,7 @@ def _resolution(tags: dict[int, Any]) -> tuple[float, float] | None:
 
 
 def _exif_block(path: Path) -> bytes:
-    """The file's EXIF as a block of its own; empty for BigTIFF and where there is none."""
+    """Return the file's EXIF as a block of its own; empty for BigTIFF and where there is none."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
         try:
             return exif.build(exif.parse(mapped))  # type: ignore[arg-type]  # a mmap reads as bytes
@@ -347,7 +350,7 @@ def _exif_block(path: Path) -> bytes:
 
 
 def write(path: Path, pixels: npt.NDArray[Any], metadata: Metadata, *, extras: bool) -> None:
-    """Writes a TIFF file, losslessly compressed (deflate with a predictor).
+    """Write a TIFF file, losslessly compressed (deflate with a predictor).
 
     Args:
         path: where to; overwritten.
@@ -396,7 +399,7 @@ def write(path: Path, pixels: npt.NDArray[Any], metadata: Metadata, *, extras: b
 
 
 def _append_exif(path: Path, parsed: exif.Exif) -> None:
-    """Adds the parsed directories to a file in the same byte order; a BigTIFF stays without."""
+    """Add the parsed directories to a file in the same byte order; a BigTIFF stays without."""
     order = parsed.order
     with path.open("r+b") as file:
         head = file.read(8)

@@ -49,7 +49,7 @@ class Output:
     notes: tuple[str, ...] = ()
 
     def write(self, pixels: npt.NDArray[Any]) -> None:
-        """Writes the result, replacing the file in one step; on failure nothing has changed.
+        """Write the result, replacing the file in one step; on failure nothing has changed.
 
         Args:
             pixels: of the photo's shape and dtype, encoded as they are.
@@ -81,7 +81,7 @@ class Output:
 
 
 def check_output(path: Path | str, photo: Photo, quality: int = JPEG_QUALITY) -> Output:
-    """Whether the result of this photo can be written there, found out before the work.
+    """Return whether the result of this photo can be written there, found out before the work.
 
     Args:
         path: its ending says the format, .png, .jpg, .tif, .webp, .avif or
@@ -145,7 +145,7 @@ def encode_matte(matte: npt.NDArray[np.float32]) -> bytes:
 
 
 def format_of(path: Path) -> Format:
-    """The format that an output's name asks for.
+    """Return the format that an output's name asks for.
 
     Raises:
         InputError: if it asks for none that can be written.
@@ -160,13 +160,13 @@ def format_of(path: Path) -> Format:
 
 
 def check_quality(quality: int) -> None:
-    """Raises InputError unless it is a JPEG's quality, 1…100."""
+    """Raise InputError unless it is a JPEG's quality, 1…100."""
     if not 1 <= quality <= 100:
         raise InputError(f"The JPEG quality {quality} is not between 1 and 100.")
 
 
 def _writable(path: Path, what: str) -> Path:
-    """The file that will be written: where links lead to, if it can be written there."""
+    """Return the file that will be written: where links lead to, if it can be written there."""
     try:
         return _target(path, what)
     except OSError as error:
@@ -212,7 +212,7 @@ def _is_opaque(pixels: npt.NDArray[Any]) -> bool:
 
 
 def _notes(kind: Format, photo: Photo) -> tuple[str, ...]:
-    """Sentences about what the result will not hold of the photo."""
+    """Return sentences about what the result will not hold of the photo."""
     notes = list(photo.metadata.lost)
     metadata = photo.metadata
     same_format = kind == photo.format
@@ -259,5 +259,5 @@ def _as_eight_bits(pixels: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
 
 
 def _clipped(pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Floats in 0…1, black where they are no number."""
+    """Return floats in 0…1, black where they are no number."""
     return np.clip(np.nan_to_num(pixels, nan=0.0), 0.0, 1.0)

@@ -126,7 +126,7 @@ def _compiled_strip(
     rows: Positions,
     columns: Positions,
 ) -> Callable[[int, int], None] | None:
-    """The same by the compiled code; None where it cannot be used."""
+    """Return the same by the compiled code; None where it cannot be used."""
     library = load()
     if library is None or not has_whole_rows(pixels):
         return None

@@ -29,8 +29,7 @@ import numpy.typing as npt
 from maskupe.areas.transition import smoothstep
 from maskupe.maps import Window
 from maskupe.matting.surroundings import MATTE_SIZE, Frame, Surroundings
-from maskupe.pixel_layout import LUMA
-from maskupe_training.metrics import GAIN_DELTA
+from maskupe.pixel_layout import GAIN_DELTA, LUMA
 
 Float = npt.NDArray[np.float32]
 #: Planes (5, 256, 256) in, matte, open and exact (3, 256, 256) out, all 0…1.
@@ -232,7 +231,7 @@ def _contrast(image: Float, matte: Float, chosen: Float) -> float:
 
 
 def _rise(value: float, ends: tuple[float, float]) -> Float:
-    """0 up to the first end, 1 from the second on, smooth in between."""
+    """Return 0 up to the first end, 1 from the second on, smooth in between."""
     return smoothstep(np.array((value - ends[0]) / (ends[1] - ends[0]), np.float32))
 
 
@@ -271,7 +270,7 @@ def _decide(planes: Float) -> None:
 
 
 def _close(planes: Float, frame: Frame, layer: Window) -> None:
-    """Lets nothing but the fade go on beyond the frame."""
+    """Let nothing but the fade go on beyond the frame."""
     for axis, ends in (
         (1, (frame.y > 0, frame.y + frame.height < layer.layer_height)),
         (2, (frame.x > 0, frame.x + frame.width < layer.layer_width)),

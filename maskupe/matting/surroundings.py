@@ -59,7 +59,7 @@ class Surroundings:
     reach: float
 
     def key(self) -> bytes:
-        """What a prediction may be remembered by."""
+        """Return what a prediction may be remembered by."""
         parts = (self.image, self.selection, np.float32(self.reach), np.array(self.frame))
         return b"".join(part.tobytes() for part in parts)
 
@@ -123,7 +123,7 @@ def surroundings_of(
 
 
 def _enlarged(plane: Float) -> Float:
-    """What of a small frame is fewer cells than the network sees; clipped to 0…1."""
+    """Return what of a small frame is fewer cells than the network sees; clipped to 0…1."""
     whole = (MATTE_SIZE, MATTE_SIZE)
     if plane.shape[:2] != whole:
         plane = np.asarray(cv2.resize(plane, whole, interpolation=cv2.INTER_LINEAR), np.float32)
@@ -162,7 +162,7 @@ def _widened(start: int, length: int, margin: int, least: int, limit: int) -> tu
 def _from_context(
     context: npt.NDArray[Any], frame: Frame, window: Window, cells: tuple[int, int]
 ) -> Float:
-    """The frame's part of a context, float32 (rows, columns, 3), 0…1."""
+    """Return the frame's part of a context, float32 (rows, columns, 3), 0…1."""
     channels = colour_channels(context)
     pixels = context.reshape(*context.shape[:2], -1)[..., :channels].astype(np.float32)
     pixels = np.clip(np.nan_to_num(pixels / np.float32(scale_of(context.dtype))), 0.0, 1.0)

@@ -54,12 +54,12 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {
 
 
 def candidates() -> list[Path]:
-    """The library files that could serve this machine, best first."""
+    """Return the library files that could serve this machine, best first."""
     return [FOLDER / f"kernel-{level}{SUFFIX}" for level in levels()]
 
 
 def open_library(path: Path) -> ctypes.CDLL:
-    """Loads one library and checks that it was built from these sources.
+    """Load one library and checks that it was built from these sources.
 
     Raises:
         AttributeError: if it lacks a function.
@@ -79,7 +79,7 @@ def open_library(path: Path) -> ctypes.CDLL:
 
 @functools.cache
 def load() -> ctypes.CDLL | None:
-    """The best library that loads on this machine, or None."""
+    """Return the best library that loads on this machine, or None."""
     if os.environ.get(DISABLE_VARIABLE):
         return None
     for path in candidates():

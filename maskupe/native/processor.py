@@ -34,13 +34,13 @@ _WINDOWS = {"x86_64_v3": 40, "x86_64_v4": 41}
 
 
 def machine() -> str:
-    """The processor family as the library files are called: ``x86_64`` or ``aarch64``."""
+    """Return the processor family as the library files are called: ``x86_64`` or ``aarch64``."""
     name = platform.machine().lower()
     return {"amd64": "x86_64", "arm64": "aarch64"}.get(name, name)
 
 
 def levels() -> list[str]:
-    """The builds that can run here, best first; for other families than x86 just its name.
+    """Return the builds that can run here, best first; for other families than x86 just its name.
 
     Raises:
         InputError: if the environment variable names none.
@@ -62,7 +62,7 @@ def levels() -> list[str]:
 
 
 def _has(level: str) -> bool:
-    """Whether the processor, and the system, have what a level adds to the one before it."""
+    """Return whether the processor, and the system, have what a level adds to the one before it."""
     if sys.platform == "win32":
         return bool(ctypes.windll.kernel32.IsProcessorFeaturePresent(_WINDOWS[level]))
     if sys.platform == "darwin":

@@ -13,7 +13,10 @@ from pathlib import Path
 
 
 def digest(folder: Path) -> int | None:
-    """64 bits of the SHA-256 over all C sources and headers in a folder; None if there are none."""
+    """Return 64 bits of the SHA-256 over all C sources and headers in a folder.
+
+    None if there are none.
+    """
     paths = sorted(path for path in folder.iterdir() if path.suffix in (".c", ".h"))
     if not paths:
         return None

@@ -42,7 +42,7 @@ def apply_maps(
     degree: float = 1.0,
     strength: float = 1.0,
 ) -> Enhanced:
-    """Applies maps of a kind to images of any size.
+    """Apply maps of a kind to images of any size.
 
     Args:
         kind: one of :data:`maskupe.maps.KINDS`.
@@ -68,7 +68,7 @@ def _at_least_single(values: Tensor) -> Tensor:
 
 
 def slice_grid(grid: Tensor, guide: Tensor) -> Tensor:
-    """Slices a bilateral grid (Chen et al. 2007; Gharbi et al. 2017, Eq. 3).
+    """Slice a bilateral grid (Chen et al. 2007; Gharbi et al. 2017, Eq. 3).
 
     Args:
         grid: float (N, C, D, h, w).
@@ -86,7 +86,7 @@ def slice_grid(grid: Tensor, guide: Tensor) -> Tensor:
 
 
 def _centres(count: int, like: Tensor) -> Tensor:
-    """Pixel centres in grid_sample's -1…1."""
+    """Return pixel centres in grid_sample's -1…1."""
     steps = torch.arange(count, device=like.device, dtype=like.dtype)
     return (2.0 * steps + 1.0) / count - 1.0
 
@@ -119,19 +119,19 @@ class _Bounded(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, raw: Tensor, floor: Tensor) -> Tensor:
-        """float (N, 3, H, W) of the same shape."""
+        """Return float (N, 3, H, W) of the same shape."""
         ctx.save_for_backward((raw > 1.0) | (raw < floor))
         return torch.maximum(raw.clamp(max=1.0), floor)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        """The gradient of ``raw``."""
+        """Return the gradient of ``raw``."""
         (outside,) = ctx.saved_tensors
         return torch.where(outside, _Bounded.LEAK * gradient, gradient), None
 
 
 def _divide(raw: Tensor, image: Tensor, degree: float, strength: float) -> _Applied:
-    """S = max(min(raw, 1), I, floor), then I / (degree · S)^t."""
+    """Return S = max(min(raw, 1), I, floor), then I / (degree · S)^t."""
     floor = image.clamp(min=kinds.ILLUMINATION_FLOOR)
     illumination: Tensor = _Bounded.apply(raw, floor)  # type: ignore[no-untyped-call]
     divisor = illumination if degree == 1.0 else degree * illumination
@@ -159,7 +159,7 @@ def _gain_grid(
 
 
 def luma(image: Tensor) -> Tensor:
-    """0.299 r + 0.587 g + 0.114 b of (N, 3, H, W), as (N, H, W)."""
+    """Return 0.299 r + 0.587 g + 0.114 b of (N, 3, H, W), as (N, H, W)."""
     red, green, blue = image.unbind(1)
     r, g, b = LUMA.tolist()
     return cast(Tensor, r * red + g * green + b * blue)

@@ -77,7 +77,7 @@ class _QuadraticCurves(torch.autograd.Function):
 
 
 def quadratic_curves(image: Tensor, rates: Tensor) -> Tensor:
-    """x ← x + r_i (x² - x) over i: Zero-DCE (Guo et al. 2020), Eq. 3.
+    """Return x ← x + r_i (x² - x) over i: Zero-DCE (Guo et al. 2020), Eq. 3.
 
     Args:
         image: float (N, 3, H, W), x_0.

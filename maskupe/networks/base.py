@@ -18,7 +18,7 @@ from maskupe.preprocess.context import NETWORK_SIZE
 
 
 def low_resolution(planes: Tensor) -> Tensor:
-    """(N, C, H, W) averaged over areas to (N, C, 256, 256)."""
+    """Return (N, C, H, W) averaged over areas to (N, C, 256, 256)."""
     size = (NETWORK_SIZE, NETWORK_SIZE)
     if tuple(planes.shape[-2:]) == size:
         return planes
@@ -42,7 +42,7 @@ class _MapNetwork(nn.Module):
         degree: float = 1.0,
         strength: float = 1.0,
     ) -> Any:
-        """Applies predicted maps to a full-size image: :func:`~maskupe.networks.apply.apply_maps`.
+        """Apply predicted maps to a full-size image: :func:`~maskupe.networks.apply.apply_maps`.
 
         With a single function it is ``torch.nn.Module.apply``, which this name would hide.
         """
@@ -69,7 +69,7 @@ class GlobalNetwork(_MapNetwork):
         """The maps' tensors from the image at low resolution, float (N, 3, 256, 256) in 0…1."""
 
     def forward(self, image: Tensor) -> Enhanced:
-        """Enhances float (N, 3, H, W), display-encoded 0…1, of any size."""
+        """Enhance float (N, 3, H, W), display-encoded 0…1, of any size."""
         return apply_maps(self.kind, self.predict(low_resolution(image)), image)
 
 
@@ -81,6 +81,6 @@ class LocalNetwork(_MapNetwork):
         """The maps' tensors from (N, 3, 256, 256) and the areas A, B as (N, 2, 256, 256) in 0…1."""
 
     def forward(self, image: Tensor, areas: Tensor) -> Enhanced:
-        """Enhances float (N, 3, H, W) in the areas A and B, float (N, 2, H, W)."""
+        """Enhance float (N, 3, H, W) in the areas A and B, float (N, 2, H, W)."""
         maps = self.predict(low_resolution(image), low_resolution(areas))
         return apply_maps(self.kind, maps, image, areas)

@@ -27,7 +27,7 @@ class Complexity:
 
 
 def complexity(network: GlobalNetwork | LocalNetwork) -> Complexity:
-    """Counts by running the network once, in evaluation mode."""
+    """Count by running the network once, in evaluation mode."""
     device = next(network.parameters()).device
     context = torch.zeros(1, 3, NETWORK_SIZE, NETWORK_SIZE, device=device)
     areas = torch.zeros(1, 2, NETWORK_SIZE, NETWORK_SIZE, device=device)

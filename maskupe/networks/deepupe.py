@@ -41,7 +41,7 @@ _NOISE = 0.2
 
 
 def norm_layer(norm: Norm, channels: int) -> nn.Module:
-    """The named normalization of a feature map with that many channels."""
+    """Return the named normalization of a feature map with that many channels."""
     if norm == "batch":
         return nn.BatchNorm2d(channels)
     if norm == "instance":
@@ -50,7 +50,7 @@ def norm_layer(norm: Norm, channels: int) -> nn.Module:
 
 
 def _conv(inputs: int, outputs: int, stride: int = 1, norm: Norm = "none") -> nn.Sequential:
-    """Convolution 3×3, optional norm, ReLU; the bias gives way to a norm's own."""
+    """Return convolution 3×3, optional norm, ReLU; the bias gives way to a norm's own."""
     conv = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=norm == "none")
     nn.init.kaiming_normal_(conv.weight)
     if conv.bias is not None:
@@ -62,7 +62,7 @@ def _conv(inputs: int, outputs: int, stride: int = 1, norm: Norm = "none") -> nn
 
 
 def _near_identity(conv: nn.Conv2d) -> None:
-    """Initialises a convolution of as many outputs as inputs to pass on what it gets, nearly."""
+    """Initialise a convolution of as many outputs as inputs to pass on what it gets, nearly."""
     nn.init.kaiming_normal_(conv.weight)
     noise = _NOISE * conv.weight.detach()
     nn.init.dirac_(conv.weight)
@@ -89,7 +89,7 @@ class GuideParameters(nn.Module):
             self.slopes[:, 0] = 1.0
 
     def tensors(self) -> tuple[Tensor, ...]:
-        """The six arrays of :class:`maskupe.maps.Guide`, in its order."""
+        """Return the six arrays of :class:`maskupe.maps.Guide`, in its order."""
         assert self.colour.bias is not None
         matrix = self.colour.weight.flatten(1)
         return matrix, self.colour.bias, self.shifts, self.slopes, self.mix, self.mix_bias

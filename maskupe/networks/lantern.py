@@ -63,12 +63,12 @@ _TOE_PER_EV = 0.4
 
 
 def log_light(values: Tensor) -> Tensor:
-    """log2(1 + 255 v) / 8 of display-encoded v in 0…1: 0…1, about two knots per octave."""
+    """Return log2(1 + 255 v) / 8 of display-encoded v in 0…1: 0…1, about two knots per octave."""
     return torch.log2(1.0 + 255.0 * values.clamp(0.0, 1.0)) / 8.0
 
 
 def expose(power: Tensor, log_exposure: Tensor, shoulder: Tensor) -> Tensor:
-    """The response's y^g after k = exp(log_exposure) times the light, from w = x^g."""
+    """Return the response's y^g after k = exp(log_exposure) times the light, from w = x^g."""
     k = log_exposure.exp()
     return shoulder * k * power / ((k - 1.0) * power + shoulder)
 
@@ -110,7 +110,7 @@ class Lantern(LocalNetwork):
         self.register_buffer("levels", levels, persistent=False)
 
     def predict(self, low: Tensor, areas_low: Tensor) -> tuple[Tensor, ...]:
-        """table (N, 3, 1024) and residual (N, 3, 8, 8)."""
+        """Return table (N, 3, 1024) and residual (N, 3, 8, 8)."""
         seen = F.adaptive_avg_pool2d(low, _SIDE)
         areas = F.adaptive_avg_pool2d(areas_low, _SIDE)
         light = log_light(seen)
@@ -149,7 +149,7 @@ class Lantern(LocalNetwork):
         return table, residual
 
     def _table(self, known: Tensor, histogram: Tensor) -> Tensor:
-        """The gain of I + offset at the table's levels, (N, 3, 1024)."""
+        """Return the gain of I + offset at the table's levels, (N, 3, 1024)."""
         raw = self.response(known)
         response = torch.tanh(raw[:, :2])
         exponent = _EXPONENT * torch.exp(_EXPONENT_SPAN * response[:, :1])
@@ -193,7 +193,7 @@ class Lantern(LocalNetwork):
 
 
 def _with_toe(values: Tensor, toe: Tensor) -> Tensor:
-    """Values lifted by a toe in levels of 8 bits; white stays white."""
+    """Return values lifted by a toe in levels of 8 bits; white stays white."""
     lift = toe / 255.0
     return lift + (1.0 - lift) * values
 
@@ -212,14 +212,14 @@ def _histogram(light: Tensor, share: Tensor) -> Tensor:
 
 
 def _moments(planes: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation over A per channel, (N, C) each."""
+    """Return mean and standard deviation over A per channel, (N, C) each."""
     mean = (planes * share).sum((2, 3))
     variance = ((planes - mean[..., None, None]).square() * share).sum((2, 3))
     return mean, (variance + 1e-6).sqrt()
 
 
 def _at_levels(knots: Tensor, light: Tensor) -> Tensor:
-    """Piecewise linear in log light through (N, 3, knots), at T levels: (N, 3, T)."""
+    """Return piecewise linear in log light through (N, 3, knots), at T levels: (N, 3, T)."""
     # Which knots a level lies between never changes: a constant matrix does the look-up.
     steps = torch.arange(_KNOTS, device=light.device, dtype=light.dtype)
     weights = (1.0 - (light[None] * (_KNOTS - 1) - steps[:, None]).abs()).clamp(min=0.0)

@@ -66,7 +66,7 @@ class LocalParametricFilters(GlobalNetwork):
         return (illumination.reshape(-1, 3, LUMA_BINS, GRID_SIZE, GRID_SIZE),)
 
     def _ellipses(self, numbers: Tensor) -> Tensor:
-        """Soft ellipses (N, F, h, w): 1 well inside, ½ on the outline, 0 well outside."""
+        """Return soft ellipses (N, F, h, w): 1 well inside, ½ on the outline, 0 well outside."""
         x, y, a, b, angle = numbers.reshape(-1, FILTERS, _ELLIPSE, 1, 1).unbind(2)
         across, along = self.place_x - torch.sigmoid(x), self.place_y - torch.sigmoid(y)
         cos, sin = torch.cos(math.pi * angle), torch.sin(math.pi * angle)
@@ -75,7 +75,7 @@ class LocalParametricFilters(GlobalNetwork):
         return torch.sigmoid(4.0 * (1.0 - (u * u + v * v)))
 
     def _ramps(self, numbers: Tensor) -> Tensor:
-        """Graduated filters (N, F, h, w): from 0 to 1 across a line of any direction."""
+        """Return graduated filters (N, F, h, w): from 0 to 1 across a line of any direction."""
         angle, offset, width = numbers.reshape(-1, FILTERS, _RAMP, 1, 1).unbind(2)
         cos, sin = torch.cos(math.pi * angle), torch.sin(math.pi * angle)
         distance = (

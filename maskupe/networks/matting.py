@@ -13,16 +13,9 @@ distance; and *exact*, whether the selection is itself the better matte.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
-
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
-
-from maskupe import weights_file
-from maskupe.inference.build import load_arrays, stored
 
 #: Planes of the network's input: R, G, B, selection, signed distance.
 INPUTS = 5
@@ -77,7 +70,7 @@ def _separable(width: int) -> nn.Sequential:
 
 
 def _seen(planes: Tensor) -> Tensor:
-    """Eight planes (N, 8, H, W), each about -1…1, from the five inputs."""
+    """Return eight planes (N, 8, H, W), each about -1…1, from the five inputs."""
     colour, rest = planes[:, :3], planes[:, 3:]
     logs = (colour * 255.0 + 2.0).log2()
     red, green, blue = logs[:, 0:1], logs[:, 1:2], logs[:, 2:3]
@@ -113,7 +106,7 @@ class Matting(nn.Module):
         return self.logits(planes).sigmoid()
 
     def logits(self, planes: Tensor) -> Tensor:
-        """The same before the sigmoid, which losses are taken of."""
+        """Return the same before the sigmoid, which losses are taken of."""
         levels = [self.stem(_seen(planes))]
         for layer in self.down:
             levels.append(layer(levels[-1]))
@@ -127,7 +120,7 @@ class Matting(nn.Module):
         return torch.cat([logits[:, :1] + ramp, logits[:, 1:]], dim=1)
 
     def _context(self, features: Tensor, selection: Tensor) -> Tensor:
-        """What is seen inside and outside of the selection on average, as (N, e, 1, 1)."""
+        """Return what is seen inside and outside of the selection on average, as (N, e, 1, 1)."""
         share = F.avg_pool2d(selection, selection.shape[-1] // features.shape[-1])
         means = [
             (features * part).sum((2, 3)) / (part.sum((2, 3)) + 1e-3)
@@ -135,34 +128,3 @@ class Matting(nn.Module):
         ]
         context: Tensor = self.pooled(torch.cat(means, dim=1))
         return context[..., None, None]
-
-
-def save_matting(path: Path | str, network: Matting, metadata: Mapping[str, Any]) -> None:
-    """Write the weights, large layers as float16, and the graph for ONNX Runtime beside them.
-
-    Args:
-        path: the ``.safetensors`` file.
-        network: what to write.
-        metadata: by the names of :data:`maskupe.weights_file.METADATA_KEYS`.
-
-    Raises:
-        MaskUPEError: if a file cannot be written, or the graph differs from PyTorch.
-    """
-    from maskupe.inference.export import export_matting
-
-    arrays = {n: stored(v.detach().cpu().numpy()) for n, v in network.state_dict().items()}
-    count = str(sum(value.numel() for value in network.parameters()))
-    weights_file.write(path, arrays, {**metadata, "network": "matting", "parameters": count})
-    export_matting(load_matting_network(path), path)
-
-
-def load_matting_network(path: Path | str) -> Matting:
-    """Read the network of a weight file, in evaluation mode.
-
-    Raises:
-        WeightsError: if the file is missing, damaged, or of another network.
-    """
-    _, arrays = weights_file.read(path)
-    network = Matting()
-    load_arrays(network, arrays, str(path))
-    return network.eval()

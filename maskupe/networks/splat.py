@@ -17,7 +17,7 @@ _PRIOR = 0.02
 
 
 def splat(values: Tensor, guide: Tensor, depth: int, size: int) -> Tensor:
-    """A grid that gives the values back when it is sliced by the guide.
+    """Return a grid that gives the values back when it is sliced by the guide.
 
     Args:
         values: float (N, C, H, W).
@@ -40,7 +40,7 @@ def splat(values: Tensor, guide: Tensor, depth: int, size: int) -> Tensor:
 
 
 def _gather(planes: Tensor, size: int) -> Tensor:
-    """Sums of (N, C, H, W) over overlapping tents around the cells: (N, C, size, size)."""
+    """Return sums of (N, C, H, W) over overlapping tents around the cells: (N, C, size, size)."""
     fine = F.adaptive_avg_pool2d(planes, (2 * size, 2 * size))
     padded = F.pad(fine, (1, 1, 1, 1), mode="replicate")
     # Four half cells, weighted 1 3 3 1: a tent that reaches half-way into the neighbours.

@@ -29,7 +29,7 @@ ITERATIONS = 8
 
 
 def pooling_matrix(inputs: int, outputs: int) -> Tensor:
-    """Adaptive average pooling along one axis as a matrix (outputs, inputs)."""
+    """Return adaptive average pooling along one axis as a matrix (outputs, inputs)."""
     matrix = torch.zeros(outputs, inputs)
     for row in range(outputs):
         first, last = row * inputs // outputs, -(-(row + 1) * inputs // outputs)
@@ -50,7 +50,7 @@ class MeanHead(nn.Module):
         self.register_buffer("pooling", pooling_matrix(size, TOKENS), persistent=False)
 
     def forward(self, low: Tensor) -> Tensor:
-        """(N, 3, 256, 256) → (N, 16, 32, 32)."""
+        """Return (N, 3, 256, 256) → (N, 16, 32, 32)."""
         features = torch.relu(self.conv(low))
         pooled = self.pooling @ features @ self.pooling.T
         return cast(Tensor, self.norm(pooled))
@@ -71,7 +71,7 @@ class LongRange(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.GELU(), nn.Linear(WIDTH, WIDTH))
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """(N, T, 16) → (N, T, 16)."""
+        """Return (N, T, 16) → (N, T, 16)."""
         tokens = tokens + self._attention(self.norm1(tokens))
         return cast(Tensor, tokens + self.mlp(self.norm2(tokens)))
 

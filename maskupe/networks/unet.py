@@ -23,7 +23,7 @@ LUMA_BINS = 8
 
 
 def _pair(inputs: int, outputs: int, norm: Norm) -> nn.Sequential:
-    """Two 3×3 convolutions, each with optional norm and leaky ReLU."""
+    """Return two 3×3 convolutions, each with optional norm and leaky ReLU."""
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, 3, padding=1),
         norm_layer(norm, outputs),
@@ -58,7 +58,7 @@ class UNet(GlobalNetwork):
         self.last = nn.Conv2d(WIDTHS[0], 3, 1)
 
     def pixels(self, low: Tensor) -> Tensor:
-        """The enhanced image at low resolution, (N, 3, 256, 256) in 0…1."""
+        """Return the enhanced image at low resolution, (N, 3, 256, 256) in 0…1."""
         skips: list[Tensor] = []
         x = low
         for level, pair in enumerate(self.encoder):

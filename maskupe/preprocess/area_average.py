@@ -40,7 +40,7 @@ class ColumnEdges(NamedTuple):
 
     @classmethod
     def at(cls, places: npt.NDArray[np.float64], count: int) -> ColumnEdges:
-        """Lines at places 0…count of so many pixels."""
+        """Return lines at places 0…count of so many pixels."""
         whole = np.minimum(places.astype(np.int32), count - 1).astype(np.int32)
         return cls(whole, (places - whole).astype(np.float32))
 
@@ -70,7 +70,7 @@ class Rows(NamedTuple):
         return cls(tops, heights, shares[taken].astype(np.float32))
 
     def part(self, first: int, last: int) -> Rows:
-        """The rows of cells from the first to the last (exclusive) number."""
+        """Return the rows of cells from the first to the last (exclusive) number."""
         ends = np.concatenate([[0], np.cumsum(self.heights)])
         shares = self.shares[ends[first] : ends[last]]
         return Rows(self.tops[first:last], self.heights[first:last], shares)
@@ -84,7 +84,7 @@ class Source(Protocol):
         """How many the averages have."""
 
     def average(self, rows: Rows, columns: ColumnEdges, share: float) -> Float:
-        """Averages of some rows of cells, float32 (rows, cells, channels).
+        """Return averages of some rows of cells, float32 (rows, cells, channels).
 
         Args:
             rows: of pixels, of each row of cells.
@@ -151,7 +151,7 @@ class _Strips:
 
 
 def colours_of(image: npt.NDArray[Any]) -> Source:
-    """An image's colour channels, 0…1; what lies outside is clipped, NaN counts as black."""
+    """Return an image's colour channels, 0…1; what lies outside is clipped, NaN counts as black."""
     channels = colour_channels(image)
     pixels = image.reshape(*image.shape[:2], -1)
     scale = 1.0 / scale_of(image.dtype)
@@ -169,7 +169,7 @@ def colours_of(image: npt.NDArray[Any]) -> Source:
 
 
 def areas_of(areas: Areas | Coverage, visible: npt.NDArray[Any] | None) -> Source:
-    """1 in A and 1 in B, where the pixels are visible (alpha, if there is one, above 0)."""
+    """Return 1 in A and 1 in B, where the pixels are visible (alpha, if there is one, above 0)."""
     plane = areas.plane if isinstance(areas, Coverage) and visible is None else None
     if load() is not None and plane is not None and plane.strides[1] == plane.itemsize:
         return _Compiled(plane, _COVERAGE, 2, 2, 1.0)

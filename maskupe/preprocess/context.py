@@ -102,7 +102,7 @@ def area_average(
 
 
 def _touched(start: int, length: int, total: int, cells: int) -> tuple[int, int]:
-    """First and last (exclusive) of the cells in which pixels from ``start`` on fall."""
+    """Return first and last (exclusive) of the cells in which pixels from ``start`` on fall."""
     low = start * cells // total
     return low, min(cells, -(-(start + length) * cells // total))
 
@@ -123,7 +123,7 @@ def covered(start: float, length: int, total: float, cells: int) -> Float:
 
 
 def _squared(context: npt.NDArray[Any], size: int, threads: int) -> Float:
-    """A context as a square: float32 (size, size, 1 or 3)."""
+    """Return a context as a square: float32 (size, size, 1 or 3)."""
     shape = height, width = context.shape[0], context.shape[1]
     frame = Window(0, 0, width, height)
     if min(shape) >= size:
@@ -141,7 +141,7 @@ def network_input(
     size: int = NETWORK_SIZE,
     threads: int | None = None,
 ) -> tuple[Float, Float]:
-    """The layer and its areas as the network sees them.
+    """Return the layer and its areas as the network sees them.
 
     Args:
         region: (h, w[, c]) the layer's pixels in the window, any accepted dtype.

@@ -27,6 +27,10 @@ from maskupe.maps import Window, shapes_of
 from maskupe.rendering.job import Job
 from maskupe.rendering.positions import Frame
 
+#: Most strips that are under way at a time, and so threads that are of use: more of them only wait
+#: for each other, as the memory's bandwidth is used up and Python's lock is one.
+MOST_SLOTS = 8
+
 _log = logging.getLogger(__name__)
 
 #: Sides of the synthetic pictures, in pixels.
@@ -52,12 +56,12 @@ class Line:
 
     @classmethod
     def through(cls, few: tuple[int, float], many: tuple[int, float]) -> Line:
-        """The line through two measurements (pixels, seconds)."""
+        """Return the line through two measurements (pixels, seconds)."""
         rate = max(0.0, (many[1] - few[1]) / (many[0] - few[0]))
         return cls(max(0.0, many[1] - rate * many[0]), rate)
 
     def seconds(self, pixels: int) -> float:
-        """How long so many pixels take."""
+        """Return how long so many pixels take."""
         return self.base + self.rate * pixels
 
 
@@ -77,7 +81,7 @@ class Choice:
         self._known: dict[Any, dict[str, Line]] = {}
 
     def on_card(self, job: Job, other: str) -> bool:
-        """Whether to render a job on the card rather than with the backend ``other``."""
+        """Return whether to render a job on the card rather than with the backend ``other``."""
         pixels = job.height * job.width
         if pixels < LEAST_PIXELS or not self._there():
             return False
@@ -140,7 +144,7 @@ class Choice:
 
 
 def kind_of(job: Job) -> Any:
-    """What jobs have in common that take the same time for each pixel."""
+    """Return what jobs have in common that take the same time for each pixel."""
     maps = job.maps
     arrays = {name.partition(".")[0] for name in shapes_of(type(maps))}
     shapes = [getattr(maps, name).shape for name in sorted(arrays) if name != "guide"]
@@ -151,14 +155,14 @@ def kind_of(job: Job) -> Any:
 
 
 def without_pixels(job: Job) -> Job:
-    """The same kind of job, which keeps no picture in memory."""
+    """Return the same kind of job, which keeps no picture in memory."""
     image = np.zeros((2, 1, job.image.shape[2]), job.image.dtype)
     coverage = job.coverage if job.coverage.strides[0] == 0 else np.zeros((2, 1), np.uint16)
     return dataclasses.replace(job, image=image, out=image, coverage=coverage, clean=None)
 
 
 def synthetic(job: Job, side: int) -> Job:
-    """A job like another on a square picture: the same maps, depth and channels.
+    """Return a job like another on a square picture: the same maps, depth and channels.
 
     Where the other's coverage differs from pixel to pixel, a third of this one is A, B and C each.
     """
@@ -183,7 +187,7 @@ def synthetic(job: Job, side: int) -> Job:
 
 
 def card_in_use() -> bool:
-    """Whether this process has work on an NVIDIA card already."""
+    """Return whether this process has work on an NVIDIA card already."""
     torch = sys.modules.get("torch")
     return (
         torch is not None and bool(torch.cuda.is_initialized()) and torch.version.cuda is not None

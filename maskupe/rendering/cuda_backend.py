@@ -8,7 +8,6 @@ own copying overlap without a strip knowing of another, and a job stops between 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,20 +17,16 @@ from maskupe.areas.rows import FULL
 from maskupe.native import DEPTHS
 from maskupe.parallel import StripFunction, rows_of
 from maskupe.rendering import packing
+from maskupe.rendering.choice import MOST_SLOTS
 from maskupe.rendering.job import Job, bound_positions
 from maskupe.rendering.native_backend import RenderingError
 from maskupe.rendering.positions import Positions
 
-#: Most strips that are under way at a time, and so threads that are of use: more of them only wait
-#: for each other, as the memory's bandwidth is used up and Python's lock is one.
-MOST_SLOTS = 8
 #: Least and most bytes of a strip, both ways together. What Python has to say for each takes about
 #: 0.1 ms, one thread at a time; what is pinned for it stays until nobody wants it.
 STRIP_BYTES = (1 << 20, 16 << 20)
 #: About how many strips make a job: a few for each slot, so that none has long to wait at the end.
 STRIPS = 3 * MOST_SLOTS
-#: Arrays of parameters begin at multiples of this many bytes on the card.
-_ALIGNMENT = 64
 # Most rows of a launch, the limit of a grid's second axis.
 _MOST_ROWS = 65535
 # Of so many rows and columns one is looked at before all of them are.
@@ -41,7 +36,7 @@ _NOTHING = np.zeros(4, np.int32)
 
 
 def prepare(job: Job, device: str = "cuda") -> tuple[StripFunction, int]:
-    """The function that renders a strip of rows on ``device``, and how many rows to give it.
+    """Return the function that renders a strip of rows on ``device``, and how many rows to give it.
 
     Args:
         job: the job.
@@ -80,7 +75,7 @@ def prepare(job: Job, device: str = "cuda") -> tuple[StripFunction, int]:
 
 
 def strip_rows(job: Job) -> int:
-    """How many rows make a strip."""
+    """Return how many rows make a strip."""
     pixel = 2 * job.image.dtype.itemsize * job.image.shape[2] + job.coverage.itemsize
     least, most = STRIP_BYTES
     size = min(max(job.height * job.width * pixel // STRIPS, least), most)
@@ -88,7 +83,7 @@ def strip_rows(job: Job) -> int:
 
 
 def range_of(coverage: npt.NDArray[np.uint16]) -> tuple[int, int]:
-    """The least and the largest coverage of some rows; two that differ, if these do."""
+    """Return the least and the largest coverage of some rows; two that differ, if these do."""
     few = coverage[:1] if coverage.strides[0] == 0 else coverage[::_STEP, ::_STEP]
     least, most = int(few.min()), int(few.max())
     if least != most or coverage.strides[0] == 0:
@@ -143,14 +138,5 @@ def describe(
 
 
 def _packed(positions: Positions) -> npt.NDArray[np.int32]:
-    """Positions as int32 (2, n): the low cells, and the bits of the ways to the next."""
+    """Return positions as int32 (2, n): the low cells, and the bits of the ways to the next."""
     return np.stack([positions.low, positions.fraction.view(np.int32)])
-
-
-def pack(arrays: Mapping[str, npt.NDArray[Any]]) -> tuple[dict[str, slice], int]:
-    """Where each array's bytes lie in one block of memory, and how many bytes that is."""
-    places, end = {}, 0
-    for name, array in arrays.items():
-        places[name] = slice(end, end + array.nbytes)
-        end += -(-array.nbytes // _ALIGNMENT) * _ALIGNMENT
-    return places, end

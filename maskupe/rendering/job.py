@@ -49,7 +49,10 @@ class Job:
     clean: CleanRows | None = None
 
     def bound_rows(self, first: int, last: int) -> npt.NDArray[np.float32] | None:
-        """The bound on added light in some rows, float32 (last - first, w); None where none is."""
+        """Return the bound on added light in some rows, float32 (last - first, w).
+
+        None where none is.
+        """
         bound = self.fade.bound
         return None if bound is None else bound_rows(bound, self.frame, first, last)
 
@@ -97,7 +100,7 @@ def make_job(
     out: Pixels | None,
     clean: CleanRows | None = None,
 ) -> Job:
-    """Checks the arguments of :func:`maskupe.rendering.render` and brings them into one form.
+    """Check the arguments of :func:`maskupe.rendering.render` and brings them into one form.
 
     Raises:
         InputError: for any shape, dtype or number that does not fit.
@@ -153,7 +156,7 @@ def make_job(
 
 
 def check_maps(maps: Maps) -> None:
-    """Refuses maps whose arrays do not have the shapes that :mod:`maskupe.maps` gives.
+    """Refuse maps whose arrays do not have the shapes that :mod:`maskupe.maps` gives.
 
     Raises:
         InputError: naming the array that does not fit.

@@ -37,12 +37,12 @@ class RenderingError(MaskUPEError):
 
 
 def available() -> bool:
-    """Whether the kernel loads on this machine."""
+    """Return whether the kernel loads on this machine."""
     return load() is not None
 
 
 def prepare(job: Job) -> tuple[StripFunction, int]:
-    """The function that renders a strip of rows, and how many rows to give it.
+    """Return the function that renders a strip of rows, and how many rows to give it.
 
     Raises:
         RenderingError: if the kernel is not part of this installation or does not load.
@@ -90,7 +90,7 @@ def prepare(job: Job) -> tuple[StripFunction, int]:
 
 
 def _common(job: Job, dtype: np.dtype[Any]) -> tuple[NativeJob, dict[str, npt.NDArray[Any]]]:
-    """What all strips of a job share, and the arrays that it points into, by field."""
+    """Return what all strips of a job share, and the arrays that it points into, by field."""
     arranged = pack_map(job.maps, dtype)
     kept: dict[str, npt.NDArray[Any]] = {
         "map": arranged.map,

@@ -42,7 +42,7 @@ Difference = Callable[[Floats, int], Floats]
 
 
 def prepare(job: Job) -> tuple[Callable[[int, int], None], int]:
-    """The function that renders a strip of rows, and how many rows to give it."""
+    """Return the function that renders a strip of rows, and how many rows to give it."""
     difference = difference_of(job.maps, job.strength, job.frame)
     eight_bits = job.image.dtype == np.uint8 and job.image.shape[2] == 3
     if isinstance(job.maps, ToneCurves) and eight_bits and job.clean is None:
@@ -104,7 +104,7 @@ def _tone_strips(job: Job, maps: ToneCurves) -> Callable[[int, int], None]:
 
 
 def difference_of(maps: Maps, strength: float, frame: Frame) -> Difference:
-    """The function that applies one kind of map at one strength."""
+    """Return the function that applies one kind of map at one strength."""
     t = np.float32(strength)
     if isinstance(maps, ToneCurves):
         return lambda colour, first: _tone_curves(maps, frame, colour, first)
@@ -148,7 +148,7 @@ def spread(planes: Floats, frame: Frame, rows: Positions) -> Floats:
 
 
 def upsample(planes: Floats, frame: Frame, first: int, count: int) -> Floats:
-    """Bilinear values of planes (3, gh, gw) in the order of pixels: float32 (count, 3 w).
+    """Return bilinear values of planes (3, gh, gw) in the order of pixels: float32 (count, 3 w).
 
     Only the few rows of cells that these pixels touch are spread over the columns; pixel rows are
     then made between them.
@@ -210,7 +210,7 @@ def _curve_maps(maps: CurveMaps, t: np.float32, frame: Frame, colour: Floats, fi
 
 
 def _slice(cells: Floats, guide: Floats, frame: Frame, first: int) -> Floats:
-    """Values of bilateral grids at a guide (rows, w): float32 (rows, n, w).
+    """Return values of bilateral grids at a guide (rows, w): float32 (rows, n, w).
 
     Between two columns of cells a value is linear in the way between them, so it is a product of
     a small matrix with the hinges and with the hinges times that way, for each row of pixels.
@@ -250,7 +250,7 @@ def _slice(cells: Floats, guide: Floats, frame: Frame, first: int) -> Floats:
 
 
 def _brighten(illumination: Floats, colour: Floats, t: np.float32) -> Floats:
-    """I / S^t - I with S bounded by 1, I and the floor; overwrites the illumination."""
+    """Return I / S^t - I with S bounded by 1, I and the floor; overwrites the illumination."""
     np.clip(illumination, np.float32(ILLUMINATION_FLOOR), np.float32(1), out=illumination)
     np.maximum(illumination, colour, out=illumination)
     if t != 1:
@@ -268,7 +268,7 @@ def _gain_grid(maps: GainGrid, t: np.float32, frame: Frame, colour: Floats, firs
 
 
 def guide_values(guide: Guide, colour: Floats) -> Floats:
-    """The guidance map (rows, w), 0…1, of colours (rows, w, 3)."""
+    """Return the guidance map (rows, w), 0…1, of colours (rows, w, 3)."""
     place = colour @ guide.matrix.T
     place += guide.bias
     steps = guide.slopes * guide.mix[:, None]
@@ -326,7 +326,7 @@ def _look_up_table(maps: LookUpTable, t: np.float32, colour: Floats) -> Floats:
 
 
 def _between(low: Floats, high: Floats, part: Floats) -> Floats:
-    """low + part · (high - low), in the place of ``low``."""
+    """Return low + part · (high - low), in the place of ``low``."""
     step = high - low
     step *= part
     low += step

@@ -5,6 +5,7 @@ The kernel's headers say what each kind's ``map``, ``table`` and ``guide`` hold.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,13 +23,16 @@ from maskupe.maps import (
     ToneCurves,
 )
 
+#: Arrays of parameters begin at multiples of this many bytes on the card.
+_ALIGNMENT = 64
+
 Floats = npt.NDArray[np.float32]
 
 TONE, CURVE, GAIN, AFFINE, TABLE = range(5)
 
 
 def _nothing() -> Floats:
-    """What the kernel is pointed to where a kind has no such array."""
+    """Return what the kernel is pointed to where a kind has no such array."""
     return np.zeros(1, np.float32)
 
 
@@ -54,7 +58,7 @@ class PackedMap:
 
 
 def pack_map(maps: Maps, dtype: np.dtype[Any]) -> PackedMap:
-    """Arranges any kind of map for pixels of ``dtype``."""
+    """Arrange any kind of map for pixels of ``dtype``."""
     if isinstance(maps, ToneCurves):
         return _tone_curves(maps, dtype)
     if isinstance(maps, CurveMaps):
@@ -104,7 +108,7 @@ def _tone_curves(maps: ToneCurves, dtype: np.dtype[Any]) -> PackedMap:
 
 
 def _guide(guide: Guide) -> Floats:
-    """Matrix, bias and the curves with sorted knots and the lines between them."""
+    """Return matrix, bias and the curves with sorted knots and the lines between them."""
     parts = [guide.matrix.ravel(), guide.bias, guide.mix_bias]
     for shifts, slopes, mix in zip(guide.shifts, guide.slopes, guide.mix, strict=True):
         order = np.argsort(shifts, kind="stable")
@@ -123,3 +127,12 @@ def _look_up_table(maps: LookUpTable) -> PackedMap:
     entries = np.zeros((*table.shape[1:], 4), np.float32)
     entries[..., :3] = table.transpose(1, 2, 3, 0)
     return PackedMap(TABLE, table.shape[-1], table=entries)
+
+
+def pack(arrays: Mapping[str, npt.NDArray[Any]]) -> tuple[dict[str, slice], int]:
+    """Return where each array's bytes lie in one block of memory, and how many bytes that is."""
+    places, end = {}, 0
+    for name, array in arrays.items():
+        places[name] = slice(end, end + array.nbytes)
+        end += -(-array.nbytes // _ALIGNMENT) * _ALIGNMENT
+    return places, end

@@ -36,7 +36,7 @@ class PixelRows:
 
 
 def read_rows(image: Pixels) -> PixelRows:
-    """Takes the colours out of some rows (rows, w, 1 to 4 channels)."""
+    """Take the colours out of some rows (rows, w, 1 to 4 channels)."""
     colours = 3 if image.shape[2] >= 3 else 1
     raw = image[:, :, :colours].astype(np.float32)
     with np.errstate(invalid="ignore"):  # signalling NaNs are pixels like others
@@ -55,7 +55,7 @@ def write_rows(
     out: Pixels,
     bound: Floats | None = None,
 ) -> None:
-    """Writes image + weight · difference to ``out``, rounded to nearest (halves up) for integers.
+    """Write image + weight · difference to ``out``, rounded to nearest (halves up) for integers.
 
     Args:
         strip: the rows.
@@ -63,7 +63,8 @@ def write_rows(
         weight: float32 (rows, w), None if it is 1 everywhere; where it is 0, or alpha is 0, the
             pixel keeps its bits.
         out: (rows, w, channels), may be the image itself.
-        bound: float32 (rows, w), the most light on edges, see :func:`maskupe.blending.weights.limit_added_light`.
+        bound: float32 (rows, w), the most light on edges, see
+            :func:`maskupe.blending.weights.limit_added_light`.
     """
     if weight is not None and bound is not None:
         weight = limit_added_light(weight, difference, bound)

@@ -56,5 +56,5 @@ class Frame:
         return axis_positions(self.window.y + first, last - first, self.window.layer_height, cells)
 
     def columns(self, cells: int) -> Positions:
-        """Positions of all the region's columns on ``cells`` cells."""
+        """Return positions of all the region's columns on ``cells`` cells."""
         return axis_positions(self.window.x, self.width, self.window.layer_width, cells)

@@ -17,7 +17,7 @@ from maskupe.errors import InputError
 from maskupe.maps import Maps, Window
 from maskupe.parallel import StripFunction, machine_threads, parallel_rows, rows_of
 from maskupe.rendering import cuda_backend, native_backend, numpy_backend
-from maskupe.rendering.choice import Choice, card_in_use
+from maskupe.rendering.choice import MOST_SLOTS, Choice, card_in_use
 from maskupe.rendering.job import Job, Pixels, make_job
 
 #: Names a backend to use where the caller names none; "numpy" keeps the compiled kernel out.
@@ -40,7 +40,7 @@ def _own_backend() -> str:
 
 
 def processor_backend() -> str:
-    """The default backend, but on the processor where that one is on a graphics card."""
+    """Return the default backend, but on the processor where that one is on a graphics card."""
     chosen = default_backend()
     if chosen.startswith("torch"):
         return "torch"
@@ -63,7 +63,7 @@ def render(
     strip_pixels: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Pixels:
-    """Renders out = I + w · (enhanced(D) - I) at full size, in the display encoding.
+    """Render out = I + w · (enhanced(D) - I) at full size, in the display encoding.
 
     D is I, or what ``clean`` has in its place; pixels that ``clean`` lifts less take only a share
     of enhanced(D) - D.
@@ -117,7 +117,7 @@ def render(
 
 
 def _fastest(job: Job) -> str:
-    """The backend for a job whose caller names none."""
+    """Return the backend for a job whose caller names none."""
     usual = default_backend()
     if os.environ.get(BACKEND_VARIABLE) or job.strength == 0:
         return usual
@@ -125,8 +125,8 @@ def _fastest(job: Job) -> str:
 
 
 def _useful(threads: int, backend: str) -> int:
-    """How many of so many threads can be of use to a backend."""
-    return min(threads, cuda_backend.MOST_SLOTS) if backend.startswith("cuda") else threads
+    """Return how many of so many threads can be of use to a backend."""
+    return min(threads, MOST_SLOTS) if backend.startswith("cuda") else threads
 
 
 @functools.cache

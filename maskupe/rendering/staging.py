@@ -22,8 +22,9 @@ import triton
 from torch import Tensor
 
 from maskupe.rendering import cuda_kernels
-from maskupe.rendering.cuda_backend import MOST_SLOTS, pack
+from maskupe.rendering.choice import MOST_SLOTS
 from maskupe.rendering.native_backend import RenderingError
+from maskupe.rendering.packing import pack
 
 #: Seconds after which memory that nobody used is given back.
 IDLE_SECONDS = 60.0
@@ -43,7 +44,7 @@ _compiled: set[tuple[Any, ...]] = set()
 
 @functools.cache
 def staging_for(device: str) -> Staging:
-    """The one staging of a device.
+    """Return the one staging of a device.
 
     Raises:
         RenderingError: if there is no such card.

@@ -56,7 +56,7 @@ def prepare(job: Job, device: str) -> tuple[Callable[[int, int], None], int]:
 
 
 def _to_device(maps: Any, device: torch.device) -> Any:
-    """The same map or guide with tensors on a device in place of its arrays."""
+    """Return the same map or guide with tensors on a device in place of its arrays."""
     changes = {
         field.name: _to_device(value, device)
         if isinstance(value := getattr(maps, field.name), Guide)
@@ -67,7 +67,7 @@ def _to_device(maps: Any, device: torch.device) -> Any:
 
 
 def enhance(maps: Maps, t: float, frame: Frame, first: int, colour: Tensor) -> Tensor:
-    """Enhanced colours (3, rows, w) of colours (3, rows, w) in 0…1, from row ``first`` on.
+    """Return enhanced colours (3, rows, w) of colours (3, rows, w) in 0…1, from row ``first`` on.
 
     Args:
         maps: a map whose arrays are tensors on the colours' device.
@@ -118,7 +118,7 @@ def _axes(
 
 
 def sample(planes: Tensor, frame: Frame, first: int, count: int) -> Tensor:
-    """Bilinear values (n, count, w) of planes (n, gh, gw) at the region's pixels."""
+    """Return bilinear values (n, count, w) of planes (n, gh, gw) at the region's pixels."""
     rows, columns = _axes(frame, first, count, planes.shape, planes.device)
     return torch.stack([planes[:, y, x] * (sy * sx) for y, sy in rows for x, sx in columns]).sum(0)
 
@@ -139,7 +139,7 @@ def slice_grid(grid: Tensor, guide: Tensor, frame: Frame, first: int) -> Tensor:
 
 
 def guide_values(guide: Any, colour: Tensor) -> Tensor:
-    """The guidance map (rows, w), 0…1, of a guide made of tensors."""
+    """Return the guidance map (rows, w), 0…1, of a guide made of tensors."""
     place = torch.tensordot(guide.matrix, colour, 1) + guide.bias[:, None, None]
     curves = torch.zeros_like(place)
     for k in range(guide.shifts.shape[1]):
@@ -150,7 +150,7 @@ def guide_values(guide: Any, colour: Tensor) -> Tensor:
 
 
 def _brighten(illumination: Tensor, colour: Tensor, t: float) -> Tensor:
-    """I / S^t with S bounded by 1, I and the floor."""
+    """Return I / S^t with S bounded by 1, I and the floor."""
     bounded = torch.maximum(illumination.clamp(max=1), colour).clamp(min=ILLUMINATION_FLOOR)
     return colour / bounded**t
 
@@ -164,7 +164,7 @@ def _curve(table: Tensor, place: Tensor) -> Tensor:
 
 
 def _trilinear(table: Tensor, colour: Tensor) -> Tensor:
-    """Values (3, rows, w) of a table (3, blue, green, red) at colours (3, rows, w)."""
+    """Return values (3, rows, w) of a table (3, blue, green, red) at colours (3, rows, w)."""
     nodes = table.shape[-1]
     place = colour * (nodes - 1)
     low = place.long().clamp(max=max(nodes - 2, 0))

@@ -12,6 +12,7 @@ from maskupe.areas.coverage import Coverage, full_coverage
 from maskupe.errors import CancelledError
 from maskupe.maps import Window
 from maskupe.rendering import cuda_backend, processor_backend, render
+from maskupe.rendering.choice import MOST_SLOTS
 from maskupe.rendering.job import make_job
 from tests.cuda.here import CARD, needs_kernels
 from tests.rendering_cases import (
@@ -249,7 +250,7 @@ def test_slots_are_few_and_given_back():
         thread.start()
     for thread in jobs:
         thread.join()
-    assert 1 <= staging._made <= cuda_backend.MOST_SLOTS
+    assert 1 <= staging._made <= MOST_SLOTS
     assert len(staging._idle) == staging._made
     staging.release()
     assert staging._made == 0 and not staging._idle

@@ -22,7 +22,7 @@ from unittest.mock import patch
 import numpy as np
 
 from maskupe.areas.coverage import full_coverage, make_coverage
-from maskupe.areas.transition import make_areas
+from maskupe.areas.partition import make_areas
 from maskupe.errors import UnknownModelError, WeightsError
 from maskupe.pipeline import RegionResult
 from maskupe.rendering.illumination import illumination

@@ -9,11 +9,10 @@ from pathlib import Path
 import msgpack
 import numpy as np
 
-import maskupe_daemon
-from maskupe_client.client import BUNDLED
+import maskupe_client
 from tests.daemon.running import expected, region, request_for
 
-FOLDER = Path(maskupe_daemon.__file__).parent
+FOLDER = Path(maskupe_client.__file__).parent
 MSGPACK = ("__init__.py", "exceptions.py", "ext.py", "fallback.py")
 
 USE = """
@@ -33,7 +32,7 @@ with Client.connect(20, name="bundle") as client:
 
 def test_the_bundle_works_without_any_installed_package(daemon, tmp_path):
     for package, source, names in (
-        ("maskupe_daemon", FOLDER, BUNDLED),
+        ("maskupe_client", FOLDER, sorted(path.name for path in FOLDER.glob("*.py"))),
         ("msgpack", Path(msgpack.__file__).parent, MSGPACK),
     ):
         (tmp_path / package).mkdir()

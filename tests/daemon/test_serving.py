@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from maskupe.areas.transition import make_areas
+from maskupe.areas.partition import make_areas
 from maskupe_client.client import ChunkedFrame, EnhanceRequest, PlaneSpec
 from maskupe_client.errors import AnswerError
 from maskupe_daemon.hardware import processor_name

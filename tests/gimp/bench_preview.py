@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from maskupe_gimp import bundle
+from maskupe_gimp import NAME, bundle
 from tests.gimp.daemon import Daemon
 from tests.gimp.desktop import Desktop
 from tests.gimp.finding import find_gimp
@@ -66,7 +66,7 @@ def main() -> None:
     gimp = find_gimp(options.gimp)
     bundle.copy_to(prepare(work))
     told = work / "painted.txt"
-    module = work / "profile" / "plug-ins" / bundle.NAME / "maskupe_plugin" / "preview.py"
+    module = work / "profile" / "plug-ins" / NAME / "maskupe_plugin" / "preview.py"
     module.write_text(module.read_text("utf-8") + _NOTES.format(path=str(told)), "utf-8")
     settle(gimp, work)
     daemon = Daemon(work)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from maskupe_gimp import bundle
+from maskupe_gimp import NAME, bundle
 from tests.gimp.daemon import Daemon
 from tests.gimp.finding import Gimp, NoGimpError, find_gimp
 from tests.gimp.session import Session, prepare
@@ -46,7 +46,7 @@ def work(installed_gimp: Gimp) -> Iterator[Path]:
     plug_ins = prepare(folder)
     bundle.copy_to(plug_ins)
     # The tests decide when a daemon runs; starting it is a test of its own.
-    (plug_ins / bundle.NAME / bundle.LAUNCHER).unlink()
+    (plug_ins / NAME / bundle.LAUNCHER).unlink()
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
 

@@ -11,7 +11,7 @@ import pytest
 
 from maskupe import Enhancer
 from maskupe.preprocess.context import downscale
-from maskupe_gimp import bundle
+from maskupe_gimp import NAME, bundle
 from tests.gimp.finding import Gimp
 from tests.gimp.photo import babl, tiled_photo
 from tests.gimp.session import Session, prepare
@@ -53,7 +53,7 @@ def read(
         width=width,
         height=height,
         precision=precision,
-        name=bundle.NAME,
+        name=NAME,
         **values,
     )
     if found is None:

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from maskupe_gimp import bundle
+from maskupe_gimp import NAME, bundle
 from maskupe_gimp.models import offered
 from tests.gimp.conftest import REQUIRED
 from tests.gimp.daemon import Daemon
@@ -150,7 +150,7 @@ def test_a_daemon_killed_behind_the_dialog_is_started_again(desk: Desk) -> None:
     relay = work / "relay"
     relay.write_text(RELAY.format(work=str(work)), "utf-8")
     relay.chmod(0o755)
-    launcher = work / "profile" / "plug-ins" / bundle.NAME / bundle.LAUNCHER
+    launcher = work / "profile" / "plug-ins" / NAME / bundle.LAUNCHER
     recorded = json.loads(launcher.read_text("utf-8"))
     command = [str(relay), *recorded["command"]]
     launcher.write_text(json.dumps({**recorded, "command": command}), "utf-8")
@@ -264,7 +264,7 @@ def test_the_preview_grows_with_the_window(desk: Desk) -> None:
 
 
 def test_a_model_for_research_is_used_where_it_was_asked_for(desk: Desk) -> None:
-    launcher = desk.session.work / "profile" / "plug-ins" / bundle.NAME / bundle.LAUNCHER
+    launcher = desk.session.work / "profile" / "plug-ins" / NAME / bundle.LAUNCHER
     usual = launcher.read_text("utf-8")
     models = offered(research=True)
     launcher.write_text(json.dumps({**json.loads(usual), "models": models}), "utf-8")

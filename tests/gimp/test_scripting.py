@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from maskupe_gimp import bundle
+from maskupe_gimp import source
 from tests.gimp.daemon import Daemon
 from tests.gimp.finding import Gimp
 from tests.gimp.photo import babl, dark_photo, tiled_photo
@@ -60,7 +60,7 @@ def test_the_example_lights_up_a_folder(
     gimp.run(SAVE, target=str(folder / "a.xcf"), named=True, **values)
     gimp.run(SAVE, target=str(folder / "b.xcf"), named=False, **values)
     example = work / "enhance_folder.py"
-    shutil.copyfile(bundle.source().parent / "examples" / example.name, example)
+    shutil.copyfile(source().parent / "examples" / example.name, example)
     status, said = batch(
         installed_gimp,
         work,

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from maskupe_gimp import bundle, cli
+from maskupe_gimp import NAME, bundle, cli
 from tests.gimp.daemon import Daemon
 from tests.gimp.finding import Gimp
 from tests.gimp.photo import babl, dark_photo
@@ -64,7 +64,7 @@ def start_when_asked(work: Path, daemon: list[Daemon]) -> None:
 def test_the_plug_in_starts_the_daemon(installed_gimp: Gimp, folder: Path) -> None:
     prepare(folder)
     assert cli.main(["install", "--profile", str(folder / "profile")]) == 0
-    launcher = folder / "profile" / "plug-ins" / bundle.NAME / bundle.LAUNCHER
+    launcher = folder / "profile" / "plug-ins" / NAME / bundle.LAUNCHER
     recorded = json.loads(launcher.read_text("utf-8"))
     daemons: list[Daemon] = []
     thread = threading.Thread(target=start_when_asked, args=(folder, daemons))

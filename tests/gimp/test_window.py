@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from maskupe_gimp import bundle
+from maskupe_gimp import NAME, bundle
 from tests.gimp.conftest import REQUIRED
 from tests.gimp.daemon import Daemon
 from tests.gimp.desktop import SIZE, Desktop
@@ -215,7 +215,7 @@ class Story:
     def without_daemon(self) -> None:
         """Opens the dialog while no daemon can be had: it says so, and stays usable."""
         self.daemon.stop()
-        launcher = self.session.work / "profile" / "plug-ins" / bundle.NAME / bundle.LAUNCHER
+        launcher = self.session.work / "profile" / "plug-ins" / NAME / bundle.LAUNCHER
         recorded = json.loads(launcher.read_text("utf-8"))
         launcher.write_text(json.dumps({**recorded, "command": []}), "utf-8")
         self.desktop.focus(self.desktop.window("GIMP$"))

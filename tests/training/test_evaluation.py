@@ -14,7 +14,8 @@ import pytest
 import torch
 from skimage.color import lab2rgb
 
-from maskupe.areas.transition import Transition, make_areas
+from maskupe.areas.partition import make_areas
+from maskupe.areas.transition import Transition
 from maskupe.errors import InputError
 from maskupe.inference.build import build, save
 from maskupe.preprocess.srgb import decode_srgb, encode_srgb

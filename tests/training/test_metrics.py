@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from maskupe.areas.transition import Areas, Transition, make_areas
+from maskupe.areas.partition import make_areas
+from maskupe.areas.transition import Areas, Transition
 from maskupe.errors import InputError
 from maskupe_training import metrics
 

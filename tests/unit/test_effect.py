@@ -13,8 +13,7 @@ from maskupe.effect import BOUND_SIZE, predict_effect
 from maskupe.maps import ToneCurves, Window
 from maskupe.matting.matte import make_matte
 from maskupe.matting.surroundings import surroundings_of
-from maskupe.pixel_layout import LUMA
-from maskupe_training.metrics import GAIN_DELTA
+from maskupe.pixel_layout import GAIN_DELTA, LUMA
 from tests.matte_cases import told
 
 

@@ -11,7 +11,7 @@ from tools.docs.tables import keep_edges, keep_evaluation, regenerate
 
 
 def main() -> None:
-    """Rewrites what differs and says which."""
+    """Rewrite what differs and says which."""
     parser = argparse.ArgumentParser(prog="python -m tests.docs", description=__doc__)
     parser.add_argument(
         "--evaluation",

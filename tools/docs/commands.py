@@ -23,7 +23,7 @@ PROGRAMS = {
 
 
 def ours(line: str) -> list[str] | None:
-    """The words of a shell line from our program's name on; None if it runs none of ours."""
+    """Return the words of a shell line from our program's name on; None if it runs none of ours."""
     words = shlex.split(line, comments=True)
     while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
         words = words[1:]
@@ -38,7 +38,7 @@ def ours(line: str) -> list[str] | None:
 
 
 def check(words: Sequence[str]) -> None:
-    """Raises what the program's own parser raises for a line that it does not understand."""
+    """Raise what the program's own parser raises for a line that it does not understand."""
     program, *arguments = words
     arguments = [argument for argument in arguments if argument != "--debug"]
     if program == "make":

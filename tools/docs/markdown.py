@@ -24,15 +24,17 @@ class Block(NamedTuple):
 
 
 def read(path: Path) -> str:
+    """Return a text file."""
     return path.read_text(encoding="utf-8")
 
 
 def short(path: Path) -> str:
+    """Return a path below the project's folder."""
     return path.relative_to(ROOT).as_posix()
 
 
 def code_blocks(text: str) -> list[Block]:
-    """Fenced blocks, then indented ones, which are shell lines wherever we write them."""
+    """Return fenced blocks, then indented ones, which are shell lines wherever we write them."""
     blocks = [Block(*found.groups()) for found in _FENCED.finditer(text)]
     for found in _INDENTED.finditer(_FENCED.sub("", text) + "\n"):
         blocks.append(Block("sh", textwrap.dedent(found[1])))
@@ -40,22 +42,23 @@ def code_blocks(text: str) -> list[Block]:
 
 
 def prose(text: str) -> str:
-    """The text without code blocks and comments."""
+    """Return the text without code blocks and comments."""
     text = _INDENTED.sub("", _FENCED.sub("", text) + "\n")
     return re.sub(r"<!--.*?-->", "", text, flags=re.S)
 
 
 def inline_code(text: str) -> list[str]:
+    """Return what stands in single backticks."""
     return re.findall(r"`([^`\n]+)`", prose(text))
 
 
 def links(text: str) -> list[str]:
-    """Targets of links and pictures."""
+    """Return targets of links and pictures."""
     return re.findall(r"\]\(([^)\s]+)\)", re.sub(r"`[^`\n]+`", "", prose(text)))
 
 
 def anchors(text: str) -> set[str]:
-    """What ``#…`` may name: the headings as GitHub turns them into identifiers."""
+    """Return what ``#…`` may name: the headings as GitHub turns them into identifiers."""
     found: set[str] = set()
     for heading in re.findall(r"^#+ (.+)$", _FENCED.sub("", text), re.M):
         plain = re.sub(r"[^\w\- ]", "", heading.lower().replace("`", ""))
@@ -68,7 +71,7 @@ def anchors(text: str) -> set[str]:
 
 
 def shell_lines(blocks: list[Block]) -> Iterator[str]:
-    """Commands in shell blocks, those over several lines joined, without comments alone."""
+    """Yield commands in shell blocks, those over several lines joined, without comments alone."""
     for block in blocks:
         if block.language != "sh":
             continue

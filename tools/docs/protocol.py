@@ -27,13 +27,13 @@ def rows(heading):
 
 
 def heading(message: Message) -> str:
-    """The heading of a message's section."""
+    """Return the heading of a message's section."""
     receiver = "daemon" if message.sender == "client" else "client"
     return f"### `{message.type}` ({message.sender} → {receiver})\n"
 
 
 def default_words(field: Field) -> str:
-    """A default as the table shows it."""
+    """Return a default as the table shows it."""
     if field.required:
         return "required"
     value = list(field.default) if isinstance(field.default, tuple) else field.default
@@ -41,7 +41,9 @@ def default_words(field: Field) -> str:
 
 
 def regenerate_messages(document: str) -> str:
-    """The document with every field's row as the code has it; meanings stay, by the field's name.
+    """Return the document with every field's row as the code has it.
+
+    Meanings stay, by the field's name.
 
     Raises:
         ValueError: if a message has no section, or a field no meaning yet: those are written.

@@ -25,31 +25,31 @@ _PLACE = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end -->)", re.S)
 
 
 def regenerate(text: str) -> str:
-    """A document with all its generated tables as they should be."""
+    """Return a document with all its generated tables as they should be."""
     return _PLACE.sub(lambda found: f"{found[1]}\n{TABLES[found[2]]()}\n{found[3]}", text)
 
 
 def names(text: str) -> list[str]:
-    """The generated tables in a document."""
+    """Return the generated tables in a document."""
     return [found[2] for found in _PLACE.finditer(text)]
 
 
 def keep_evaluation(path: Path) -> None:
-    """Takes over what the documents quote of an ``evaluation.json``."""
+    """Take over what the documents quote of an ``evaluation.json``."""
     content = json.loads(path.read_text("utf-8"))
     kept = {key: content[key] for key in ("request", "summary", "kinds")}
     EVALUATION.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", "utf-8")
 
 
 def keep_edges(path: Path) -> None:
-    """Takes over what the documents quote of the JSON that `evaluate-edges` wrote."""
+    """Take over what the documents quote of the JSON that `evaluate-edges` wrote."""
     content = json.loads(path.read_text("utf-8"))
     kept = {key: content[key] for key in ("request", "n", "summary", "circles")}
     EDGES.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", "utf-8")
 
 
 def models() -> str:
-    """All models: their size from the weight file, or counted, which takes PyTorch."""
+    """Return all models: their size from the weight file, or counted, which takes PyTorch."""
     from maskupe.cli.models import describe
 
     rows = []
@@ -70,7 +70,7 @@ def models() -> str:
 
 
 def recipes() -> str:
-    """The recipes that come with the package, in their own words."""
+    """Return the recipes that come with the package, in their own words."""
     from maskupe_training.recipe_files import SHIPPED, load
 
     rows = []
@@ -89,28 +89,28 @@ def recipes() -> str:
 
 
 def evaluation() -> str:
-    """Every column of the kept evaluation."""
+    """Return every column of the kept evaluation."""
     from maskupe_training.evaluation.report import markdown_table
 
     return markdown_table(_kept()["summary"]).rstrip("\n")
 
 
 def command() -> str:
-    """The command line that measured the kept evaluation."""
+    """Return the command line that measured the kept evaluation."""
     from maskupe_training.evaluation.report import command as of_request
 
     return f"```sh\n{of_request(_kept()['request'])}\n```"
 
 
 def kinds() -> str:
-    """The kept evaluation's means in A by kind of selection, a table a metric."""
+    """Return the kept evaluation's means in A by kind of selection, a table a metric."""
     from maskupe_training.evaluation.report import kinds_tables
 
     return kinds_tables(_kept()["kinds"]).rstrip("\n")
 
 
 def quality() -> str:
-    """The README's few columns of the kept evaluation."""
+    """Return the README's few columns of the kept evaluation."""
     kept = _kept()
     shown = {"input": "the dark photo", "linear gain": "exposure turned up to middle gray"}
     rows = []
@@ -137,7 +137,7 @@ def quality() -> str:
 
 
 def mattes() -> str:
-    """The recipes of the matting network, in their own words."""
+    """Return the recipes of the matting network, in their own words."""
     from maskupe_training.matte.recipe import load
     from maskupe_training.recipe_files import SHIPPED_MATTES
 
@@ -155,21 +155,21 @@ def mattes() -> str:
 
 
 def edges() -> str:
-    """The kept measurement of outlines."""
+    """Return the kept measurement of outlines."""
     from maskupe_training.evaluation.edges import markdown_tables
 
     return markdown_tables(json.loads(EDGES.read_text("utf-8")))[0]
 
 
 def circles() -> str:
-    """The kept measurement of circles where there is no edge."""
+    """Return the kept measurement of circles where there is no edge."""
     from maskupe_training.evaluation.edges import markdown_tables
 
     return markdown_tables(json.loads(EDGES.read_text("utf-8")))[1]
 
 
 def edges_command() -> str:
-    """The command line that measured the kept outlines."""
+    """Return the command line that measured the kept outlines."""
     from dataclasses import asdict
 
     from maskupe_training.evaluation.edges import EdgeRequest
@@ -189,7 +189,7 @@ def edges_command() -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], sides: str) -> str:
-    """Markdown; ``sides`` has an l or r for each column."""
+    """Return Markdown; ``sides`` has an l or r for each column."""
     marks = ["--:" if side == "r" else "---" for side in sides]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in [head, marks, *rows])
 

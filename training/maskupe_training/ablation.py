@@ -39,7 +39,7 @@ def run_ablation(
     threads: int,
     raw: bool = False,
 ) -> dict[str, dict[str, Any]]:
-    """Trains the variants one after the other, then evaluates them; finished ones are kept.
+    """Train the variants one after the other, then evaluates them; finished ones are kept.
 
     A run that was interrupted goes on where it was. ``out/evaluation`` holds the table, the
     numbers, and the contact sheet.
@@ -78,6 +78,6 @@ def run_ablation(
 
 
 def variants(recipe: Recipe) -> list[str]:
-    """The variants that a recipe's network can have: all, or all but the illumination."""
+    """Return the variants that a recipe's network can have: all, or all but the illumination."""
     retinex = build(resolve(recipe.model)).kind in (AffineGrid, GainGrid)
     return [name for name in VARIANTS if retinex or name != "smooth-illumination"]

@@ -36,7 +36,7 @@ def _of_folder(folder: Path, source: SourceRecipe) -> list[str]:
 
 
 def lines_of(folder: Path, used: Collection[str]) -> list[str]:
-    """One line per author, collection and licence of some files of a folder with an index.
+    """Return one line per author, collection and licence of some files of a folder with an index.
 
     Args:
         folder: holds ``index.csv``.

@@ -29,7 +29,7 @@ _TRAILER = len(_MARK) + hashlib.sha256().digest_size
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
-    """Writes a checkpoint atomically: a reader finds the old one or the new one, never a part.
+    """Write a checkpoint atomically: a reader finds the old one or the new one, never a part.
 
     Raises:
         MaskUPEError: if it cannot be written (a full disk, say); the old one is then untouched.
@@ -44,7 +44,7 @@ def save(path: Path, state: dict[str, Any]) -> None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turns a failure to write a run's file into a sentence that says how to go on.
+    """Turn a failure to write a run's file into a sentence that says how to go on.
 
     Raises:
         MaskUPEError: for a full disk, a folder that may not be written to, and the like.
@@ -62,7 +62,7 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A checkpoint's contents, tensors on the CPU.
+    """Return a checkpoint's contents, tensors on the CPU.
 
     Raises:
         InputError: if there is none, or it is damaged or of another format.
@@ -99,7 +99,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def forget_after(log: Path, step: int) -> None:
-    """Drops the lines that a killed run wrote beyond the checkpoint it resumes from."""
+    """Drop the lines that a killed run wrote beyond the checkpoint it resumes from."""
     if not log.is_file():
         return
     kept = []
@@ -113,7 +113,7 @@ def forget_after(log: Path, step: int) -> None:
 
 
 def commit() -> str:
-    """The source's commit, or an empty text outside of a git checkout."""
+    """Return the source's commit, or an empty text outside of a git checkout."""
     command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

@@ -435,7 +435,7 @@ def prepare_check(
 
 @handle_broken_pipe
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line and returns the exit status: 0, 1 for a failure, 2 for bad input."""
+    """Run the command line and returns the exit status: 0, 1 for a failure, 2 for bad input."""
     from maskupe.cli.runner import run
 
     wanted = sys.argv[1:] if arguments is None else list(arguments)

@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The tables of a TOML file.
+    """Return the tables of a TOML file.
 
     Raises:
         InputError: if the file is missing or not valid TOML.
@@ -34,7 +34,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def apply_setting(tables: dict[str, Any], setting: str) -> None:
-    """Applies one ``section.key=value`` to the tables; the value is written as in TOML.
+    """Apply one ``section.key=value`` to the tables; the value is written as in TOML.
 
     A value that is no TOML is taken as a string, so ``--set model=deepupe`` needs no quotes.
 
@@ -58,7 +58,7 @@ def apply_setting(tables: dict[str, Any], setting: str) -> None:
 
 
 def build(kind: type[T], table: Mapping[str, Any], where: str) -> T:
-    """A dataclass from a table; nested dataclasses from nested tables.
+    """Return a dataclass from a table; nested dataclasses from nested tables.
 
     Args:
         kind: the dataclass.

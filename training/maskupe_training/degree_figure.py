@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from maskupe import Enhancer, Transition
-from maskupe.areas.transition import Areas, make_areas
+from maskupe.areas.partition import make_areas
+from maskupe.areas.transition import Areas
 from maskupe.errors import InputError
 from maskupe_training.data.images import (
     F32,
@@ -41,7 +42,7 @@ def draw_degree_figure(
     output: Path,
     raw: bool = False,
 ) -> None:
-    """Writes a row of pictures: the input with the areas' outlines, then one result per value.
+    """Write a row of pictures: the input with the areas' outlines, then one result per value.
 
     Args:
         photo: the photograph.

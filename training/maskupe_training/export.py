@@ -26,7 +26,7 @@ def export(
     data_root: Path | None = None,
     metrics: dict[str, Any] | None = None,
 ) -> Path:
-    """Writes ``target`` (``.safetensors``) with its ``.onnx`` and ``.md`` beside it.
+    """Write ``target`` (``.safetensors``) with its ``.onnx`` and ``.md`` beside it.
 
     Args:
         source: a checkpoint, or a run's folder, whose ``best.pt`` is then taken.
@@ -98,7 +98,7 @@ def export(
 
 
 def _training_data(recipe: Recipe, data_root: Path | None) -> str:
-    """The sources by name, each with the digest of its manifest where that can be found."""
+    """Return the sources by name, each with the digest of its manifest where that can be found."""
     parts = []
     for source in recipe.sources:
         text = f"{source.folder} ({source.split})"

@@ -15,7 +15,7 @@ from maskupe_training.recipe import TrainingRecipe
 
 
 def start_fabric(training: TrainingRecipe, accelerator: str, devices: int) -> Fabric:
-    """Fabric for one process, several on this machine, or what torchrun's variables say.
+    """Return Fabric for one process, several on this machine, or what torchrun's variables say.
 
     Args:
         training: gives the batch, which the processes share, and the precision.
@@ -65,7 +65,7 @@ def start_fabric(training: TrainingRecipe, accelerator: str, devices: int) -> Fa
 
 
 def automatic_precision(kind: str) -> str:
-    """The precision that ``auto`` stands for on a kind of device.
+    """Return the precision that ``auto`` stands for on a kind of device.
 
     Mixed on CUDA: with bfloat16 where the card computes in it, since that has the range of 32 bits
     and so needs no gradient scaler; else with float16.
@@ -78,7 +78,7 @@ def automatic_precision(kind: str) -> str:
 
 
 def local_processes(fabric: Fabric) -> int:
-    """How many of the training's processes run on this machine."""
+    """Return how many of the training's processes run on this machine."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", str(fabric.world_size)))
 
 
@@ -90,12 +90,12 @@ class Mixed(MixedPrecision):
     """
 
     def convert_input(self, data: Any) -> Any:
-        """Leaves the inputs of the network and of the loss as they are."""
+        """Leave the inputs of the network and of the loss as they are."""
         return data
 
 
 def _allow_tf32() -> None:
-    """Lets the card multiply 32-bit numbers by 19 of their bits, and try its algorithms out."""
+    """Let the card multiply 32-bit numbers by 19 of their bits, and try its algorithms out."""
     torch.set_float32_matmul_precision("high")
     torch.backends.cudnn.allow_tf32 = True
     # Pictures are all of one size, so the fastest algorithm of the first step stays it.
@@ -103,7 +103,7 @@ def _allow_tf32() -> None:
 
 
 def leave_group() -> None:
-    """Ends this process, successfully and at once, if it is one of a group; else does nothing.
+    """End this process, successfully and at once, if it is one of a group; else does nothing.
 
     The group's threads may still be dropping the last exchange's tensors. One that needs the
     interpreter while it is torn down aborts the process, and a training that had succeeded fails;

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from maskupe.errors import InputError
 from maskupe.networks.apply import Enhanced
-from maskupe_training.metrics import GAIN_DELTA
+from maskupe.pixel_layout import GAIN_DELTA
 
 Base = Literal["deepupe", "l1", "l1-cosine", "mse", "psnr"]
 SmoothTarget = Literal["illumination", "image", "gain"]
@@ -75,7 +75,7 @@ class MaskedLoss:
     def __call__(
         self, enhanced: Enhanced, image: Tensor, target: Tensor, areas: Tensor
     ) -> dict[str, Tensor]:
-        """The loss of a batch.
+        """Return the loss of a batch.
 
         Args:
             enhanced: what the network made of the image.
@@ -106,7 +106,7 @@ class MaskedLoss:
         return {"total": total, **terms}
 
     def _base(self, enhanced: Enhanced, image: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """The parts of L_A, weighted, as per-pixel losses (N, H, W)."""
+        """Return the parts of L_A, weighted, as per-pixel losses (N, H, W)."""
         out = enhanced.image
         if self.base == "mse":
             return {"mse": (out - target).square().mean(1)}
@@ -149,7 +149,9 @@ def _illumination(enhanced: Enhanced, who: str) -> Tensor:
 
 
 def area_mean(loss: Tensor, area: Tensor) -> Tensor:
-    """Mean over the image of the loss in the area, divided by the coverage; then over the batch.
+    """Return mean over the image of the loss in the area, divided by the coverage.
+
+    Then over the batch.
 
     Args:
         loss: float (N, H, W), per pixel.
@@ -163,7 +165,7 @@ def area_mean(loss: Tensor, area: Tensor) -> Tensor:
 
 
 def negative_psnr(image: Tensor, target: Tensor, area: Tensor) -> Tensor:
-    """Minus the PSNR in dB over an area, averaged over the batch; 0 for an empty area.
+    """Return minus the PSNR in dB over an area, averaged over the batch; 0 for an empty area.
 
     Args:
         image: float (N, 3, H, W), display-encoded.
@@ -198,28 +200,28 @@ def gradient_smoothness(smoothed: Tensor, image: Tensor) -> Tensor:
 
 
 def _edge_weight(derivative: Tensor) -> Tensor:
-    """ω of Eq. (4): (|∂ log I|^s + ε)^-1."""
+    """Return ω of Eq. (4): (|∂ log I|^s + ε)^-1."""
     return 1.0 / (derivative**_SENSITIVITY + _EPSILON)
 
 
 def _along_x(f: Tensor) -> Tensor:
-    """∂x∂x as f(x+1) - 2 f(x) + f(x-1)."""
+    """Return ∂x∂x as f(x+1) - 2 f(x) + f(x-1)."""
     return F.pad(f[..., 2:] - 2.0 * f[..., 1:-1] + f[..., :-2], (1, 1, 0, 0))
 
 
 def _along_y(f: Tensor) -> Tensor:
-    """∂y∂y as f(y+1) - 2 f(y) + f(y-1)."""
+    """Return ∂y∂y as f(y+1) - 2 f(y) + f(y-1)."""
     return F.pad(f[..., 2:, :] - 2.0 * f[..., 1:-1, :] + f[..., :-2, :], (0, 0, 1, 1))
 
 
 def _mixed(f: Tensor) -> Tensor:
-    """∂x∂y as forward difference of forward differences."""
+    """Return ∂x∂y as forward difference of forward differences."""
     along = f[..., 1:] - f[..., :-1]
     return F.pad(along[..., 1:, :] - along[..., :-1, :], (0, 1, 0, 1))
 
 
 def deepupe_smoothness(illumination: Tensor, image: Tensor) -> Tensor:
-    """DeepUPE's smoothness per pixel, (N, H, W), with the constants of its released graph.
+    """Return DeepUPE's smoothness per pixel, (N, H, W), with the constants of its released graph.
 
     ½ (w_x (∂x S)² + w_y (∂y S)²) with w = 1.5 / (|∂ L|^1.2 + 1e-4) and L = log(gray(I) + 1e-4),
     forward differences; 0 in the last row and column, which have no neighbour.
@@ -235,13 +237,16 @@ def deepupe_smoothness(illumination: Tensor, image: Tensor) -> Tensor:
 
 
 def _forward(f: Tensor, dy: int, dx: int) -> Tensor:
-    """Difference to the neighbour, on all pixels but the last row and column."""
+    """Return difference to the neighbour, on all pixels but the last row and column."""
     height, width = f.shape[-2:]
     return f[..., dy : height - 1 + dy, dx : width - 1 + dx] - f[..., :-1, :-1]
 
 
 def colour_angle(image: Tensor, target: Tensor) -> Tensor:
-    """1 - cos of the angle between RGB vectors, per pixel (N, H, W); 1 where one is black."""
+    """Return 1 - cos of the angle between RGB vectors, per pixel (N, H, W).
+
+    1 where one is black.
+    """
 
     def unit(x: Tensor) -> Tensor:
         return x * torch.rsqrt(x.square().sum(1, keepdim=True).clamp(min=1e-12))

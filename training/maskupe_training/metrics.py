@@ -20,15 +20,13 @@ import numpy as np
 import numpy.typing as npt
 
 from maskupe.areas.transition import Areas
-from maskupe.blending.ramp import inverse_smoothstep
+from maskupe.blending.weights import inverse_smoothstep
 from maskupe.errors import InputError
-from maskupe.pixel_layout import LUMA
+from maskupe.pixel_layout import GAIN_DELTA, LUMA
 
 Image = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
-#: δ of the gain: four levels of 8 bits, below which quantization would rule.
-GAIN_DELTA = 4.0 / 255.0
 # Wang et al. 2004: an 11×11 Gaussian window with σ = 1.5, K1 = 0.01, K2 = 0.03.
 _SSIM_SIGMA = 1.5
 _SSIM_RADIUS = 5
@@ -46,7 +44,7 @@ _MAX_STEPS = 32
 
 
 def psnr(output: Image, target: Image, area: Mask) -> float:
-    """PSNR in dB over the pixels of an area, peak 1; capped at 100 where the two agree.
+    """Return PSNR in dB over the pixels of an area, peak 1; capped at 100 where the two agree.
 
     Raises:
         InputError: for shapes that differ or an empty area.
@@ -57,7 +55,7 @@ def psnr(output: Image, target: Image, area: Mask) -> float:
 
 
 def psnr_after_exponent(output: Image, target: Image, area: Mask) -> float:
-    """PSNR in dB over an area after the best single exponent on the output, which levels it.
+    """Return PSNR in dB over an area after the best single exponent on the output, which levels it.
 
     The exponent is searched in 0.3…3 by golden section on its logarithm, on at most 20,000 pixels
     spread evenly over the area.
@@ -81,7 +79,7 @@ def psnr_after_exponent(output: Image, target: Image, area: Mask) -> float:
 
 
 def ssim_masked(output: Image, target: Image, area: Mask) -> float:
-    """The paper's SSIM: between M∗Ŷ and M∗Y over the whole image (footnote 4).
+    """Return the paper's SSIM: between M∗Ŷ and M∗Y over the whole image (footnote 4).
 
     The black outside of M counts as perfectly similar, which inflates the value for small areas.
     """
@@ -91,7 +89,7 @@ def ssim_masked(output: Image, target: Image, area: Mask) -> float:
 
 
 def ssim_inside(output: Image, target: Image, area: Mask) -> float:
-    """SSIM averaged over the windows whose 11×11 pixels all lie inside the area.
+    """Return SSIM averaged over the windows whose 11×11 pixels all lie inside the area.
 
     Where no whole window fits, over those whose centre does.
     """
@@ -108,7 +106,7 @@ def ssim_inside(output: Image, target: Image, area: Mask) -> float:
 
 
 def _ssim_map(x: Image, y: Image) -> npt.NDArray[np.float64]:
-    """Per-pixel SSIM averaged over the channels, (H, W); borders are reflected."""
+    """Return per-pixel SSIM averaged over the channels, (H, W); borders are reflected."""
     x, y = x.astype(np.float64), y.astype(np.float64)
     mean_x, mean_y = _window(x), _window(y)
     var_x = _window(x * x) - mean_x**2
@@ -125,7 +123,7 @@ def _window(x: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
 
 
 def gain_map(output: Image, image: Image) -> npt.NDArray[np.float64]:
-    """g, float64 (H, W): the mean over RGB of log((Ŷ + 4/255) / (I + 4/255))."""
+    """Return g, float64 (H, W): the mean over RGB of log((Ŷ + 4/255) / (I + 4/255))."""
     lit = np.clip(output, 0.0, None).astype(np.float64) + GAIN_DELTA
     return np.asarray(np.log(lit / (np.clip(image, 0.0, None) + GAIN_DELTA)).mean(axis=2))
 
@@ -163,7 +161,7 @@ class TransitionQuality:
 
 
 def transition_quality(output: Image, image: Image, areas: Areas) -> TransitionQuality:
-    """Measures the transition in B.
+    """Measure the transition in B.
 
     Raises:
         InputError: for shapes that differ or an empty A.
@@ -210,7 +208,10 @@ def _profile(
 
 
 def _jump(gain: npt.NDArray[np.float64], one: Mask, other: Mask) -> float:
-    """Difference of the mean gain on the two sides of a contour; 0 where there is no contour."""
+    """Return difference of the mean gain on the two sides of a contour.
+
+    0 where there is no contour.
+    """
     near, far = _rim(one, other), _rim(other, one)
     if not near.any() or not far.any():
         return 0.0
@@ -218,12 +219,12 @@ def _jump(gain: npt.NDArray[np.float64], one: Mask, other: Mask) -> float:
 
 
 def _rim(area: Mask, neighbour: Mask) -> Mask:
-    """The pixels of an area that touch another one."""
+    """Return the pixels of an area that touch another one."""
     return np.asarray(area & (_distance(neighbour) < 1.5))
 
 
 def _distance(area: Mask) -> npt.NDArray[np.float32]:
-    """Distance in pixels to the nearest pixel of the area; far where there is none."""
+    """Return distance in pixels to the nearest pixel of the area; far where there is none."""
     if not area.any():
         return np.full(area.shape, np.inf, np.float32)
     zero_in_area = np.logical_not(area).view(np.uint8)
@@ -260,7 +261,7 @@ class Exactness:
 
 
 def exactness(output: Image, image: Image, area: Mask) -> Exactness:
-    """Compares output and input in C; an empty C has not changed."""
+    """Compare output and input in C; an empty C has not changed."""
     if not area.any():
         return Exactness(0.0, 0.0)
     difference = np.abs(output[area].astype(np.float64) - image[area])

@@ -52,7 +52,7 @@ def write_card(path: Path, measured: Mapping[str, Any] | None = None) -> Path:
 def model_card(
     path: Path, header: Header, parameters: int, measured: Mapping[str, Any] | None = None
 ) -> str:
-    """The card of a weight file, as Markdown with the front matter that Hugging Face reads.
+    """Return the card of a weight file, as Markdown with the front matter that Hugging Face reads.
 
     Args:
         path: the ``.safetensors`` file.
@@ -113,7 +113,7 @@ def _started(header: Header) -> list[str]:
 
 
 def _front_matter(said: Mapping[str, str]) -> list[str]:
-    """YAML, of plain words only."""
+    """Return YAML, of plain words only."""
     matting = said.get("network") == "matting"
     tags = ["image-matting"] if matting else ["low-light", "underexposure", "image-enhancement"]
     tags += [word for key in ("network", "conditioning") if (word := said.get(key)) and not matting]

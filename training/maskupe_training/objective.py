@@ -33,7 +33,7 @@ class Objective(nn.Module):
         )
 
     def forward(self, image: Tensor, areas: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """The terms of the loss, and the PSNR in A, as scalars.
+        """Return the terms of the loss, and the PSNR in A, as scalars.
 
         Args:
             image: float (N, 3, H, W), display-encoded 0…1.
@@ -52,7 +52,7 @@ class Objective(nn.Module):
 
 
 def reduced(planes: Tensor, stride: int) -> Tensor:
-    """Planes (N, C, H, W) averaged over areas to H / stride × W / stride, rounded down.
+    """Return planes (N, C, H, W) averaged over areas to H / stride × W / stride, rounded down.
 
     Averages keep the pixels' centres where the maps are sampled; every ``stride``-th pixel would
     lie ``(stride - 1) / 2`` pixels beside them, and give the smoothness terms aliased derivatives.
@@ -65,7 +65,7 @@ def reduced(planes: Tensor, stride: int) -> Tensor:
 
 
 def predict(network: Network, image: Tensor, areas: Tensor) -> tuple[Tensor, ...]:
-    """The maps' tensors of a global or a local network."""
+    """Return the maps' tensors of a global or a local network."""
     low = low_resolution(image)
     if isinstance(network, LocalNetwork):
         return network.predict(low, low_resolution(areas))
@@ -73,14 +73,14 @@ def predict(network: Network, image: Tensor, areas: Tensor) -> tuple[Tensor, ...
 
 
 def enhance(network: Network, image: Tensor, areas: Tensor) -> Enhanced:
-    """What a global or a local network makes of images in areas."""
+    """Return what a global or a local network makes of images in areas."""
     enhanced = network.apply(predict(network, image, areas), image, areas)
     assert isinstance(enhanced, Enhanced)
     return enhanced
 
 
 def psnr_in(image: Tensor, target: Tensor, area: Tensor) -> Tensor:
-    """PSNR in dB per image over an area, (N,); the image is clipped to 0…1, peak 1.
+    """Return PSNR in dB per image over an area, (N,); the image is clipped to 0…1, peak 1.
 
     Args:
         image: float (N, 3, H, W).

@@ -164,7 +164,7 @@ def _prepare(request: TablesRequest, name: str, source: Path, target: Path) -> N
 
 
 def _weights(request: TablesRequest, name: str, model: str, data: Path) -> str:
-    """The weights to measure: a shipped model's name, or a file that is trained first."""
+    """Return the weights to measure: a shipped model's name, or a file that is trained first."""
     if request.shipped:
         return model
     recipe = f"paper-{model}" + ("-uieb" if name == "uieb" else "")

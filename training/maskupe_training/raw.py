@@ -62,5 +62,5 @@ def raw_results(
 
 
 def as_u8(picture: F32) -> U8:
-    """Round a picture in 0…1 to 8 bits."""
+    """Return round a picture in 0…1 to 8 bits."""
     return np.asarray(np.rint(picture * 255.0), np.uint8)

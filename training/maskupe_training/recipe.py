@@ -181,13 +181,13 @@ class Recipe:
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, which :func:`from_tables` takes back."""
+        """Return plain values, which :func:`from_tables` takes back."""
         tables: dict[str, Any] = _plain(asdict(self))
         return tables
 
 
 def from_tables(tables: Mapping[str, Any], where: str) -> Recipe:
-    """A recipe from its tables; ``where`` names them in errors."""
+    """Return a recipe from its tables; ``where`` names them in errors."""
     # What checkpoints and recipes call it that are older.
     renamed = {"deviations" if key == "cuts" else key: tables[key] for key in tables}
     return build(Recipe, renamed, where)

@@ -29,7 +29,7 @@ _WHOLE = ("kinds", "sides")
 
 
 def load(name: str, settings: Sequence[str] = ()) -> Recipe:
-    """Reads a recipe by path or by the name of one that comes with the package.
+    """Read a recipe by path or by the name of one that comes with the package.
 
     Raises:
         InputError: if it is not found, or has a key or value that does not fit.
@@ -38,7 +38,7 @@ def load(name: str, settings: Sequence[str] = ()) -> Recipe:
 
 
 def tables(name: str, settings: Sequence[str] = ()) -> dict[str, Any]:
-    """The tables of a recipe of any task, by path or name, with settings on top.
+    """Return the tables of a recipe of any task, by path or name, with settings on top.
 
     Raises:
         InputError: if it is not found, or a setting is none.
@@ -62,7 +62,7 @@ def command(recipe: Recipe) -> str:
 
 
 def matte_command(tables: Mapping[str, Any], read: Callable[[str], Mapping[str, Any]]) -> str:
-    """The same for the matting network.
+    """Return the same for the matting network.
 
     Args:
         tables: the recipe's.
@@ -84,7 +84,7 @@ def _command(nearest: str, settings: Mapping[str, Any]) -> str:
 
 
 def _as_toml(value: Any) -> str:
-    """A plain value as ``--set`` takes it, on one line."""
+    """Return a plain value as ``--set`` takes it, on one line."""
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{key} = {_as_toml(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list):
@@ -103,7 +103,7 @@ def _leaves(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def find(name: str) -> Path:
-    """The file of a recipe given by path or name."""
+    """Return the file of a recipe given by path or name."""
     for folder, names in ((_FOLDER, SHIPPED), (_MATTES, SHIPPED_MATTES)):
         if name in names:
             return folder / f"{name}.toml"
@@ -126,7 +126,7 @@ def _extended(path: Path, seen: frozenset[Path]) -> dict[str, Any]:
 
 
 def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """``over`` on top of ``base``; tables are merged, except tables of shares."""
+    """Return ``over`` on top of ``base``; tables are merged, except tables of shares."""
     result = dict(base)
     for key, value in over.items():
         old = result.get(key)

@@ -41,7 +41,7 @@ class Pace:
         self._began = self._waited = self._paused = 0.0
 
     def watched(self, batches: Iterable[T]) -> Iterator[T]:
-        """The batches; counts them, and how long each keeps the training waiting."""
+        """Yield the batches; counts them, and how long each keeps the training waiting."""
         source = iter(batches)
         while True:
             if self._steps == 0:
@@ -65,11 +65,11 @@ class Pace:
             self._paused += time.monotonic() - began
 
     def speed(self) -> float:
-        """Images per second; 0 before the second step."""
+        """Return images per second; 0 before the second step."""
         return self._batch * max(0, self._steps) / self._seconds()
 
     def waiting(self) -> float:
-        """The share of the time in which the training waited for data, 0…1."""
+        """Return the share of the time in which the training waited for data, 0…1."""
         return self._waited / self._seconds() if self._steps > 0 else 0.0
 
     def _seconds(self) -> float:
@@ -145,7 +145,7 @@ class RunLogger:
         self._console.print(_pace(pace), soft_wrap=True)
 
     def close(self) -> None:
-        """Ends the bar and writes what TensorBoard still holds."""
+        """End the bar and writes what TensorBoard still holds."""
         self._bar.stop()
         self._board.close()
 

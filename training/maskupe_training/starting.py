@@ -79,7 +79,7 @@ class Start:
     scenes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values."""
         return asdict(self)
 
 
@@ -168,7 +168,7 @@ def _fitted(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[st
 
 
 def _fold(tensors: Mapping[str, Tensor], layer: str, norm: str, bias: Tensor) -> dict[str, Tensor]:
-    """A layer's weight and bias with the batch norm after it, as that is in use."""
+    """Return a layer's weight and bias with the batch norm after it, as that is in use."""
     scale = tensors[norm + "weight"] * torch.rsqrt(tensors[norm + "running_var"] + _EPSILON)
     weight = tensors[layer + "weight"]
     shape = (-1, *[1] * (weight.ndim - 1))
@@ -177,7 +177,7 @@ def _fold(tensors: Mapping[str, Tensor], layer: str, norm: str, bias: Tensor) ->
 
 
 def _published(path: Path) -> tuple[str, str, dict[str, Tensor]]:
-    """The network, the licence and the tensors, by our names, of a published checkpoint."""
+    """Return the network, the licence and the tensors, by our names, of a published checkpoint."""
     if not path.is_file():
         raise InputError(f"There is no file {path}.", "Check the path.")
     try:

@@ -20,7 +20,7 @@ class SynchronisedBatchNorm2d(nn.BatchNorm2d):
     """A batch norm over all processes of the default group, each with equally many values."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """Normalizes (N, C, H, W); while training by the moments of all processes' batches."""
+        """Normalize (N, C, H, W); while training by the moments of all processes' batches."""
         if not self.training:
             return super().forward(input)
         # Sums of half precision values would overflow, or lose the small ones.
@@ -40,7 +40,7 @@ class SynchronisedBatchNorm2d(nn.BatchNorm2d):
 
     @torch.no_grad()
     def _follow(self, mean: Tensor, variance: Tensor, count: int) -> None:
-        """Moves the running statistics as PyTorch's batch norms do: by the unbiased variance."""
+        """Move the running statistics as PyTorch's batch norms do: by the unbiased variance."""
         if self.running_mean is None or self.running_var is None:
             return
         assert self.num_batches_tracked is not None
@@ -54,7 +54,7 @@ class SynchronisedBatchNorm2d(nn.BatchNorm2d):
 
 
 def synchronise_norms(module: nn.Module) -> None:
-    """Puts synchronised norms in place of a module's batch norms; keys and values stay."""
+    """Put synchronised norms in place of a module's batch norms; keys and values stay."""
     for name, norm in list(module.named_modules()):
         if not isinstance(norm, nn.BatchNorm2d) or isinstance(norm, SynchronisedBatchNorm2d):
             continue

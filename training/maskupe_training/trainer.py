@@ -82,7 +82,7 @@ class Run:
 
 
 def fit(recipe: Recipe, run: Run) -> Path:
-    """Trains; returns the path of the last checkpoint.
+    """Train; returns the path of the last checkpoint.
 
     Raises:
         InputError: for data that does not fit the recipe, a run that exists already, or a
@@ -198,7 +198,7 @@ class _Training:
                 self._telemetry = RunLogger(run.out, recipe.training.steps, self.step)
 
     def advance(self, batch: Packed) -> None:
-        """Takes one step, without waiting for its end on a device that computes by itself.
+        """Take one step, without waiting for its end on a device that computes by itself.
 
         Raises:
             InputError: if the gradients overflow at any scale.
@@ -254,7 +254,7 @@ class _Training:
         )
 
     def check(self, terms: dict[str, float]) -> None:
-        """Validates and writes the checkpoints (first process only).
+        """Validate and writes the checkpoints (first process only).
 
         Raises:
             InputError: if the network's answers are not finite; the last checkpoint is kept.
@@ -290,18 +290,18 @@ class _Training:
             checkpoint.save(self._last.with_name("best.pt"), state)
 
     def finish(self) -> None:
-        """Says how fast it was."""
+        """Say how fast it was."""
         if self._telemetry:
             self._telemetry.finish(self.pace)
 
     def close(self) -> None:
-        """Ends the logs."""
+        """End the logs."""
         if self._telemetry:
             self._telemetry.close()
 
 
 def learning_rate(how: OptimizerRecipe, step: int, steps: int) -> float:
-    """The learning rate of a step: linear warm-up, then constant or cosine down to 1 %."""
+    """Return the learning rate of a step: linear warm-up, then constant or cosine down to 1 %."""
     warm = min(1.0, (step + 1) / how.warmup) if how.warmup else 1.0
     if how.schedule == "constant":
         return how.rate * warm
@@ -316,7 +316,7 @@ def warmed(decay: float, step: int) -> float:
 
 @torch.no_grad()
 def update_average(average: dict[str, Tensor], network: Network, decay: float) -> None:
-    """Moves the running average of the parameters towards them; buffers are not averaged."""
+    """Move the running average of the parameters towards them; buffers are not averaged."""
     if decay == 0:
         return
     for name, value in network.named_parameters():
@@ -327,7 +327,7 @@ def update_average(average: dict[str, Tensor], network: Network, decay: float) -
 
 
 def freeze_norms(network: nn.Module) -> None:
-    """Lets batch norms use their running statistics, and keep them, until the next ``train()``.
+    """Let batch norms use their running statistics, and keep them, until the next ``train()``.
 
     A batch's own statistics hide how dark a picture is against the others of the batch, which
     decides how much it must be lit up.
@@ -349,7 +349,7 @@ def _samples(
 
 
 def _seen(recipe: Recipe, data_root: Path) -> dict[str, dict[str, list[str]]]:
-    """The scenes that a recipe trains on, and those that its checkpoints are chosen by."""
+    """Return the scenes that a recipe trains on, and those that its checkpoints are chosen by."""
     return {
         "trained": _scenes(recipe.sources, data_root),
         "watched": _scenes([recipe.validation.source], data_root),
@@ -362,7 +362,7 @@ def _union(one: dict[str, list[str]], other: dict[str, list[str]]) -> dict[str, 
 
 
 def _scenes(sources: Sequence[SourceRecipe], data_root: Path) -> dict[str, list[str]]:
-    """The names of the scenes of data sets, by folder."""
+    """Return the names of the scenes of data sets, by folder."""
     found: dict[str, set[str]] = {}
     for source in sources:
         if source.kind == "relit":  # its backgrounds are photographs, and to open it takes long
@@ -375,7 +375,7 @@ def _scenes(sources: Sequence[SourceRecipe], data_root: Path) -> dict[str, list[
 
 
 def _numbers(fabric: Fabric, recipe: Recipe, start: int) -> list[range]:
-    """The samples of this process's part of every batch from step ``start`` on."""
+    """Return the samples of this process's part of every batch from step ``start`` on."""
     batch = recipe.training.batch
     share = batch // fabric.world_size
     first = fabric.global_rank * share

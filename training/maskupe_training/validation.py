@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from maskupe.inference.build import Network
+from maskupe.pixel_layout import GAIN_DELTA
 from maskupe_training.data.images import ImageCache
 from maskupe_training.data.source_factory import open_source
 from maskupe_training.evaluation.cases import Case, draw_cases, evaluation_masks
 from maskupe_training.masks.sampler import MaskSampler
-from maskupe_training.metrics import GAIN_DELTA
 from maskupe_training.objective import enhance, psnr_in
 from maskupe_training.recipe import Recipe
 
@@ -52,7 +52,7 @@ class Validator:
 
     @torch.no_grad()
     def __call__(self, network: Network, device: torch.device) -> Validation:
-        """Runs the network over the cases; it is left in evaluation mode."""
+        """Run the network over the cases; it is left in evaluation mode."""
         network.eval()
         scores, before, changes = [], [], []
         strip = None
@@ -76,7 +76,7 @@ class Validator:
 
 
 def validation_cases(recipe: Recipe, data_root: Path) -> Sequence[Case]:
-    """The case list that a recipe validates on, at the size that it trains at."""
+    """Return the case list that a recipe validates on, at the size that it trains at."""
     wanted = recipe.validation
     size = recipe.augmentation.size
     source = open_source(wanted.source, data_root, ImageCache(max(size, 320)))
@@ -87,7 +87,7 @@ def validation_cases(recipe: Recipe, data_root: Path) -> Sequence[Case]:
 
 
 def stack(cases: Sequence[Case]) -> tuple[Tensor, Tensor, Tensor]:
-    """Images, areas and truths of equally large cases as float tensors (N, C, H, W)."""
+    """Return images, areas and truths of equally large cases as float tensors (N, C, H, W)."""
 
     def planes(pictures: Sequence[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]) -> Tensor:
         stacked = np.stack(pictures).transpose(0, 3, 1, 2)
@@ -101,7 +101,7 @@ def stack(cases: Sequence[Case]) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def image_strip(image: Tensor, areas: Tensor, output: Tensor, target: Tensor) -> Tensor:
-    """Rows of input, areas (A white, B grey), gain in EV (white is 5), output, target."""
+    """Return rows of input, areas (A white, B grey), gain in EV (white is 5), output, target."""
     levels = (areas[:, :1] + 0.5 * areas[:, 1:]).expand(-1, 3, -1, -1)
     ratio = (output.clamp(0, 1) + GAIN_DELTA) / (image + GAIN_DELTA)
     gain = (torch.log2(ratio) / _STRIP_EV).clamp(0, 1)

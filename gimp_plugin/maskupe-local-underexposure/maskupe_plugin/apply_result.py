@@ -15,7 +15,7 @@ from maskupe_plugin.pixels import BandWriter, Report
 
 
 def wanted_planes(job: Job) -> tuple[str, ...]:
-    """Which planes the daemon has to answer with."""
+    """Return which planes the daemon has to answer with."""
     output = job.settings.output
     if output == ILLUMINATION:
         return ("illumination", "image")
@@ -33,7 +33,7 @@ def takers(job: Job, report: Report) -> dict[str, BandWriter]:
 
 
 def apply_result(job: Job, answer: Answer, report: Report) -> None:
-    """Writes the result as one undo step; what :func:`takers` took is merely shown."""
+    """Write the result as one undo step; what :func:`takers` took is merely shown."""
     output = job.settings.output
     if output == THIS_LAYER:
         if "image" in answer.planes:

@@ -23,7 +23,7 @@ class UserError(Exception):
 
 
 def the_drawable(drawables: list[Gimp.Drawable]) -> Gimp.Drawable:
-    """The one drawable to work on.
+    """Return the one drawable to work on.
 
     Raises:
         RefusalError: if there is not exactly one, or its kind forbids it.
@@ -62,7 +62,7 @@ def possible_outputs(drawable: Gimp.Drawable) -> tuple[tuple[str, ...], UserErro
 
 
 def _protection(drawable: Gimp.Drawable) -> UserError | None:
-    """What GIMP would not write, or only by destroying what makes the layer special."""
+    """Return what GIMP would not write, or only by destroying what makes the layer special."""
     item: Gimp.Item | None = drawable
     while item is not None:
         # GIMP writes nothing there and reports success all the same.
@@ -84,7 +84,7 @@ def _protection(drawable: Gimp.Drawable) -> UserError | None:
 
 
 def _kept_by_content(drawable: Gimp.Drawable) -> str:
-    """What kind of layer it is whose pixels are made from something else; or ""."""
+    """Return what kind of layer it is whose pixels are made from something else; or ""."""
     if not isinstance(drawable, Gimp.Layer):
         return ""
     # Since GIMP 3.2 such layers can be rasterized and stay what they are; there are more kinds.
@@ -101,7 +101,9 @@ def _kept_by_content(drawable: Gimp.Drawable) -> str:
 
 
 def selected_box(drawable: Gimp.Drawable) -> Box | None:
-    """Bounds of the selection within the layer, in layer coordinates; None without a selection.
+    """Return bounds of the selection within the layer, in layer coordinates.
+
+    None without a selection.
 
     Raises:
         RefusalError: if the selection misses the layer.

@@ -23,7 +23,7 @@ _FEW_PIXELS = 1 << 21
 
 
 def ready_to_scale() -> None:
-    """Has to be called before anything is scaled: else it comes out black, without a word.
+    """Have to be called before anything is scaled: else it comes out black, without a word.
 
     GEGL initialises itself in part only; what halves tiles is missing outside of a dialog. Its
     operations, which take long to load, are not needed here.
@@ -35,7 +35,7 @@ def ready_to_scale() -> None:
 def read_context(
     drawable: Gimp.Drawable, buffer: Gegl.Buffer, encoding: Encoding
 ) -> tuple[PlaneSpec, bytes]:
-    """A whole drawable scaled down, its colours in sRGB.
+    """Return a whole drawable scaled down, its colours in sRGB.
 
     Args:
         drawable: the layer, mask or channel.
@@ -49,7 +49,7 @@ def read_context(
 
 
 def scale_tiles(buffer: Gegl.Buffer, encoding: Encoding) -> tuple[PlaneSpec, bytes]:
-    """The same as u16 from the drawable's tiles, all of which GIMP has to hand over.
+    """Return the same as u16 from the drawable's tiles, all of which GIMP has to hand over.
 
     GEGL averages in linear light, but the command line (and training) averages the encoded
     numbers. So they are copied, strip by strip, into a buffer that calls them linear. Halving it

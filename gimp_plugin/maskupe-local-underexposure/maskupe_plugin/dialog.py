@@ -134,7 +134,7 @@ class Dialog:
         return None
 
     def show_progress(self, work: Callable[[Callable[[Progress], None]], None]) -> None:
-        """Does the work while the dialog stays, with a progress bar and a Cancel that works.
+        """Do the work while the dialog stays, with a progress bar and a Cancel that works.
 
         Args:
             work: is given a function to call with its progress, at least every 50 ms.
@@ -174,7 +174,7 @@ class Dialog:
             raise CancelledError
 
     def close(self) -> None:
-        """Closes the dialog."""
+        """Close the dialog."""
         for name in self._outputs.list_nicks():
             self._outputs.set_sensitive(name, True)
         self._preview.close()

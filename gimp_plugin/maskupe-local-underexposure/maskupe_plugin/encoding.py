@@ -55,7 +55,7 @@ class Encoding:
 
 
 def encoding_of(drawable: Gimp.Drawable) -> Encoding:
-    """The encoding in which this drawable's pixels travel."""
+    """Return the encoding in which this drawable's pixels travel."""
     stored = Babl.format_get_encoding(drawable.get_format())
     model, depth = stored.rsplit(" ", 1)
     alpha = drawable.has_alpha()
@@ -72,17 +72,17 @@ def float_encoding(drawable: Gimp.Drawable) -> Encoding:
 
 
 def byte_encoding(drawable: Gimp.Drawable) -> Encoding:
-    """The same colours without alpha, as bytes: for a look at them."""
+    """Return the same colours without alpha, as bytes: for a look at them."""
     return _encoding(drawable, encoding_of(drawable).colour, False, "u8", False)
 
 
 def mask_encoding(mask: Gimp.Drawable) -> Encoding:
-    """Numbers of a mask, 0…1."""
+    """Return numbers of a mask, 0…1."""
     return _encoding(mask, "Y", False, "f32", False)
 
 
 def context_format(encoding: Encoding) -> tuple[int, str, str]:
-    """How the context is read, in sRGB, for the network to look at.
+    """Return how the context is read, in sRGB, for the network to look at.
 
     Returns:
         Channels, the babl format to read, and one that takes the same numbers for linear ones.
@@ -99,24 +99,24 @@ def context_format(encoding: Encoding) -> tuple[int, str, str]:
 
 
 def has_8_bits(image: Gimp.Image) -> bool:
-    """Whether the image's layers hold bytes."""
+    """Return whether the image's layers hold bytes."""
     p = Gimp.Precision
     return image.get_precision() in (p.U8_LINEAR, p.U8_NON_LINEAR, p.U8_PERCEPTUAL)
 
 
 def has_doubles(image: Gimp.Image) -> bool:
-    """Whether the image's layers and masks hold numbers of 64 bits."""
+    """Return whether the image's layers and masks hold numbers of 64 bits."""
     p = Gimp.Precision
     return image.get_precision() in (p.DOUBLE_LINEAR, p.DOUBLE_NON_LINEAR, p.DOUBLE_PERCEPTUAL)
 
 
 def selection_dtype(image: Gimp.Image) -> str:
-    """How the selection travels: as bytes where GIMP holds it so, else as float."""
+    """Return how the selection travels: as bytes where GIMP holds it so, else as float."""
     return "u8" if has_8_bits(image) else "f32"
 
 
 def selection_format(dtype: str) -> str:
-    """The babl format of a selection that travels so."""
+    """Return the babl format of a selection that travels so."""
     return f"Y {_BABL[dtype]}"
 
 

@@ -51,7 +51,7 @@ _DETAILED = {"refused", "too-large", "out-of-memory", "unknown-model", "bad-weig
 
 
 def message_for(error: ClientError) -> tuple[str, str]:
-    """What happened and what to do, for the user."""
+    """Return what happened and what to do, for the user."""
     if not translated():
         return error.message, error.hint
     message, hint = _BY_CODE.get(error.code, _OTHER)

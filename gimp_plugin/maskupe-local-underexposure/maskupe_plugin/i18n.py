@@ -24,5 +24,5 @@ def translated() -> bool:
 
 
 def _(text: str) -> str:
-    """The text in the user's language."""
+    """Return the text in the user's language."""
     return _catalogue.gettext(text)

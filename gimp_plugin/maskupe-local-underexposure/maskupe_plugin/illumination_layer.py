@@ -25,7 +25,7 @@ _NORMAL, _EXTRACT = Gimp.LayerMode.NORMAL, Gimp.LayerMode.GRAIN_EXTRACT
 
 
 def add_light(job: Job, answer: Answer, report: Report) -> None:
-    """Adds the illumination layer above the one worked on."""
+    """Add the illumination layer above the one worked on."""
     group = Gimp.GroupLayer.new(job.image, "")
     place = job.image.get_item_position(job.drawable)
     job.image.insert_layer(group, job.drawable.get_parent(), place)
@@ -55,7 +55,7 @@ def _add_divisor(job: Job, light: memoryview, report: Report) -> Gimp.Layer:
 
 
 def _remainder(job: Job, layers: list[Gimp.Layer], result: memoryview) -> Gimp.Layer:
-    """A layer in Grain Extract mode: what the layers give, less the result, around mid-gray.
+    """Return a layer in Grain Extract mode: what the layers give, less the result, around mid-gray.
 
     Extracted from what the layers give, it leaves the result.
 

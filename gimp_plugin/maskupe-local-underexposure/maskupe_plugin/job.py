@@ -77,7 +77,7 @@ class Answer:
 
 
 def plan(image: Gimp.Image, drawables: list[Gimp.Drawable], settings: Settings) -> Job:
-    """Checks what the procedure was called on and finds the region.
+    """Check what the procedure was called on and finds the region.
 
     Raises:
         RefusalError: if it cannot be worked on.
@@ -103,7 +103,7 @@ def send(
     report: Callable[[Progress], None],
     takers: Mapping[str, FrameSink],
 ) -> Answer:
-    """Sends the region, waits for the result.
+    """Send the region, waits for the result.
 
     The pixels are read from GIMP while they are sent, band by band, and what ``takers`` take is
     written to it while it arrives.

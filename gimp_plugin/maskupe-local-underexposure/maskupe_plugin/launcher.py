@@ -11,7 +11,7 @@ _FILE = Path(__file__).parent.parent / "launcher.json"
 
 
 def daemon_command() -> list[str]:
-    """The command line that starts the daemon; empty if the installer did not leave one."""
+    """Return the command line that starts the daemon; empty if the installer did not leave one."""
     command = _read().get("command")
     known = isinstance(command, list) and all(isinstance(part, str) for part in command)
     return list(command) if known else []
@@ -31,7 +31,7 @@ class Model:
 
 
 def known_models() -> dict[str, Model]:
-    """The models that were there at installation, by name; at least default."""
+    """Return the models that were there at installation, by name; at least default."""
     models = _read().get("models")
     found = {"default": Model()}
     for name, about in models.items() if isinstance(models, dict) else ():

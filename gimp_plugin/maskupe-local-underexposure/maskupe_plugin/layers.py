@@ -12,7 +12,7 @@ from maskupe_plugin.region import Box
 
 
 def add_layer(job: Job, name: str, kind: Gimp.ImageType) -> Gimp.Layer:
-    """An empty layer of the region's size and place, right above the one worked on."""
+    """Return an empty layer of the region's size and place, right above the one worked on."""
     image, drawable, box = job.image, job.drawable, job.box
     title = name.format(name=drawable.get_name())
     mode = Gimp.LayerMode.NORMAL
@@ -24,14 +24,14 @@ def add_layer(job: Job, name: str, kind: Gimp.ImageType) -> Gimp.Layer:
 
 
 def fill(layer: Gimp.Drawable, encoding: Encoding, pixels: memoryview, report: Report) -> None:
-    """Writes all pixels of a layer or mask."""
+    """Write all pixels of a layer or mask."""
     whole = Box(0, 0, layer.get_width(), layer.get_height())
     feed(BandWriter(layer.get_buffer(), whole, encoding, report), pixels)
     layer.update(*whole)
 
 
 def in_own_curve(job: Job, layer: Gimp.Layer) -> None:
-    """Has GIMP mix the layer with what is below in the encoded values, as the daemon does."""
+    """Have GIMP mix the layer with what is below in the encoded values, as the daemon does."""
     spaces = Gimp.LayerColorSpace
     space = spaces.RGB_NON_LINEAR if "'" in job.encoding.colour else spaces.RGB_PERCEPTUAL
     layer.set_blend_space(space)

@@ -11,7 +11,7 @@ _LARGEST = 1_000_000
 
 
 def log_file() -> Path:
-    """Where the log is: beside the daemon's own."""
+    """Return where the log is: beside the daemon's own."""
     try:
         from maskupe_client.connection import state_directory
 
@@ -21,7 +21,7 @@ def log_file() -> Path:
 
 
 def failure(text: str) -> None:
-    """Notes the exception that is being handled. Never raises: there is nobody to tell."""
+    """Note the exception that is being handled. Never raises: there is nobody to tell."""
     try:
         path = log_file()
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -26,12 +26,12 @@ Report = Callable[[float], None]
 
 
 def rectangle(box: Box) -> Gegl.Rectangle:
-    """The box as GEGL wants it."""
+    """Return the box as GEGL wants it."""
     return Gegl.Rectangle.new(box.x, box.y, box.width, box.height)
 
 
 def bands(box: Box) -> Iterator[Box]:
-    """The box in strips of full width, from top to bottom, that end where GIMP's tiles do.
+    """Yield the box in strips of full width, from top to bottom, that end where GIMP's tiles do.
 
     A tile that is written in two pieces has to be fetched from GIMP first.
     """
@@ -43,12 +43,15 @@ def bands(box: Box) -> Iterator[Box]:
 
 
 def region_bands(buffer: Gegl.Buffer, box: Box, encoding: Encoding) -> Iterator[bytes]:
-    """The pixels of the box (layer coordinates), row by row, in bands."""
+    """Return the pixels of the box (layer coordinates), row by row, in bands."""
     return _read(buffer, box, encoding.format)
 
 
 def selection_bands(image: Gimp.Image, box: Box, dtype: str) -> Iterator[bytes]:
-    """The selection in the box (image coordinates), in bands; outside of the canvas it is 0."""
+    """Return the selection in the box (image coordinates), in bands.
+
+    Outside of the canvas it is 0.
+    """
     return _read(image.get_selection().get_buffer(), box, selection_format(dtype))
 
 
@@ -60,7 +63,7 @@ def _read(buffer: Gegl.Buffer, box: Box, babl: str) -> Iterator[bytes]:
 
 
 def copy_pixels(source: Gegl.Buffer, place: Box, target: Gegl.Buffer, where: Box) -> None:
-    """Copies a box of pixels to another buffer: bit for bit if both are of one format."""
+    """Copy a box of pixels to another buffer: bit for bit if both are of one format."""
     source.copy(rectangle(place), _NO_ABYSS, target, rectangle(where))
     target.flush()
 
@@ -86,7 +89,7 @@ class BandWriter:
         self._writing: deque[Future[None]] = deque()
 
     def begin(self) -> list[int]:
-        """Starts at the top; how many bytes each band has."""
+        """Start at the top; how many bytes each band has."""
         tile_io.wait_idle()  # an attempt before, which broke off
         self._writing.clear()
         row = self._box.width * self._encoding.pixel_bytes
@@ -94,7 +97,7 @@ class BandWriter:
         return [band.height * row for band in bands(self._box)]
 
     def take(self, piece: memoryview) -> None:
-        """Writes the next band; with the last one all are written."""
+        """Write the next band; with the last one all are written."""
         band = next(self._left)
         # Only bytes are handed over as a whole; from a memoryview PyGObject takes byte by byte.
         self._writing.append(tile_io.start(self._put, band, bytes(piece)))
@@ -116,7 +119,7 @@ def write_touched(
     touched: bytes,
     report: Report,
 ) -> None:
-    """Writes only the pixels that are not 0 in ``touched`` (one byte per pixel of the box).
+    """Write only the pixels that are not 0 in ``touched`` (one byte per pixel of the box).
 
     For layers whose own format cannot be named: what is not written is not converted either, so
     it keeps its bits.

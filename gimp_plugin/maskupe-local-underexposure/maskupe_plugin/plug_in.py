@@ -24,12 +24,12 @@ class MaskUPE(Gimp.PlugIn):
         return False
 
     def do_query_procedures(self) -> list[str]:
-        """Names of the procedures; also where their help is, which can only be said here."""
+        """Return names of the procedures; also where their help is, which can only be said here."""
         self.set_help_domain(_HELP_DOMAIN, Gio.File.new_for_path(str(_HELP)))
         return [PROCEDURE]
 
     def do_create_procedure(self, name: str) -> Gimp.Procedure:
-        """Describes the procedure; this has to be quick, GIMP waits for it while starting."""
+        """Describe the procedure; this has to be quick, GIMP waits for it while starting."""
         procedure = Gimp.ImageProcedure.new(self, name, Gimp.PDBProcType.PLUGIN, _run, None)
         procedure.set_image_types("*")
         procedure.set_sensitivity_mask(Gimp.ProcedureSensitivityMask.DRAWABLE)

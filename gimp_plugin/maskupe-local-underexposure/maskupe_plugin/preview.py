@@ -127,7 +127,7 @@ class Preview:
         return toggle
 
     def refresh(self) -> None:
-        """Makes the preview anew, at once if none is being made; many calls at once make one."""
+        """Make the preview anew, at once if none is being made; many calls at once make one."""
         if self._timer:
             GLib.source_remove(self._timer)
         self._timer = GLib.timeout_add(0 if self._worker.idle else _DEBOUNCE, self._ask)
@@ -144,7 +144,7 @@ class Preview:
         self._state.set_markup(f"<b>{markup}</b>" if failed else markup)
 
     def close(self) -> None:
-        """Ends the connection to the daemon."""
+        """End the connection to the daemon."""
         for timer in filter(None, (self._timer, self._resizing)):
             GLib.source_remove(timer)
         self._timer = self._resizing = 0

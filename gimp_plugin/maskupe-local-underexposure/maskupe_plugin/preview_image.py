@@ -29,14 +29,14 @@ _SAMPLES, _LOOKED_AT = 2000, 20000
 
 
 def high_bytes(plane: memoryview | bytes) -> bytes:
-    """8-bit values of little-endian 16-bit ones, for showing."""
+    """Return 8-bit values of little-endian 16-bit ones, for showing."""
     return bytes(plane)[1::2]
 
 
 def compose(
     before: bytes, after: bytes, width: int, height: int, *, split: int | None = None
 ) -> bytearray:
-    """The picture to show: RGBA, 8 bits.
+    """Return the picture to show: RGBA, 8 bits.
 
     Args:
         before: the layer's pixels.
@@ -57,7 +57,7 @@ def compose(
 
 
 def draw_outlines(picture: bytearray, areas: bytes, width: int, height: int) -> None:
-    """Draws where A ends (yellow) and where the transition ends (dashed) into a picture."""
+    """Draw where A ends (yellow) and where the transition ends (dashed) into a picture."""
     for column, row in edges(areas.translate(_IS_A_OR_B), width, height):
         dash = _WHITE if (column + row) // _DASH % 2 else _BLACK
         _put(picture, column, row, width, dash)
@@ -71,7 +71,7 @@ def _put(picture: bytearray, column: int, row: int, width: int, colour: bytes) -
 
 
 def edges(mask: bytes, width: int, height: int) -> Iterator[tuple[int, int]]:
-    """Column and row of every pixel that differs from its neighbour to the left or above."""
+    """Yield column and row of every pixel that differs from its neighbour to the left or above."""
     above = mask[:width]
     for row in range(height):
         here = mask[row * width : (row + 1) * width]

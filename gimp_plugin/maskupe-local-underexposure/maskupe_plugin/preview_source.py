@@ -41,7 +41,7 @@ class Proxy:
     context: tuple[PlaneSpec, bytes] | None
 
     def request(self, settings: Settings) -> EnhanceRequest:
-        """What the daemon is asked for."""
+        """Return what the daemon is asked for."""
         size = (self.box.height, self.box.width)
         return EnhanceRequest(
             image=PlaneSpec((*size, _CHANNELS), "u16"),
@@ -59,13 +59,13 @@ class Proxy:
         )
 
     def planes(self) -> list[Any]:
-        """The planes of the request."""
+        """Return the planes of the request."""
         context = self.context[1] if self.context else None
         return [plane for plane in (self.before, self.selection, context) if plane is not None]
 
 
 def view_of(job: Job, zoomed: bool) -> Box:
-    """What the preview shows: the selection with its surroundings, or the whole layer.
+    """Return what the preview shows: the selection with its surroundings, or the whole layer.
 
     The surroundings have room for the automatic transition, whatever the transition is: the view
     does not move while the settings are tried.
@@ -79,7 +79,7 @@ def view_of(job: Job, zoomed: bool) -> Box:
 
 
 def read_proxy(job: Job, view: Box, size: tuple[int, int]) -> Proxy:
-    """Reads what is needed for a view from GIMP.
+    """Read what is needed for a view from GIMP.
 
     Args:
         job: what is planned.

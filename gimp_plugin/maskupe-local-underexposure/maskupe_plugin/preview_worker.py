@@ -73,7 +73,7 @@ class PreviewWorker(threading.Thread):
         self._served = False  # whether this client has brought an answer
 
     def ask(self, request: EnhanceRequest, planes: list[Any], about: Any) -> None:
-        """Asks for a preview; one that is being made is given up."""
+        """Ask for a preview; one that is being made is given up."""
         with self._change:
             self._wanted = (request, planes, about)
             self._change.notify()
@@ -85,7 +85,7 @@ class PreviewWorker(threading.Thread):
             return self._wanted is None and not self._working
 
     def close(self) -> None:
-        """Ends the thread and its connection, which ends its job in the daemon too."""
+        """End the thread and its connection, which ends its job in the daemon too."""
         with self._change:
             self._closing = True
             self._change.notify()

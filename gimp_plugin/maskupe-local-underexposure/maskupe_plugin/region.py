@@ -1,7 +1,8 @@
 """Which rectangle of the layer has to travel: the selection's bounds and the band around them.
 
 Plain arithmetic, without GIMP: GIMP's Python has no numpy, so this repeats the daemon's rule for
-the width of the band and for following edges (``maskupe.areas.transition``); a test compares the two.
+the width of the band and for following edges (``maskupe.areas.transition``); a test compares the
+two.
 """
 
 from __future__ import annotations
@@ -39,15 +40,15 @@ class Box(NamedTuple):
         return self.y + self.height
 
     def moved(self, dx: int, dy: int) -> Box:
-        """The rectangle in coordinates whose origin lies at (-dx, -dy)."""
+        """Return the rectangle in coordinates whose origin lies at (-dx, -dy)."""
         return Box(self.x + dx, self.y + dy, self.width, self.height)
 
     def inside(self, width: int, height: int) -> bool:
-        """Whether it lies wholly within a canvas of that size."""
+        """Return whether it lies wholly within a canvas of that size."""
         return self.x >= 0 and self.y >= 0 and self.right <= width and self.bottom <= height
 
     def within(self, other: Box) -> Box:
-        """The common part of both; of no width or height where there is none."""
+        """Return the common part of both; of no width or height where there is none."""
         left, top = max(self.x, other.x), max(self.y, other.y)
         right, bottom = min(self.right, other.right), min(self.bottom, other.bottom)
         return Box(left, top, max(0, right - left), max(0, bottom - top))
@@ -60,7 +61,7 @@ def auto_width(selected_pixels: int, short_side: int) -> float:
 
 
 def edge_reach(edges: float | str, bounding_pixels: int, short_side: int) -> float:
-    """How far from the selection's edge edges are followed: ``Transition.edge_reach``."""
+    """Return how far from the selection's edge edges are followed: ``Transition.edge_reach``."""
     if edges == OFF:
         return 0.0
     if edges == AUTO:
@@ -89,12 +90,12 @@ def read_edges(text: str, most: float) -> float | str:
 
 
 def scaled(length: float | str, scale: float) -> float | str:
-    """A length in the pixels of a scaled picture; the words for one stay as they are."""
+    """Return a length in the pixels of a scaled picture; the words for one stay as they are."""
     return length if isinstance(length, str) else length * scale
 
 
 def reach(width: float | str, side: str, edges: float | str, bounds: Box, short_side: int) -> int:
-    """How far beyond the selection's bounds the region must reach, in whole pixels.
+    """Return how far beyond the selection's bounds the region must reach, in whole pixels.
 
     Args:
         width: the transition's width in pixels, or ``"auto"``.
@@ -114,7 +115,7 @@ def reach(width: float | str, side: str, edges: float | str, bounds: Box, short_
 
 
 def padded(bounds: Box, margin: int, layer_width: int, layer_height: int) -> Box:
-    """The bounds with a margin on every side, clipped to the layer."""
+    """Return the bounds with a margin on every side, clipped to the layer."""
     left, top = max(0, bounds.x - margin), max(0, bounds.y - margin)
     right = min(layer_width, bounds.right + margin)
     bottom = min(layer_height, bounds.bottom + margin)

@@ -27,7 +27,7 @@ _EYE = 0.05
 def run_noninteractive(
     image: Gimp.Image, drawables: list[Gimp.Drawable], config: Gimp.ProcedureConfig
 ) -> None:
-    """Runs without a dialog, with the values of ``config``.
+    """Run without a dialog, with the values of ``config``.
 
     Raises:
         RefusalError: with a text for the photographer; the layer is unchanged.
@@ -44,7 +44,7 @@ def run_interactive(
     drawables: list[Gimp.Drawable],
     config: Gimp.ProcedureConfig,
 ) -> bool:
-    """Asks with the dialog, then runs; False if the user cancelled.
+    """Ask with the dialog, then runs; False if the user cancelled.
 
     Raises:
         RefusalError: with a text for the photographer; the layer is unchanged.
@@ -92,7 +92,7 @@ def fit_output(drawables: list[Gimp.Drawable], config: Gimp.ProcedureConfig) -> 
 
 
 def run_job(client: Client, job: Job, report: Callable[[Progress], None] | None = None) -> None:
-    """Sends the region and writes the answer back.
+    """Send the region and writes the answer back.
 
     Args:
         client: a connection to the daemon.
@@ -132,7 +132,7 @@ class _Bar:
         self._told = time.monotonic()
 
     def show(self, progress: Progress) -> None:
-        """Shows how far the daemon is."""
+        """Show how far the daemon is."""
         if progress.stage == "queued" and progress.position:
             waiting = _("Waiting for {count} other jobs").format(count=progress.position)
             Gimp.progress_set_text(waiting)
@@ -140,7 +140,7 @@ class _Bar:
             self.move(_SENT + progress.fraction * (_WORKED - _SENT))
 
     def move(self, fraction: float) -> None:
-        """Moves it on, never back."""
+        """Move it on, never back."""
         now = time.monotonic()
         if fraction > self._fraction and now - self._told >= _EYE:
             self._fraction, self._told = fraction, now

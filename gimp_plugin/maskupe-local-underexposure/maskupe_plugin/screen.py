@@ -15,7 +15,7 @@ except ImportError:
 
 
 def free_size() -> tuple[int, int]:
-    """Width and height of the largest window that fits on the screen."""
+    """Return width and height of the largest window that fits on the screen."""
     display = Gdk.Display.get_default()
     monitor = display.get_primary_monitor() or display.get_monitor(0)
     free = monitor.get_workarea()
@@ -23,7 +23,7 @@ def free_size() -> tuple[int, int]:
 
 
 def sharpness(widget: Gtk.Widget) -> int:
-    """How many pixels of the screen make one of the widget's, in either direction."""
+    """Return how many pixels of the screen make one of the widget's, in either direction."""
     return int(widget.get_scale_factor()) if _SCALES else 1
 
 

@@ -20,7 +20,7 @@ _CLIENT_NAME = "gimp"
 
 
 def connect(wait: Callable[[], None] | None = None, *, start: bool = True) -> Client:
-    """A connection to the daemon, which is started if it is not running.
+    """Return a connection to the daemon, which is started if it is not running.
 
     Args:
         wait: called every 50 ms while the daemon comes up.

@@ -33,7 +33,7 @@ class Settings:
 
 
 def add_arguments(procedure: Gimp.Procedure) -> None:
-    """Registers the arguments, in the order in which scripts see them."""
+    """Register the arguments, in the order in which scripts see them."""
     procedure.add_double_argument(
         "strength",
         _("Stren_gth"),
@@ -141,7 +141,7 @@ def _outputs() -> Gimp.Choice:
 
 
 def settings_of(config: Gimp.ProcedureConfig) -> Settings:
-    """The values of one run.
+    """Return the values of one run.
 
     Raises:
         RefusalError: for a text that cannot be understood.

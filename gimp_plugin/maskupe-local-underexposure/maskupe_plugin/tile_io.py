@@ -24,7 +24,7 @@ _under_way: set[Future[Any]] = set()
 
 
 def start(work: Callable[..., _Result], *arguments: Any) -> Future[_Result]:
-    """Has the thread do something with a buffer."""
+    """Have the thread do something with a buffer."""
     future = _thread.submit(work, *arguments)
     _under_way.add(future)
     future.add_done_callback(_under_way.discard)
@@ -32,12 +32,12 @@ def start(work: Callable[..., _Result], *arguments: Any) -> Future[_Result]:
 
 
 def wait_idle() -> None:
-    """Waits until the thread is idle. What went wrong is told by the futures."""
+    """Wait until the thread is idle. What went wrong is told by the futures."""
     wait(set(_under_way))
 
 
 def in_order(work: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
-    """What comes out for each item, in their order."""
+    """Yield what comes out for each item, in their order."""
     started: deque[Future[_Result]] = deque()
     try:
         for item in items:

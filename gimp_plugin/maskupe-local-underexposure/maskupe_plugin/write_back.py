@@ -30,7 +30,7 @@ def one_undo_step(image: Gimp.Image) -> Iterator[None]:
 
 @contextmanager
 def only_rectangle(image: Gimp.Image, box: Box | None) -> Iterator[None]:
-    """Selects nothing but the box (image coordinates), or nothing at all, for the time being.
+    """Select nothing but the box (image coordinates), or nothing at all, for the time being.
 
     Afterwards the selection has its old bits. GIMP keeps them in a copy that belongs to no
     image: adding one to the image and removing it changes which layers are active when the user
@@ -65,7 +65,7 @@ def only_rectangle(image: Gimp.Image, box: Box | None) -> Iterator[None]:
 
 
 def writer(job: Job, report: Report) -> BandWriter:
-    """Takes the region's pixels into GIMP's shadow buffer, where they wait for :func:`merge`.
+    """Take the region's pixels into GIMP's shadow buffer, where they wait for :func:`merge`.
 
     Until then the drawable is as it was. What lies in the shadow is gone when the plug-in ends.
     """
@@ -77,7 +77,7 @@ def writer(job: Job, report: Report) -> BandWriter:
 
 
 def write_where(touched: bytes, job: Job, pixels: memoryview, report: Report) -> None:
-    """Takes only those pixels into the shadow that are not 0 in ``touched``, a byte for each.
+    """Take only those pixels into the shadow that are not 0 in ``touched``, a byte for each.
 
     The others keep their bits where the encoding is not the drawable's own.
     """
@@ -88,7 +88,7 @@ def write_where(touched: bytes, job: Job, pixels: memoryview, report: Report) ->
 
 
 def merge(job: Job) -> None:
-    """Replaces the drawable's pixels in the region by those in the shadow, as one undo step."""
+    """Replace the drawable's pixels in the region by those in the shadow, as one undo step."""
     image, drawable = job.image, job.drawable
     merged = _merged_box(job)
     whole = merged == job.layer
@@ -104,7 +104,7 @@ def merge(job: Job) -> None:
 
 
 def _placed(job: Job) -> Box:
-    """The region in the image's coordinates."""
+    """Return the region in the image's coordinates."""
     _, offset_x, offset_y = job.drawable.get_offsets()
     return job.box.moved(offset_x, offset_y)
 
@@ -121,7 +121,7 @@ def _merges_exactly(image: Gimp.Image, encoding: Encoding) -> bool:
 
 
 def _all_writable(image: Gimp.Image, drawable: Gimp.Drawable) -> bool:
-    """Whether no colour channel is switched off: merging respects that, writing does not.
+    """Return whether no colour channel is switched off: merging respects that, writing does not.
 
     Alpha need not be asked for, whether locked or switched off: it comes back as it was.
     """

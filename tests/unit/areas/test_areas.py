@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from maskupe.areas.transition import MAX_WIDTH, SIDES, Transition, make_areas, selection_as_float
+from maskupe.areas.partition import make_areas
+from maskupe.areas.transition import MAX_WIDTH, SIDES, Transition, selection_as_float
 from maskupe.errors import EmptySelectionError, InputError
 
 SIZES = st.tuples(st.integers(1, 40), st.integers(1, 40))

@@ -8,14 +8,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from maskupe.areas.transition import (
-    AUTO_WIDTH_MIN,
-    SIDES,
-    Transition,
-    auto_width,
-    make_areas,
-    smoothstep,
-)
+from maskupe.areas.partition import make_areas
+from maskupe.areas.transition import AUTO_WIDTH_MIN, SIDES, Transition, auto_width, smoothstep
 from maskupe.errors import EmptySelectionError
 
 

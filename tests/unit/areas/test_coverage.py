@@ -11,8 +11,9 @@ from scipy.ndimage import distance_transform_edt
 
 from maskupe.areas.coverage import full_coverage, make_coverage, quantise
 from maskupe.areas.distance import DistanceField
+from maskupe.areas.partition import make_areas
 from maskupe.areas.rows import FULL
-from maskupe.areas.transition import Transition, make_areas
+from maskupe.areas.transition import Transition
 from maskupe.errors import EmptySelectionError
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskupe.areas.transition import smoothstep
-from maskupe.blending.ramp import inverse_smoothstep, log_gain_ramp, soft_ended_ramp
+from maskupe.blending.weights import inverse_smoothstep, log_gain_ramp, soft_ended_ramp
 
 WAY = np.linspace(0.0, 1.0, 401, dtype=np.float32)
 

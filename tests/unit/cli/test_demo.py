@@ -12,7 +12,8 @@ import psutil
 import pytest
 import tifffile
 
-from maskupe.areas.transition import Transition, make_areas
+from maskupe.areas.partition import make_areas
+from maskupe.areas.transition import Transition
 from maskupe.cli import main as maskupe_main
 from maskupe.io import read_photo
 from maskupe_daemon import demo, demo_image

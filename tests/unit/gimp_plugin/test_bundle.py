@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from maskupe import __version__
-from maskupe_gimp import bundle
+from maskupe_gimp import NAME, bundle
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def test_folder_and_script_share_their_name_and_the_script_can_run(built: Path) 
 
 
 def test_only_the_standard_library_and_gi_are_imported(built: Path) -> None:
-    own = {"maskupe_plugin", "maskupe_daemon", "msgpack", "gi"}
+    own = {"maskupe_plugin", "maskupe_client", "msgpack", "gi"}
     foreign = set()
     for path in modules(built):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -79,14 +79,14 @@ def test_how_to_start_the_daemon_is_recorded(built: Path) -> None:
 
 
 def test_an_older_copy_is_replaced_and_a_loose_one_removed(tmp_path: Path) -> None:
-    old = tmp_path / bundle.NAME
+    old = tmp_path / NAME
     old.mkdir()
     (old / "left-over.py").touch()
-    (tmp_path / f"{bundle.NAME}.py").touch()
+    (tmp_path / f"{NAME}.py").touch()
     (tmp_path / "another-plug-in").mkdir()
     assert bundle.copy_to(tmp_path) == old
     assert not (old / "left-over.py").exists()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["another-plug-in", bundle.NAME]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["another-plug-in", NAME]
     assert bundle.differences(old) == []
     (old / "vendored/maskupe_client/framing.py").write_text("changed")
     assert bundle.differences(old) == ["vendored/maskupe_client/framing.py"]

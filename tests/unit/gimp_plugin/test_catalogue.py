@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from maskupe_gimp import bundle, translations
+from maskupe_gimp import NAME, bundle, translations
 
 # GIMP's own buttons in the dialog, by their mnemonics in English: Help, Reset, Cancel, OK, Save.
 TAKEN = set("hrcos")
@@ -52,5 +52,5 @@ def test_gettext_reads_the_compiled_catalogue(tmp_path: Path) -> None:
     for text, translation in entries.items():
         assert compiled.gettext(text) == translation
     bundle.build(tmp_path / "plug-in")
-    installed = gettext.translation(bundle.NAME, tmp_path / "plug-in" / "locale", ["de"])
+    installed = gettext.translation(NAME, tmp_path / "plug-in" / "locale", ["de"])
     assert installed.gettext("This layer") == "Diese Ebene"

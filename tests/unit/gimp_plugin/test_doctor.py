@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from maskupe_gimp import bundle, cli
+from maskupe_gimp import NAME, bundle, cli
 from maskupe_gimp.doctor import Finding, examine
 from maskupe_gimp.profiles import GimpProfile
 
@@ -36,7 +36,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[GimpProfi
 
 
 def script(place: GimpProfile) -> Path:
-    return place.plug_ins / bundle.NAME / f"{bundle.NAME}.py"
+    return place.plug_ins / NAME / f"{NAME}.py"
 
 
 def failures(place: GimpProfile) -> list[Finding]:
@@ -66,7 +66,7 @@ def test_missing_and_damaged_files(place: GimpProfile) -> None:
         script(place).chmod(0o644)
         assert "chmod +x" in failures(place)[0].remedy
     bundle.copy_to(place.plug_ins)
-    (place.plug_ins / bundle.NAME / "vendored/msgpack/fallback.py").unlink()
+    (place.plug_ins / NAME / "vendored/msgpack/fallback.py").unlink()
     assert "fallback.py" in failures(place)[0].what
     bundle.remove_from(place.plug_ins)
     assert "maskupe-gimp install" in failures(place)[0].remedy
@@ -113,7 +113,7 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     profile = tmp_path / "3.2"
     profile.mkdir()
     assert cli.main(["install", "--profile", str(profile)]) == 0
-    assert (profile / "plug-ins" / bundle.NAME / f"{bundle.NAME}.py").exists()
+    assert (profile / "plug-ins" / NAME / f"{NAME}.py").exists()
     assert "Filters > Enhance > Local Underexposure" in capsys.readouterr().out
     assert cli.main(["uninstall", "--profile", str(profile)]) == 0
     assert list((profile / "plug-ins").iterdir()) == []
@@ -189,7 +189,7 @@ def test_a_profile_that_cannot_be_written_does_not_keep_it_from_the_others(
     assert cli.main(["install"]) == 1
     told = capsys.readouterr()
     assert "GIMP 3.0 (test): File exists" in told.err
-    assert (good.plug_ins / bundle.NAME / f"{bundle.NAME}.py").is_file()
+    assert (good.plug_ins / NAME / f"{NAME}.py").is_file()
     assert "Restart GIMP" in told.out
 
 
@@ -201,7 +201,7 @@ def test_a_plug_in_folder_on_another_disk(tmp_path: Path) -> None:
         (profile / "plug-ins").symlink_to(elsewhere)
         assert cli.main(["install", "--profile", str(profile)]) == 0
         assert cli.main(["install", "--profile", str(profile)]) == 0  # over the older one
-        assert [path.name for path in Path(elsewhere).iterdir()] == [bundle.NAME]
+        assert [path.name for path in Path(elsewhere).iterdir()] == [NAME]
 
 
 def test_no_gimp_at_all(tmp_path: Path) -> None:

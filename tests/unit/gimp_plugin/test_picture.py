@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskupe_gimp import bundle
+from maskupe_gimp import source
 
-sys.path.insert(0, str(bundle.source()))
+sys.path.insert(0, str(source()))
 from maskupe_plugin import preview_image
 
 shapes = st.tuples(st.integers(1, 9), st.integers(1, 9))

@@ -15,9 +15,9 @@ from maskupe.areas.region import region_of
 from maskupe.areas.transition import Transition
 from maskupe.errors import InputError
 from maskupe.photo_job import parse_edges
-from maskupe_gimp import bundle
+from maskupe_gimp import source
 
-sys.path.insert(0, str(bundle.source()))
+sys.path.insert(0, str(source()))
 from maskupe_plugin import region
 from maskupe_plugin.region import Box
 

@@ -26,7 +26,7 @@ def planes(seed: int = 0) -> np.ndarray:
 @pytest.mark.parametrize("name", SHIPPED)
 def test_the_graph_says_what_pytorch_says(name: str) -> None:
     torch = pytest.importorskip("torch")
-    from maskupe.networks.matting import load_matting_network
+    from maskupe.inference.build import load_matting_network
 
     said = MattingPredictor(WEIGHTS_FOLDER / name, "cpu", 1)(planes())
     assert said.shape == (3, 256, 256) and said.dtype == np.float32

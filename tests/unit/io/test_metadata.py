@@ -106,8 +106,9 @@ def test_captions_of_several_segments(tmp_path):
 # ------------------------------------------------------------------------------- gain maps, films
 
 GAIN_MAP_XMP = b"""<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?>
-<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
-<rdf:Description xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/"
+<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF
+xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"> <rdf:Description
+xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/"
  xmlns:C="http://ns.google.com/photos/1.0/container/"
  xmlns:Item="http://ns.google.com/photos/1.0/container/item/"
  xmlns:GCamera="http://ns.google.com/photos/1.0/camera/"

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from scipy.ndimage import distance_transform_edt, uniform_filter
 
 from maskupe.areas.coverage import make_coverage
+from maskupe.areas.partition import make_areas
 from maskupe.areas.rows import FULL
-from maskupe.areas.transition import Transition, make_areas
+from maskupe.areas.transition import Transition
 from maskupe.blending.weights import perceptual
 from maskupe.maps import Window
 from maskupe.matting.full_size import apply_matte, to_coverage

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maskupe.areas.coverage import Coverage, full_coverage
-from maskupe.areas.transition import Transition, make_areas
+from maskupe.areas.partition import make_areas
+from maskupe.areas.transition import Transition
 from maskupe.maps import Window
 from maskupe.preprocess.context import covered, downscale, network_input
 

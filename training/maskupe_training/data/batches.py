@@ -34,7 +34,7 @@ class Planes(NamedTuple):
 
 
 def compose(batch: Packed) -> Planes:
-    """Puts the truth into A and leaves the input in C; in B the two are blended by the weight."""
+    """Put the truth into A and leaves the input in C; in B the two are blended by the weight."""
     before, after = (_planes(batch[name]) for name in ("image", "truth"))
     target = before + batch["weight"].unsqueeze(1) * (after - before)
     return Planes(before, batch["areas"].float(), target)
@@ -46,7 +46,7 @@ def _planes(pictures: Tensor) -> Tensor:
 
 
 def automatic_workers(device: torch.device, processes: int) -> int:
-    """How many loader processes ``auto`` stands for, beside each of the training processes.
+    """Return how many loader processes ``auto`` stands for, beside each of the training processes.
 
     On a card the processor's cores have nothing else to do; on a processor they train.
     """
@@ -58,7 +58,7 @@ def automatic_workers(device: torch.device, processes: int) -> int:
 def batches(
     samples: SampleSet, numbers: Sequence[range], workers: int, device: torch.device
 ) -> Generator[Packed, None, None]:
-    """Batches of samples on a device, in order.
+    """Yield batches of samples on a device, in order.
 
     Args:
         samples: the samples.
@@ -91,7 +91,7 @@ def batches(
 
 
 def _one_thread(worker: int) -> None:
-    """Keeps a worker to one core: there is a worker for each."""
+    """Keep a worker to one core: there is a worker for each."""
     limit_threads(1)
 
 
@@ -111,7 +111,7 @@ def _opencv_in_one_thread() -> Iterator[None]:
 
 
 def _ahead(loader: Iterator[Packed], device: torch.device) -> Iterator[Packed]:
-    """Copies each batch to the card while the one before is computed with."""
+    """Copy each batch to the card while the one before is computed with."""
     stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
     waiting: tuple[Packed, torch.cuda.Event] | None = None
     for batch in loader:
@@ -126,7 +126,7 @@ def _ahead(loader: Iterator[Packed], device: torch.device) -> Iterator[Packed]:
 
 
 def _arrived(batch: Packed, copied: torch.cuda.Event) -> Packed:
-    """Lets the computing stream wait for the copy, and the memory for the computing stream."""
+    """Let the computing stream wait for the copy, and the memory for the computing stream."""
     stream = torch.cuda.current_stream()
     stream.wait_event(copied)
     for value in batch.values():

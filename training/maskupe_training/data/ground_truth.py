@@ -38,7 +38,7 @@ def truth_of(exposure: Exposure, a: Bool, view: View | None = None) -> U8:
 
 
 def best_exposed(frames: Sequence[U8], a: Bool) -> int:
-    """Index of the frame that is best exposed inside A; the first of them is the input.
+    """Return index of the frame that is best exposed inside A; the first of them is the input.
 
     The rule: the frame whose mean display-encoded luma (Rec. 601) over the pixels of A is nearest
     to 115 of 255; of two equally near ones the first. Candidates darker inside A than the input are

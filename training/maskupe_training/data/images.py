@@ -29,7 +29,9 @@ _SPARED = 4 << 30
 
 
 def read_rgb(path: Path) -> U8:
-    """A picture as uint8 (H, W, 3), RGB; 16-bit files are rounded to 8 bits, alpha is dropped.
+    """Return a picture as uint8 (H, W, 3), RGB.
+
+    16-bit files are rounded to 8 bits, alpha is dropped.
 
     Raises:
         InputError: if the file is missing or no picture.
@@ -45,7 +47,7 @@ def read_rgb(path: Path) -> U8:
 
 
 def read_gray(path: Path) -> U8:
-    """A mask file as uint8 (H, W)."""
+    """Return a mask file as uint8 (H, W)."""
     return np.asarray(_read(path, cv2.IMREAD_GRAYSCALE), np.uint8)
 
 
@@ -61,7 +63,7 @@ def _read(path: Path, flags: int) -> npt.NDArray[Any]:
 
 
 def write_rgb(path: Path, image: U8, quality: int = 95) -> None:
-    """Writes uint8 (H, W, 3) RGB; the suffix decides the format, ``quality`` is a JPEG's."""
+    """Write uint8 (H, W, 3) RGB; the suffix decides the format, ``quality`` is a JPEG's."""
     path.parent.mkdir(parents=True, exist_ok=True)
     bgr = np.ascontiguousarray(image[..., ::-1])
     jpeg = path.suffix.lower() in (".jpg", ".jpeg")
@@ -71,7 +73,7 @@ def write_rgb(path: Path, image: U8, quality: int = 95) -> None:
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The pictures of a folder, sorted by name.
+    """Return the pictures of a folder, sorted by name.
 
     Raises:
         InputError: if the folder is missing or has no picture.
@@ -87,7 +89,10 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def fit_long_edge(image: U8, edge: int) -> U8:
-    """The picture scaled down, by area average, to a long edge of ``edge`` pixels; never up."""
+    """Return the picture scaled down, by area average, to a long edge of ``edge`` pixels.
+
+    Never up.
+    """
     height, width = image.shape[:2]
     scale = edge / max(height, width)
     if scale >= 1.0:
@@ -123,7 +128,7 @@ class ImageCache:
         self._images: OrderedDict[Path, U8] = OrderedDict()
 
     def get(self, path: Path) -> U8:
-        """The picture as uint8 RGB with at most ``long_edge`` pixels on its long edge."""
+        """Return the picture as uint8 RGB with at most ``long_edge`` pixels on its long edge."""
         image = self._images.get(path)
         if image is not None:
             self._images.move_to_end(path)
@@ -137,7 +142,7 @@ class ImageCache:
         return image
 
     def _shared(self, path: Path) -> U8:
-        """The picture scaled down, from the folder if another process was here before."""
+        """Return the picture scaled down, from the folder if another process was here before."""
         stored = self._place(path)
         if stored is not None:
             with suppress(OSError, ValueError):
@@ -160,7 +165,7 @@ class ImageCache:
 
 
 def _store(path: Path, image: U8) -> None:
-    """Writes an array aside and renames it, so that no other process meets a part of it."""
+    """Write an array aside and renames it, so that no other process meets a part of it."""
     aside = path.with_suffix(f".{os.getpid()}.tmp")
     try:
         with aside.open("wb") as stream:
@@ -172,7 +177,7 @@ def _store(path: Path, image: U8) -> None:
 
 
 def memory_for(processes: int) -> int:
-    """Bytes that the cache of each of so many processes may have, on one machine.
+    """Return bytes that the cache of each of so many processes may have, on one machine.
 
     1 GiB, and a quarter of the machine's memory for all of them together.
     """

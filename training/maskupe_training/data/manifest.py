@@ -19,7 +19,7 @@ _INDEXES = ("index.json", "split.json", "index.csv")
 
 
 def write_manifest(folder: Path, about: Mapping[str, Any]) -> Path:
-    """Writes ``manifest.json``: ``about``, and every picture and index with its SHA-256.
+    """Write ``manifest.json``: ``about``, and every picture and index with its SHA-256.
 
     Args:
         folder: the data set.
@@ -33,7 +33,7 @@ def write_manifest(folder: Path, about: Mapping[str, Any]) -> Path:
 
 
 def check_manifest(folder: Path) -> int:
-    """Compares a data set with its manifest; returns the number of files.
+    """Compare a data set with its manifest; returns the number of files.
 
     Raises:
         InputError: if there is no manifest, or the first file that is missing or differs.
@@ -54,7 +54,7 @@ def check_manifest(folder: Path) -> int:
 
 
 def manifest_digest(folder: Path) -> str:
-    """SHA-256 over the names and contents of a data set, with or without a manifest file.
+    """Return SHA-256 over the names and contents of a data set, with or without a manifest file.
 
     An empty text if the folder does not exist.
     """
@@ -67,7 +67,7 @@ def manifest_digest(folder: Path) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
+    """Return SHA-256 of a file, in hexadecimal."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 

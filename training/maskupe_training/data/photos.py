@@ -71,7 +71,7 @@ class PhotoSource:
 
 
 def licensed(folder: Path, licences: Sequence[str]) -> list[str]:
-    """File names in ``folder/index.csv`` whose licence contains one of ``licences``.
+    """Return file names in ``folder/index.csv`` whose licence contains one of ``licences``.
 
     Raises:
         InputError: if there is no index, or it has no columns ``file`` and ``licence``.

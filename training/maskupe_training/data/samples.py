@@ -64,7 +64,7 @@ class SampleSet:
         return vars(self.sample(index))
 
     def sample(self, index: int) -> Sample:
-        """Sample ``index``: a pure function of the seed and the index."""
+        """Return sample ``index``: a pure function of the seed and the index."""
         rng = np.random.default_rng([self._seed, index])
         source = self._sources[rng.choice(len(self._sources), p=self._shares)]
         exposure = source.draw(rng)
@@ -94,5 +94,5 @@ def areas_of_matte(alpha: U8) -> Areas:
 
 
 def _own(picture: U8) -> U8:
-    """A picture that is no view of the cache's, which may not be written to."""
+    """Return a picture that is no view of the cache's, which may not be written to."""
     return np.require(picture, requirements=["C", "W"])

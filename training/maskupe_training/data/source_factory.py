@@ -49,7 +49,7 @@ class SourceRecipe:
 
 
 def open_source(recipe: SourceRecipe, data_root: Path, cache: ImageCache) -> Source:
-    """The data set that a recipe's table describes.
+    """Return the data set that a recipe's table describes.
 
     Raises:
         InputError: if its folder is missing or not in the layout of its kind.

@@ -48,13 +48,13 @@ class Source(Protocol):
         """See the class."""
 
     def __len__(self) -> int:
-        """How many scenes there are."""
+        """Return how many scenes there are."""
 
     def draw(self, rng: np.random.Generator) -> Exposure:
-        """A random exposure of a random scene."""
+        """Return a random exposure of a random scene."""
 
     def nth(self, scene: int, rng: np.random.Generator) -> Exposure:
-        """A random exposure of a given scene (modulo their number), for case lists."""
+        """Return a random exposure of a given scene (modulo their number), for case lists."""
 
 
 class BracketSource:
@@ -159,7 +159,7 @@ def _size(image: U8) -> str:
 
 
 def read_json(path: Path) -> dict[str, object]:
-    """A JSON object from a file.
+    """Return a JSON object from a file.
 
     Raises:
         InputError: if the file is missing or is no JSON object.
@@ -178,7 +178,7 @@ def read_json(path: Path) -> dict[str, object]:
 
 
 def split_names(folder: Path, split: str, everything: Sequence[str] | None = None) -> list[str]:
-    """The names in one split of a folder.
+    """Return the names in one split of a folder.
 
     Without ``split.json``, ``everything`` is ``val`` and ``test``. One that is older than our lists
     of scenes gives way to them (:func:`~maskupe_training.data.splits.superseded`).

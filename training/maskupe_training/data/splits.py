@@ -32,7 +32,7 @@ _MARK = 8
 
 
 def is_listed(data: str) -> bool:
-    """Whether a data set, by its folder's name, is divided by a list."""
+    """Return whether a data set, by its folder's name, is divided by a list."""
     return data in _SHARES
 
 
@@ -55,7 +55,7 @@ def divide(data: str, names: Iterable[str]) -> Splits:
 
 
 def superseded(data: str, splits: Mapping[str, Any]) -> bool:
-    """Whether a ``split.json`` is of the time before the lists, which then count instead.
+    """Return whether a ``split.json`` is of the time before the lists, which then count instead.
 
     It is, if it has no ``test`` and the lists know all of its scenes.
     """
@@ -67,7 +67,7 @@ def superseded(data: str, splits: Mapping[str, Any]) -> bool:
 
 
 def fivek_split(name: str) -> str:
-    """The part that a picture of MIT-Adobe FiveK belongs to.
+    """Return the part that a picture of MIT-Adobe FiveK belongs to.
 
     The paper's 500 for validation and testing, a4501 to a5000, are ``test``; ``val`` is every 45th
     of the 4,500 before them, 100 pictures, which are then not trained on.
@@ -82,7 +82,7 @@ def fivek_split(name: str) -> str:
 
 
 def list_digest(names: Sequence[str]) -> str:
-    """SHA-256 over scenes' names, whatever their order."""
+    """Return SHA-256 over scenes' names, whatever their order."""
     return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()
 
 
@@ -163,7 +163,7 @@ def _of_lists(header: Header) -> dict[str, tuple[set[str], set[str]]]:
 
 
 def trained_marks(header: Header) -> dict[str, dict[str, str]]:
-    """The marks of the scenes that weights were trained on, by folder.
+    """Return the marks of the scenes that weights were trained on, by folder.
 
     Whoever starts from them was, in effect, trained on those, too: they become its ``before``.
     """
@@ -179,7 +179,7 @@ def trained_marks(header: Header) -> dict[str, dict[str, str]]:
 
 
 def told(model: str, seen: Seen, total: int, what: str) -> str:
-    """One sentence about what a model has seen; empty if there is nothing to say.
+    """Return one sentence about what a model has seen; empty if there is nothing to say.
 
     Args:
         model: its name.
@@ -203,7 +203,7 @@ def told(model: str, seen: Seen, total: int, what: str) -> str:
 
 
 def scenes_told(header: Header) -> list[str]:
-    """What a weight file, or our lists, say of the scenes behind it; a sentence each."""
+    """Return what a weight file, or our lists, say of the scenes behind it; a sentence each."""
     record = header.json("scenes")
     if record is not None:
         return [

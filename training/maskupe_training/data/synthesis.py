@@ -20,7 +20,7 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from maskupe.blending.ramp import inverse_smoothstep
+from maskupe.blending.weights import inverse_smoothstep
 from maskupe.errors import InputError
 from maskupe.pixel_layout import LUMA
 from maskupe_training.data.images import F32, U8
@@ -109,7 +109,7 @@ class Response:
         return table.astype(np.float32)[encoded]
 
     def encode(self, light: F32) -> U8:
-        """uint8 values of light, clipped to 0…1 and rounded."""
+        """Return uint8 values of light, clipped to 0…1 and rounded."""
         # A power per pixel is slow. In the root of light, steps this fine are within one level.
         roots = np.sqrt(np.clip(light, 0.0, 1.0)) * np.float32(_ROOTS - 1)
         return self._by_root[np.rint(roots).astype(np.uint16)]
@@ -128,7 +128,7 @@ class Response:
 
 
 def draw_response(rng: np.random.Generator, recipe: SynthesisRecipe) -> Response:
-    """A response with g uniform and a - 1 log-uniform in the recipe's ranges."""
+    """Return a response with g uniform and a - 1 log-uniform in the recipe's ranges."""
     shoulder = np.exp(rng.uniform(*np.log(recipe.shoulder)))
     return Response(float(rng.uniform(*recipe.exponent)), 1.0 + float(shoulder))
 
@@ -140,7 +140,7 @@ def underexpose(
     response: Response,
     published: bool = False,
 ) -> U8:
-    """A photograph as a camera would have taken it with too little light.
+    """Return a photograph as a camera would have taken it with too little light.
 
     Args:
         rng: the generator.
@@ -183,7 +183,7 @@ def sensor_noise(
 
 
 def undeveloped(photo: U8, flatness: float, colour: float) -> U8:
-    """A published photograph before its retouching: with less contrast and paler colours.
+    """Return a published photograph before its retouching: with less contrast and paler colours.
 
     Retouchers put an S-curve over what comes out of the camera, and saturation. The curve is taken
     as the smoothstep 3x² - 2x³ of the display-encoded values, of which this is the inverse.
@@ -203,7 +203,7 @@ def undeveloped(photo: U8, flatness: float, colour: float) -> U8:
 
 
 def bracket(photo: U8, exposures: Sequence[float], response: Response) -> tuple[U8, ...]:
-    """The photograph at several exposures in EV, noiseless, highlights clipped."""
+    """Return the photograph at several exposures in EV, noiseless, highlights clipped."""
     light = response.light(np.arange(256, dtype=np.uint8))
     return tuple(
         photo
@@ -214,7 +214,7 @@ def bracket(photo: U8, exposures: Sequence[float], response: Response) -> tuple[
 
 
 def _soft_region(rng: np.random.Generator, height: int, width: int) -> F32:
-    """A smooth random region, 0…1: low-frequency noise, raised to soft plateaus."""
+    """Return a smooth random region, 0…1: low-frequency noise, raised to soft plateaus."""
     coarse = rng.standard_normal((5, 5)).astype(np.float32)
     field = np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC))
     steepness = rng.uniform(2.0, 8.0)

@@ -54,14 +54,14 @@ class View:
     turns: int = 0
 
     def of(self, picture: U8) -> U8:
-        """The picture in this view, uint8 (size, size, 3)."""
+        """Return the picture in this view, uint8 (size, size, 3)."""
         part = picture[self.rows, self.columns]
         # Averaging matters only for a real reduction; bilinear is several times faster near 1:1.
         shrinks = min(part.shape[:2]) > 1.5 * self.size
         return self._resized(part, self.size, cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
     def subsample(self, picture: U8) -> U8:
-        """One pixel in 4 × 4 of :meth:`of`, without the cost of the others."""
+        """Return one pixel in 4 × 4 of :meth:`of`, without the cost of the others."""
         part = picture[self.rows, self.columns]
         return self._resized(part, self.size // SUBSAMPLE, cv2.INTER_NEAREST)
 
@@ -74,7 +74,7 @@ class View:
 
 
 def draw_view(rng: np.random.Generator, image: U8, how: Augmentation) -> View:
-    """A random crop, mirroring and turn of a picture."""
+    """Return a random crop, mirroring and turn of a picture."""
     height, width = image.shape[:2]
     keep = rng.uniform(how.crop, 1.0, 2)
     rows, columns = max(1, round(height * keep[0])), max(1, round(width * keep[1]))
@@ -86,7 +86,7 @@ def draw_view(rng: np.random.Generator, image: U8, how: Augmentation) -> View:
 
 
 def squashed(exposure: Exposure, size: int) -> Exposure:
-    """The whole scene, squashed to a square as the context is when serving."""
+    """Return the whole scene, squashed to a square as the context is when serving."""
     view = View(slice(None), slice(None), size)
     candidates = tuple(view.of(picture) for picture in exposure.candidates)
     return Exposure(exposure.name, view.of(exposure.image), candidates, exposure.fixed)

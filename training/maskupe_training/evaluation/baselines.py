@@ -32,19 +32,19 @@ _KNOTS = 16
 
 
 def input_itself(image: F32, a: Bool, truth: F32) -> F32:
-    """Does nothing."""
+    """Do nothing."""
     return image
 
 
 def automatic_gamma(image: F32, a: Bool, truth: F32) -> F32:
-    """One exponent on display values that brings A's mean luma to 115."""
+    """Return one exponent on display values that brings A's mean luma to 115."""
     inside = _inside(image, a)
     found = _solve(lambda x: inside ** np.float32(math.exp(-x)), 4.0)
     return image ** np.float32(math.exp(-found))
 
 
 def oracle_gamma(image: F32, a: Bool, truth: F32) -> F32:
-    """The exponent that is nearest to the truth in A."""
+    """Return the exponent that is nearest to the truth in A."""
     inside, wanted = _inside(image, a), _inside(truth, a)
     best = _search(lambda x: _error(inside ** math.exp(-x), wanted), -0.5, 4.0)
     return image ** np.float32(math.exp(-best))
@@ -58,7 +58,7 @@ def linear_gain(image: F32, a: Bool, truth: F32) -> F32:
 
 
 def oracle_gain(image: F32, a: Bool, truth: F32) -> F32:
-    """The exposure gain that is nearest to the truth in A."""
+    """Return the exposure gain that is nearest to the truth in A."""
     light, wanted = decode_srgb(_inside(image, a)), _inside(truth, a)
     ev = _search(lambda x: _error(encode_srgb(light * np.float32(2.0**x)), wanted), -1.0, _MOST_EV)
     return encode_srgb(decode_srgb(image) * np.float32(2.0**ev))
@@ -83,14 +83,14 @@ def oracle_curves(image: F32, a: Bool, truth: F32) -> F32:
 
 
 def clahe(image: F32, a: Bool, truth: F32) -> F32:
-    """Contrast-limited adaptive histogram equalization of L* (clip limit 2, 8×8 tiles)."""
+    """Return contrast-limited adaptive histogram equalization of L* (clip limit 2, 8×8 tiles)."""
     lab = cv2.cvtColor(np.rint(image * 255).astype(np.uint8), cv2.COLOR_RGB2LAB)
     lab[..., 0] = cv2.createCLAHE(clipLimit=2.0, tileGridSize=(8, 8)).apply(lab[..., 0])
     return np.asarray(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), np.float32) / np.float32(255.0)
 
 
 def lime_method(image: F32, a: Bool, truth: F32) -> F32:
-    """LIME (Guo et al. 2017); see :mod:`maskupe_training.evaluation.lime`."""
+    """Return LIME (Guo et al. 2017); see :mod:`maskupe_training.evaluation.lime`."""
     return lime(image)
 
 
@@ -118,7 +118,7 @@ def blended(case: Case, baseline: Baseline) -> F32:
 
 
 def _inside(image: F32, a: Bool) -> F32:
-    """A's pixels, (n, 1, 3), thinned out evenly."""
+    """Return A's pixels, (n, 1, 3), thinned out evenly."""
     pixels = image[a]
     return pixels[:: max(1, len(pixels) // _SAMPLE), None]
 
@@ -128,7 +128,7 @@ def _error(found: F32, wanted: F32) -> float:
 
 
 def _search(error: Callable[[float], float], low: float, high: float) -> float:
-    """The argument of the least error: a scan, then a finer one around its best."""
+    """Return the argument of the least error: a scan, then a finer one around its best."""
     for _ in range(3):
         grid = np.linspace(low, high, 25)
         best = float(grid[int(np.argmin([error(float(x)) for x in grid]))])
@@ -138,7 +138,7 @@ def _search(error: Callable[[float], float], low: float, high: float) -> float:
 
 
 def _solve(adjust: Callable[[float], F32], high: float) -> float:
-    """Bisects in 0…high for the x whose adjusted pixels have the mean luma 115."""
+    """Bisect in 0…high for the x whose adjusted pixels have the mean luma 115."""
     low = 0.0
     for _ in range(30):
         middle = (low + high) / 2

@@ -51,7 +51,7 @@ class Case:
 
 
 def evaluation_masks(silhouettes: tuple[str, ...]) -> MaskRecipe:
-    """The selections of an evaluation: every kind equally often, transitions as by default.
+    """Return the selections of an evaluation: every kind equally often, transitions as by default.
 
     Args:
         silhouettes: folders of mask files; without any, the kind silhouette is left out.
@@ -76,7 +76,7 @@ def draw_cases(
     seed: int,
     size: int | None = None,
 ) -> Iterator[Case]:
-    """The first ``count`` cases of the list that ``seed`` decides.
+    """Yield the first ``count`` cases of the list that ``seed`` decides.
 
     Scenes and kinds of selection take turns. With a local truth, a case must be underexposed
     inside A (:data:`DARK_LUMA`) and have a brighter frame there; draws that are not are replaced.

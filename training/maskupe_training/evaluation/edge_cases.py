@@ -139,7 +139,7 @@ def _case(name: str, truth: U8, mask: U8, rng: np.random.Generator) -> EdgeCase 
 
 
 def _darkened(rng: np.random.Generator, picture: U8, stops: F32) -> U8:
-    """Takes light away in linear light, then the sensor's noise and 8 bits.
+    """Take light away in linear light, then the sensor's noise and 8 bits.
 
     Args:
         rng: the generator.

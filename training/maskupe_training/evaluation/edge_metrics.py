@@ -12,9 +12,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from maskupe.pixel_layout import LUMA
+from maskupe.pixel_layout import GAIN_DELTA, LUMA
 from maskupe_training.data.images import F32, U8
-from maskupe_training.metrics import GAIN_DELTA
 
 #: What is called near, as a share of the root of the picture's area; far is up to four times.
 NEAR = 0.03
@@ -76,7 +75,7 @@ def outline_quality(image: U8, output: U8, truth: U8, alpha: U8) -> dict[str, fl
 
 
 def wiped(image: U8, output: U8, selection: U8) -> float:
-    """The share of textured pixels near a drawn line whose texture is gone: flat patches.
+    """Return the share of textured pixels near a drawn line whose texture is gone: flat patches.
 
     Args:
         image: uint8 (H, W, 3).
@@ -91,7 +90,7 @@ def wiped(image: U8, output: U8, selection: U8) -> float:
 
 
 def steepest(image: U8, output: U8, selection: U8, width: float) -> float:
-    """The steepest step of the mean gain across a drawn line, in steps of an even ramp.
+    """Return the steepest step of the mean gain across a drawn line, in steps of an even ramp.
 
     For lines where the photograph has no edge: 1 is an even ramp over the whole width, a cut at
     the line is about the width in pixels.
@@ -116,13 +115,13 @@ def steepest(image: U8, output: U8, selection: U8, width: float) -> float:
 
 
 def signed(selection: U8) -> F32:
-    """Distances to the line in pixels, positive inside: float32 (H, W)."""
+    """Return distances to the line in pixels, positive inside: float32 (H, W)."""
     inside, outside = _distances(selection > 127)
     return inside - outside
 
 
 def _distances(inside: npt.NDArray[np.bool_]) -> tuple[F32, F32]:
-    """How far pixels lie inside a shape, and how far outside of it."""
+    """Return how far pixels lie inside a shape, and how far outside of it."""
     shape = inside.astype(np.uint8)
     within, beyond = (cv2.distanceTransform(each, cv2.DIST_L2, 5) for each in (shape, 1 - shape))
     return np.asarray(within, np.float32), np.asarray(beyond, np.float32)

@@ -127,12 +127,12 @@ def evaluate_edges(
 
 
 def row_name(kind: str, edges: str) -> str:
-    """What a row is called."""
+    """Return what a row is called."""
     return kind if edges == "auto" else f"{kind}, edges off"
 
 
 def summarise(rows: list[dict[str, float]]) -> dict[str, float]:
-    """Means over cases; the median of the scale, and how many cases are underlit."""
+    """Return means over cases; the median of the scale, and how many cases are underlit."""
     scales = np.array([row["scale"] for row in rows])
     found = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
     found["scale"] = float(np.median(scales))
@@ -141,7 +141,7 @@ def summarise(rows: list[dict[str, float]]) -> dict[str, float]:
 
 
 def markdown_tables(content: Mapping[str, Any]) -> tuple[str, str]:
-    """The tables of outlines and of circles, as Markdown."""
+    """Return the tables of outlines and of circles, as Markdown."""
     return (
         _markdown(content["summary"], COLUMNS, f"{content['n']} cases"),
         _markdown(content["circles"], CIRCLE_COLUMNS, "no edge near the line"),

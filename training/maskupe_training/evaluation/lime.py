@@ -32,7 +32,7 @@ Plane = npt.NDArray[np.float64]
 
 
 def lime(image: F32) -> F32:
-    """The enhanced image, float32 (H, W, 3) in 0…1, without LIME's optional denoising.
+    """Return the enhanced image, float32 (H, W, 3) in 0…1, without LIME's optional denoising.
 
     Args:
         image: float32 (H, W, 3), display-encoded, 0…1.
@@ -43,7 +43,7 @@ def lime(image: F32) -> F32:
 
 
 def refine(initial: Plane) -> Plane:
-    """The refined illumination map T of the initial one T̂, Eq. (19), both (H, W)."""
+    """Return the refined illumination map T of the initial one T̂, Eq. (19), both (H, W)."""
     height, width = initial.shape
     right, below = _derivatives(initial)
     weight_right = _weight(right) / (np.abs(right) + _EPSILON)
@@ -78,7 +78,7 @@ def refine(initial: Plane) -> Plane:
 
 
 def _derivatives(plane: Plane) -> tuple[Plane, Plane]:
-    """Forward differences to the right and downwards; 0 in the last column and row."""
+    """Return forward differences to the right and downwards; 0 in the last column and row."""
     right, below = np.zeros_like(plane), np.zeros_like(plane)
     right[:, :-1] = np.diff(plane, axis=1)
     below[:-1, :] = np.diff(plane, axis=0)
@@ -86,6 +86,6 @@ def _derivatives(plane: Plane) -> tuple[Plane, Plane]:
 
 
 def _weight(derivative: Plane) -> Plane:
-    """W_d of strategy III: 1 / (|G_σ ∗ ∂_d T̂| + ε), over a 15×15 window as σ = 2 needs."""
+    """Return w_d of strategy III: 1 / (|G_σ ∗ ∂_d T̂| + ε), over a 15×15 window as σ = 2 needs."""
     smooth = cv2.GaussianBlur(derivative, (15, 15), _SIGMA)
     return np.asarray(1.0 / (np.abs(smooth) + _EPSILON))

@@ -44,7 +44,7 @@ _COLOUR_PIXELS = 20_000
 
 
 def measure(case: Case, output: U8) -> Values:
-    """Every metric of :mod:`maskupe_training.metrics` for a result.
+    """Return every metric of :mod:`maskupe_training.metrics` for a result.
 
     Args:
         case: the case.
@@ -81,7 +81,7 @@ def ciede2000(found: F32, wanted: F32) -> float:
 def summarise(
     rows: Sequence[Values], reference: Sequence[Values] | None, scenes: Sequence[int]
 ) -> dict[str, object]:
-    """Means over cases, intervals for PSNR in A, and the paired difference to a reference.
+    """Return means over cases, intervals for PSNR in A, and the paired difference to a reference.
 
     Args:
         rows: one method's values per case.
@@ -129,7 +129,7 @@ def by_kind(rows: Mapping[str, Sequence[Values]], kinds: Sequence[str]) -> Kinds
 
 
 def interval(values: Numbers, scenes: Sequence[int]) -> tuple[float, float]:
-    """The 95 % bootstrap interval (BCa) of the mean; a point for one scene or equal values.
+    """Return the 95 % bootstrap interval (BCa) of the mean; a point for one scene or equal values.
 
     Whole scenes are drawn, 1000 times, seeded: cases of one scene are alike, and to draw them one
     by one would pass them off as more evidence than they are.

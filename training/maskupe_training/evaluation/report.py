@@ -48,7 +48,7 @@ def terminal_tables(title: str, summaries: Mapping[str, Mapping[str, Any]]) -> l
 
 
 def markdown_table(summaries: Mapping[str, Mapping[str, Any]]) -> str:
-    """The summaries as a Markdown table."""
+    """Return the summaries as a Markdown table."""
     headings = ["method", *_headings()]
     lines = [_row(headings), _row(["---"] + ["--:"] * (len(headings) - 1))]
     lines += [_row([name, *_cells(summary)]) for name, summary in summaries.items()]
@@ -116,7 +116,7 @@ def write_csv(path: Path, rows: Mapping[str, Sequence[Values]], names: Sequence[
 
 
 def card_metrics(path: Path, model: str) -> dict[str, Any]:
-    """What an evaluation's JSON says about a model, for its card.
+    """Return what an evaluation's JSON says about a model, for its card.
 
     Raises:
         InputError: if the file is no evaluation or does not have that model.

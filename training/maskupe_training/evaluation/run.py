@@ -85,7 +85,7 @@ class Request:
 
 
 def case_list(request: Request, data_root: Path) -> tuple[tuple[str, ...], Iterator[Case]]:
-    """The names of the scenes of a request, and its cases one after the other.
+    """Return the names of the scenes of a request, and its cases one after the other.
 
     All cases together would be gigabytes.
 
@@ -109,7 +109,7 @@ def case_list(request: Request, data_root: Path) -> tuple[tuple[str, ...], Itera
 def evaluate(
     request: Request, data_root: Path, out: Path | None = None, threads: int = 1
 ) -> dict[str, dict[str, Any]]:
-    """Measures, prints the table, and writes the files; returns the summaries by method.
+    """Measure, prints the table, and writes the files; returns the summaries by method.
 
     Args:
         request: what to evaluate.
@@ -168,7 +168,7 @@ def evaluate(
 
 
 def _note(model: str, request: Request, scenes: Sequence[str]) -> str:
-    """What is to be said of a model that has seen some of the scenes before."""
+    """Return what is to be said of a model that has seen some of the scenes before."""
     header = weights_file.read_header(weight_file(model))
     seen = seen_scenes(header, request.folder, scenes)
     what = f"{request.folder} {request.split}"
@@ -176,7 +176,7 @@ def _note(model: str, request: Request, scenes: Sequence[str]) -> str:
 
 
 def _methods(request: Request, threads: int) -> dict[str, Method]:
-    """Every method as a function from a case to its result; all models are loaded first."""
+    """Return every method as a function from a case to its result; all models are loaded first."""
     methods: dict[str, Method] = {}
     for name, baseline in BASELINES.items():
         wanted = request.slow if name in SLOW else request.baselines

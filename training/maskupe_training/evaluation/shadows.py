@@ -115,7 +115,7 @@ def _as_jpeg(image: U8, quality: int) -> U8:
 
 
 def _noise(shape: tuple[int, ...], rng: np.random.Generator) -> F32:
-    """Unit noise, a part of it common to neighbouring pixels."""
+    """Return unit noise, a part of it common to neighbouring pixels."""
     own = rng.standard_normal(shape, np.float32)
     common = cv2.GaussianBlur(rng.standard_normal(shape, np.float32), (0, 0), _COMMON_SIGMA)
     common = common / common.std()

@@ -17,7 +17,7 @@ _CAPTION = 18
 
 
 def contact_sheet(path: Path, cases: Sequence[Case], results: Sequence[Mapping[str, U8]]) -> None:
-    """Writes rows of: input with A's and B's outlines, every method's result, the truth.
+    """Write rows of: input with A's and B's outlines, every method's result, the truth.
 
     Args:
         path: where to; the suffix decides the format.
@@ -36,7 +36,7 @@ def contact_sheet(path: Path, cases: Sequence[Case], results: Sequence[Mapping[s
 
 
 def outlined(image: U8, areas: Areas) -> U8:
-    """The input with the outlines of A (green) and of A ∪ B (yellow)."""
+    """Return the input with the outlines of A (green) and of A ∪ B (yellow)."""
     picture = image.copy()
     for area, colour in ((areas.a, (0, 255, 0)), (areas.a | areas.b, (255, 220, 0))):
         outline, _ = cv2.findContours(area.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
@@ -45,14 +45,14 @@ def outlined(image: U8, areas: Areas) -> U8:
 
 
 def truth_shown(case: Case) -> U8:
-    """The truth in A, blended into the input by the weight."""
+    """Return the truth in A, blended into the input by the weight."""
     weight = case.areas.weight[..., None]
     mixed = case.image + weight * (case.truth.astype(np.float32) - case.image)
     return np.rint(mixed).astype(np.uint8)
 
 
 def captioned(text: str, picture: U8) -> U8:
-    """A cell: the picture fitted into 256×256 on grey, under its caption."""
+    """Return a cell: the picture fitted into 256×256 on grey, under its caption."""
     height, width = picture.shape[:2]
     scale = _CELL / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))

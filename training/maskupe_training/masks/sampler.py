@@ -9,7 +9,8 @@ from typing import get_args
 
 import numpy as np
 
-from maskupe.areas.transition import Areas, Side, Transition, make_areas
+from maskupe.areas.partition import make_areas
+from maskupe.areas.transition import Areas, Side, Transition
 from maskupe.errors import EmptySelectionError, InputError
 from maskupe_training.data.images import F32, U8, fit_long_edge, list_images, read_gray
 from maskupe_training.masks import shapes
@@ -106,7 +107,7 @@ class Drawn:
         kind: which of :data:`KINDS`.
         selection: float32 (H, W), 0…1.
         transition: the band that goes with it.
-        areas: what :func:`maskupe.areas.transition.make_areas` makes of the two.
+        areas: what :func:`maskupe.areas.partition.make_areas` makes of the two.
     """
 
     kind: str
@@ -186,7 +187,7 @@ class MaskSampler:
 
 
 def paper_circle(rng: np.random.Generator, height: int, width: int) -> tuple[F32, Transition]:
-    """The paper's mask: r1 ~ U(m/3, m/2), r2 ~ U(1.1 r1, 1.3 r1), m the short side.
+    """Return the paper's mask: r1 ~ U(m/3, m/2), r2 ~ U(1.1 r1, 1.3 r1), m the short side.
 
     The paper does not say where the centre lies; here it is uniform over the image. A is the disc
     of radius r1, B the ring up to r2.

@@ -19,7 +19,7 @@ _SHIFT = 6
 
 
 def circle(height: int, width: int, centre: tuple[float, float], radius: float) -> F32:
-    """A disc; the centre is (x, y) in pixels, where pixel (0, 0) has its centre at 0, 0."""
+    """Return a disc; the centre is (x, y) in pixels, where pixel (0, 0) has its centre at 0, 0."""
     mask = np.zeros((height, width), np.uint8)
     scale = 1 << _SHIFT
     at = (round(centre[0] * scale), round(centre[1] * scale))
@@ -28,7 +28,7 @@ def circle(height: int, width: int, centre: tuple[float, float], radius: float) 
 
 
 def ellipse(rng: np.random.Generator, height: int, width: int) -> F32:
-    """An ellipse of any direction, semi-axes from an eighth to a half of the short side."""
+    """Return an ellipse of any direction, semi-axes from an eighth to a half of the short side."""
     short = min(height, width)
     axes = short * rng.uniform(0.125, 0.5, 2)
     angle = rng.uniform(0, 180)
@@ -38,7 +38,7 @@ def ellipse(rng: np.random.Generator, height: int, width: int) -> F32:
 
 
 def rectangle(rng: np.random.Generator, height: int, width: int) -> F32:
-    """A rectangle, upright in three of four cases, else turned."""
+    """Return a rectangle, upright in three of four cases, else turned."""
     half = np.array([width, height]) * rng.uniform(0.1, 0.45, 2)
     corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * half
     angle = 0.0 if rng.random() < 0.75 else rng.uniform(0, math.pi)
@@ -46,7 +46,7 @@ def rectangle(rng: np.random.Generator, height: int, width: int) -> F32:
 
 
 def polygon(rng: np.random.Generator, height: int, width: int) -> F32:
-    """A lasso of straight pieces: 3 to 9 corners around a centre, not always convex."""
+    """Return a lasso of straight pieces: 3 to 9 corners around a centre, not always convex."""
     count = int(rng.integers(3, 10))
     theta = np.sort(rng.uniform(0, 2 * math.pi, count))
     radius = min(height, width) * rng.uniform(0.15, 0.55, count)
@@ -68,7 +68,7 @@ def blob(rng: np.random.Generator, height: int, width: int) -> F32:
 
 
 def stroke(rng: np.random.Generator, height: int, width: int) -> F32:
-    """A brush stroke: a smooth random walk drawn with a round brush, sometimes several."""
+    """Return a brush stroke: a smooth random walk drawn with a round brush, sometimes several."""
     mask = np.zeros((height, width), np.uint8)
     short = min(height, width)
     scale = 1 << _SHIFT
@@ -87,7 +87,7 @@ def stroke(rng: np.random.Generator, height: int, width: int) -> F32:
 
 
 def dark_region(rng: np.random.Generator, image: U8) -> F32:
-    """What a photographer selects by hand or by colour: the dark parts of a blurred picture.
+    """Return what a photographer selects by hand or by colour: the dark parts of a blurred picture.
 
     Luma is blurred by 2 to 5 % of the short side and cut at a quantile between 15 and 60 %; small
     islands and holes are dropped, the three largest parts stay.
@@ -123,7 +123,7 @@ def silhouette(rng: np.random.Generator, outline: U8, height: int, width: int) -
 
 
 def union(parts: Sequence[F32]) -> F32:
-    """Several selections as one, like shift-clicking in an editor."""
+    """Return several selections as one, like shift-clicking in an editor."""
     return np.asarray(np.maximum.reduce(list(parts)), np.float32)
 
 

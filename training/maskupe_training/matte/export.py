@@ -9,6 +9,7 @@ from typing import Any
 
 from maskupe import weights_file
 from maskupe.errors import InputError
+from maskupe.inference.export import save_matting
 from maskupe.io.atomic import replace_file
 from maskupe.networks import matting
 from maskupe_training import checkpoint
@@ -21,7 +22,7 @@ from maskupe_training.recipe_files import matte_command
 
 
 def is_run(source: Path) -> bool:
-    """Whether a run's folder, or a checkpoint, is one of the matting network."""
+    """Return whether a run's folder, or a checkpoint, is one of the matting network."""
     path = _checkpoint(source)
     return path.is_file() and is_matte(json.loads(checkpoint.read(path).get("recipe", "{}")))
 
@@ -72,7 +73,7 @@ def export_matte(
         "command": matte_command(tables, lambda name: load(name).to_dict()),
         "credits": credit_lines(recipe, data_root),
     }
-    matting.save_matting(target, network, metadata)
+    save_matting(target, network, metadata)
     parameters = sum(value.numel() for value in network.parameters())
     card = model_card(target, weights_file.read_header(target), parameters)
     replace_file(target.with_suffix(".md"), card.encode("utf-8"))
@@ -80,7 +81,7 @@ def export_matte(
 
 
 def card_metrics(path: Path, name: str) -> dict[str, Any]:
-    """What `evaluate-edges` measured with a matting network, for its card.
+    """Return what `evaluate-edges` measured with a matting network, for its card.
 
     Args:
         path: the JSON that it wrote.
@@ -108,7 +109,7 @@ def _checkpoint(source: Path) -> Path:
 
 
 def _training_data(recipe: MatteRecipe, data_root: Path) -> str:
-    """The folders by name, each with the digest of its manifest where that can be found."""
+    """Return the folders by name, each with the digest of its manifest where that can be found."""
     parts = []
     for folder in (recipe.cutouts.folder, recipe.photos.folder, *recipe.masked.folders):
         found = manifest_digest(data_root / folder)

@@ -108,7 +108,7 @@ def to_device(batch: dict[str, Tensor], device: str) -> dict[str, Tensor]:
 
 
 def learning_rate(recipe: MatteRecipe, step: int, minutes: float) -> float:
-    """The learning rate of a step: linear warm-up, then a cosine down to 1 %.
+    """Return the learning rate of a step: linear warm-up, then a cosine down to 1 %.
 
     Args:
         recipe: says how many steps there are, and how many minutes at most.
@@ -122,7 +122,7 @@ def learning_rate(recipe: MatteRecipe, step: int, minutes: float) -> float:
 
 
 def progress(recipe: MatteRecipe, step: int, minutes: float) -> float:
-    """How much of a training is done, 0…1."""
+    """Return how much of a training is done, 0…1."""
     how = recipe.training
     return min(1.0, max(step / how.steps, minutes / how.minutes if how.minutes else 0.0))
 
@@ -287,7 +287,7 @@ class _Training:
 
 
 def choose(device: str) -> str:
-    """The device that is meant.
+    """Return the device that is meant.
 
     Raises:
         InputError: for one that is not there.

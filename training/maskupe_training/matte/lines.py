@@ -42,7 +42,10 @@ class Line:
 
 
 def draw_line(rng: np.random.Generator, alpha: F32) -> Line | None:
-    """A selection for a matte float32 (H, W); None where the subject is too small for one."""
+    """Return a selection for a matte float32 (H, W).
+
+    None where the subject is too small for one.
+    """
     subject = (alpha > 0.5).astype(np.uint8)
     names = list(KINDS)
     shares = np.array(list(KINDS.values()))
@@ -81,7 +84,7 @@ def lasso(
     smooth: bool = False,
     outwards: float | None = None,
 ) -> U8:
-    """A polygon (or a smooth line) along a contour, each corner off by a normal error."""
+    """Return a polygon (or a smooth line) along a contour, each corner off by a normal error."""
     step = max(4.0, size / rng.uniform(8.0, 20.0))
     count = max(9, round(len(contour) / step))
     points = contour[np.linspace(0, len(contour) - 1, count, endpoint=False).astype(int)]
@@ -94,7 +97,7 @@ def lasso(
 
 
 def normals(points: F32) -> F32:
-    """Outward unit normals of a closed polygon."""
+    """Return outward unit normals of a closed polygon."""
     tangent = np.roll(points, -1, 0) - np.roll(points, 1, 0)
     normal = np.stack([tangent[:, 1], -tangent[:, 0]], 1)
     normal /= np.linalg.norm(normal, axis=1, keepdims=True) + 1e-6
@@ -104,7 +107,7 @@ def normals(points: F32) -> F32:
 
 
 def _spline(points: F32) -> F32:
-    """A closed quadratic B-spline through the middles of a polygon's sides."""
+    """Return a closed quadratic B-spline through the middles of a polygon's sides."""
     following = np.roll(points, -1, 0)
     start, end = (points + np.roll(points, 1, 0)) / 2, (points + following) / 2
     t = np.linspace(0, 1, 6, endpoint=False, dtype=np.float32)[None, :, None]
@@ -113,7 +116,7 @@ def _spline(points: F32) -> F32:
 
 
 def filled(points: F32, shape: tuple[int, ...], *, smooth: bool = True) -> U8:
-    """The inside of a polygon (n, 2) of x and y: uint8 of a shape, 0 or 255.
+    """Return the inside of a polygon (n, 2) of x and y: uint8 of a shape, 0 or 255.
 
     Args:
         points: in pixels.
@@ -129,7 +132,7 @@ def filled(points: F32, shape: tuple[int, ...], *, smooth: bool = True) -> U8:
 
 
 def _wide(rng: np.random.Generator, subject: U8, contour: F32, size: int) -> U8:
-    """A loop far outside: up to 40 % wider than the subject."""
+    """Return a loop far outside: up to 40 % wider than the subject."""
     extent = float(np.ptp(contour, axis=0).max())
     outwards = rng.uniform(0.04, 0.22) * extent / size
     radius = max(1, round(outwards * size * 0.7))
@@ -161,7 +164,7 @@ def _brush(rng: np.random.Generator, subject: U8, size: int) -> U8:
 
 
 def _shape(rng: np.random.Generator, contour: F32, shape: tuple[int, ...], kind: str) -> U8:
-    """The hull, the bounding box or an ellipse around a contour, a bit wider or tighter."""
+    """Return the hull, the bounding box or an ellipse around a contour, a bit wider or tighter."""
     centre = (contour.min(0) + contour.max(0)) / 2
     half = np.ptp(contour, axis=0) / 2 * rng.uniform(0.95, 1.15, 2).astype(np.float32)
     if kind == "hull":
@@ -196,7 +199,7 @@ def _exact(rng: np.random.Generator, alpha: F32) -> F32:
 
 
 def free_selection(rng: np.random.Generator, height: int, width: int) -> F32:
-    """A selection that has nothing to do with what the picture shows."""
+    """Return a selection that has nothing to do with what the picture shows."""
     kinds = (shapes.ellipse, shapes.ellipse, shapes.blob, shapes.polygon, shapes.stroke,
              shapes.rectangle)  # fmt: skip
     mask = kinds[int(rng.integers(len(kinds)))](rng, height, width)

@@ -38,7 +38,7 @@ def read_material(recipe: MatteRecipe, data: Path) -> Material:
 
 
 def trained_on(pictures: Pictures, data: Path) -> list[Path]:
-    """The pictures of a folder that are trained on: licensed, and not held out.
+    """Return the pictures of a folder that are trained on: licensed, and not held out.
 
     Raises:
         InputError: if there are none, or the folder's licences are unknown.

@@ -108,18 +108,21 @@ class MatteRecipe:
             raise InputError(f"masked.share is {self.masked.share}.", "Give a share, 0 … 1.")
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, which :func:`from_tables` takes back; what is not set is left out."""
+        """Return plain values, which :func:`from_tables` takes back.
+
+        What is not set is left out.
+        """
         tables: dict[str, Any] = _plain(asdict(self))
         return tables
 
 
 def is_matte(tables: Mapping[str, Any]) -> bool:
-    """Whether a recipe's tables are one of the matting network."""
+    """Return whether a recipe's tables are one of the matting network."""
     return tables.get("task") == TASK
 
 
 def from_tables(tables: Mapping[str, Any], where: str) -> MatteRecipe:
-    """A recipe from its tables; ``where`` names them in errors.
+    """Return a recipe from its tables; ``where`` names them in errors.
 
     Raises:
         InputError: for a key or value that does not fit.

@@ -44,7 +44,7 @@ class Material:
 
 
 def held_out(stem: str) -> bool:
-    """Whether a picture belongs to the tenth that is never trained on, by its file name."""
+    """Return whether a picture belongs to the tenth that is never trained on, by its file name."""
     return int.from_bytes(hashlib.sha256(stem.encode()).digest()[:4], "big") % 10 == 0
 
 
@@ -252,7 +252,7 @@ def _place(
 
 
 def _half_plane(rng: np.random.Generator, alpha: F32) -> F32:
-    """One side of a straight or bent line through the subject."""
+    """Return one side of a straight or bent line through the subject."""
     ys, xs = np.nonzero(alpha > 0.5)
     if xs.size == 0:
         return np.ones_like(alpha)

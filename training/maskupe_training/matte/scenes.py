@@ -50,18 +50,18 @@ class Scene:
 
 
 def to_light(image: U8) -> F32:
-    """Linear light 0…1 of sRGB-encoded uint8."""
+    """Return linear light 0…1 of sRGB-encoded uint8."""
     return np.asarray(_LIGHT[image], np.float32)
 
 
 def to_encoded(light: F32) -> U8:
-    """The inverse of :func:`to_light`, clipped and rounded."""
+    """Return the inverse of :func:`to_light`, clipped and rounded."""
     index = np.sqrt(np.clip(light, 0.0, 1.0)) * np.float32(_ROOTS - 1)
     return np.asarray(np.rint(_ENCODED[index.astype(np.int32)]), np.uint8)
 
 
 def read_cutouts(folder: Path, names: Sequence[str] | None = None) -> list[Cutout]:
-    """The RGBA pictures of a folder (those whose stem is in ``names``, if given)."""
+    """Return the RGBA pictures of a folder (those whose stem is in ``names``, if given)."""
     found = []
     for path in list_images(folder):
         if names is not None and path.stem not in names:
@@ -91,7 +91,7 @@ def _bleed(colour: U8, alpha: U8) -> U8:
 
 
 def read_masked(folder: Path, names: Sequence[str] | None = None) -> list[tuple[U8, U8]]:
-    """Pictures of ``image/`` with their masks of ``mask/``, uint8 (H, W, 3) and (H, W)."""
+    """Return pictures of ``image/`` with their masks of ``mask/``, uint8 (H, W, 3) and (H, W)."""
     masks = {path.stem: path for path in list_images(folder / "mask")}
     found = []
     for path in list_images(folder / "image"):
@@ -121,7 +121,7 @@ def warp(
     angle: float = 0.0,
     border: int = cv2.BORDER_CONSTANT,
 ) -> U8:
-    """Moves a picture so that a box of it (centre, extent) has a centre and extent in the target.
+    """Move a picture so that a box of it (centre, extent) has a centre and extent in the target.
 
     Args:
         rng: unused but for the target's sub-pixel place.
@@ -151,7 +151,7 @@ def warp(
 def background(
     rng: np.random.Generator, photos: Sequence[U8], side: int, blurred: float = 0.35
 ) -> U8:
-    """A random square part of a random photograph; a share of them is out of focus."""
+    """Return a random square part of a random photograph; a share of them is out of focus."""
     photo = photos[int(rng.integers(len(photos)))]
     height, width = photo.shape[:2]
     size = round(min(height, width) * rng.uniform(0.3, 1.0))
@@ -167,7 +167,7 @@ def background(
 
 
 def recolour(rng: np.random.Generator, colour: F32, weight: F32, behind: F32) -> F32:
-    """Moves a subject's colours towards those behind it, or hue alone would give it away."""
+    """Move a subject's colours towards those behind it, or hue alone would give it away."""
     few, share = colour[::4, ::4].reshape(-1, 3), weight[::4, ::4].ravel()
     total = float(share.sum()) + 1e-6
     mean = share @ few / total
@@ -180,7 +180,10 @@ def recolour(rng: np.random.Generator, colour: F32, weight: F32, behind: F32) ->
 
 
 def regions_of(rng: np.random.Generator, image: U8) -> F32 | None:
-    """The soft outline of a part of a picture that differs from the rest; None if there is none."""
+    """Return the soft outline of a part of a picture that differs from the rest.
+
+    None if there is none.
+    """
     side = image.shape[0]
     small = cv2.resize(image, (96, 96), interpolation=cv2.INTER_AREA)
     lab = cv2.cvtColor(cv2.GaussianBlur(small, (0, 0), 1.5), cv2.COLOR_RGB2LAB).astype(np.float32)
@@ -210,7 +213,7 @@ def regions_of(rng: np.random.Generator, image: U8) -> F32 | None:
 
 
 def expose(rng: np.random.Generator, image: U8, weight: F32, noise: F32) -> U8:
-    """Takes light away (or gives some) through a weight, then noise, 8 bits and often a JPEG.
+    """Take light away (or gives some) through a weight, then noise, 8 bits and often a JPEG.
 
     Args:
         rng: the generator.

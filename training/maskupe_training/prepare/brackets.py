@@ -29,7 +29,7 @@ def prepare_brackets(
     seed: int,
     test_share: float = 0.0,
 ) -> None:
-    """Writes ``bracket/SCENE_FRAME.jpg``, ``index.json``, ``split.json`` and a manifest.
+    """Write ``bracket/SCENE_FRAME.jpg``, ``index.json``, ``split.json`` and a manifest.
 
     Raises:
         InputError: for a source without scenes, a scene with fewer than two frames or frames of

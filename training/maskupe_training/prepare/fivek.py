@@ -143,7 +143,7 @@ def _begin(target: Path, long_edge: int) -> None:
 
 
 def _is_done(pair: _Pair) -> bool:
-    """Whether both copies are there: the target is written last, and appears whole."""
+    """Return whether both copies are there: the target is written last, and appears whole."""
     return all((pair.folder / kind / f"{pair.name}.png").is_file() for kind in ("input", "target"))
 
 
@@ -206,7 +206,7 @@ def _list_left_out(path: Path, reasons: dict[str, str]) -> None:
 
 
 def _numbered(folder: Path) -> dict[str, Path]:
-    """The pictures of a folder by ``a`` and their number."""
+    """Return the pictures of a folder by ``a`` and their number."""
     found = {}
     for path in list_images(folder):
         match = re.match(r"a(\d{4})(?!\d)", path.name)
@@ -219,7 +219,7 @@ def _numbered(folder: Path) -> dict[str, Path]:
 
 
 def _read(path: Path) -> U8:
-    """A picture as sRGB uint8."""
+    """Return a picture as sRGB uint8."""
     if path.suffix.lower() not in (".tif", ".tiff"):
         return read_rgb(path)
     try:
@@ -237,7 +237,10 @@ def _read(path: Path) -> U8:
 
 
 def prophoto_to_srgb(pixels: np.ndarray[tuple[int, ...], np.dtype[np.integer]]) -> U8:
-    """ProPhoto (ROMM) RGB, uint8 or uint16 (H, W, 3), as sRGB uint8; other colours are clipped."""
+    """Return ProPhoto (ROMM) RGB, uint8 or uint16 (H, W, 3), as sRGB uint8.
+
+    Other colours are clipped.
+    """
     encoded = pixels[..., :3].astype(np.float64) / np.iinfo(pixels.dtype).max
     # ISO 22028-2: gamma 1.8 with a linear toe below 16/512 of the code range.
     linear = np.where(encoded < 16 / 512, encoded / 16, encoded**1.8)

@@ -23,7 +23,7 @@ def prepare_pairs(
     seed: int,
     test_share: float = 0.0,
 ) -> None:
-    """Writes 8-bit copies, ``split.json`` and a manifest.
+    """Write 8-bit copies, ``split.json`` and a manifest.
 
     Raises:
         InputError: for folders that are missing or empty, pictures without a partner, pairs of

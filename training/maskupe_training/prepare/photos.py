@@ -20,7 +20,7 @@ def prepare_photos(
     val_share: float,
     seed: int,
 ) -> None:
-    """Writes 8-bit JPEG copies, their lines of ``index.csv``, ``split.json`` and a manifest.
+    """Write 8-bit JPEG copies, their lines of ``index.csv``, ``split.json`` and a manifest.
 
     Args:
         source: a folder of photographs; with ``index.csv`` (``file,source,licence,…``) if

@@ -20,7 +20,7 @@ PAIRS = 890
 
 
 def prepare_uieb(source: Path, target: Path, long_edge: int) -> None:
-    """Writes 8-bit copies, ``split.json`` by our lists (about 90 pairs for tests) and a manifest.
+    """Write 8-bit copies, ``split.json`` by our lists (about 90 pairs for tests) and a manifest.
 
     Raises:
         InputError: for folders that are missing or empty, pictures without a partner, pairs of

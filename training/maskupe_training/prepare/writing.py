@@ -17,7 +17,7 @@ from maskupe_training.data.splits import Splits, divide, is_listed
 
 
 def empty_target(target: Path) -> None:
-    """Makes the folder to write to.
+    """Make the folder to write to.
 
     Raises:
         InputError: if there is something in it already.
@@ -28,7 +28,7 @@ def empty_target(target: Path) -> None:
 
 
 def split_by_seed(names: Sequence[str], val: int, seed: int) -> Splits:
-    """Divides names into ``val`` ones for validation and the others for training.
+    """Divide names into ``val`` ones for validation and the others for training.
 
     Raises:
         InputError: if nothing is left to train on, or to validate on.
@@ -69,7 +69,7 @@ def split_into(
 
 
 def write_pair(target: Path, name: str, image: U8, reference: U8, long_edge: int) -> None:
-    """Writes one pair as ``input/NAME.png`` and ``target/NAME.png``, each whole or not at all.
+    """Write one pair as ``input/NAME.png`` and ``target/NAME.png``, each whole or not at all.
 
     Raises:
         InputError: if the two differ in size.
@@ -88,7 +88,7 @@ def write_pair(target: Path, name: str, image: U8, reference: U8, long_edge: int
 
 
 def finish(target: Path, splits: Splits, about: Mapping[str, object]) -> None:
-    """Writes ``split.json`` and ``manifest.json``, and says what was done."""
+    """Write ``split.json`` and ``manifest.json``, and says what was done."""
     (target / "split.json").write_text(json.dumps(splits, indent=1), "utf-8")
     counts = {name: len(members) for name, members in splits.items()}
     write_manifest(target, {**about, "splits": counts})
@@ -97,7 +97,7 @@ def finish(target: Path, splits: Splits, about: Mapping[str, object]) -> None:
 
 
 def first_folder(source: Path, names: Iterable[str], what: str) -> Path:
-    """The first of the folders that exists.
+    """Return the first of the folders that exists.
 
     Raises:
         InputError: if there is none of them; the sentence lists them.
@@ -112,7 +112,7 @@ def first_folder(source: Path, names: Iterable[str], what: str) -> Path:
 
 
 def check_same_names(inputs: Mapping[str, Path], targets: Mapping[str, Path]) -> None:
-    """Checks that every picture has its partner.
+    """Check that every picture has its partner.
 
     Raises:
         InputError: naming the first that has none, and how many there are.
