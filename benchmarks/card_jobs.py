@@ -62,7 +62,7 @@ def networks(bench: Bench) -> dict[str, Any]:
 
 #: Stages of a job, by what the pipeline calls for them.
 STAGES = (
-    *("cover", "surroundings_of", "make_matte", "apply_matte", "network_input"),
+    *("make_coverage", "surroundings_of", "make_matte", "apply_matte", "network_input"),
     *("predict_effect", "render"),
 )
 

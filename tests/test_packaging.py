@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LARGEST = 15_000_000
 PACKAGES = (
     "maskupe",
+    "daemon/maskupe_client",
     "daemon/maskupe_daemon",
     "training/maskupe_training",
     "gimp_plugin/maskupe_gimp",
@@ -84,7 +85,10 @@ def test_the_wheel_has_every_file_of_the_packages(wheel: zipfile.ZipFile) -> Non
 def test_the_wheel_has_nothing_else(wheel: zipfile.ZipFile) -> None:
     tops = {name.partition("/")[0] for name in wheel.namelist()}
     information = f"maskupe-{maskupe.__version__}.dist-info"
-    assert tops == {*("maskupe", "maskupe_daemon", "maskupe_gimp", "maskupe_training"), information}
+    assert tops == {
+        *("maskupe", "maskupe_client", "maskupe_daemon", "maskupe_gimp", "maskupe_training"),
+        information,
+    }
     assert not [name for name in wheel.namelist() if any(part in name for part in NOT_FOR_USERS)]
     assert not [name for name in wheel.namelist() if name.endswith((".c", ".h"))]
     assert f"{information}/licenses/LICENSE" in wheel.namelist()

@@ -79,7 +79,7 @@ def _places(options: argparse.Namespace) -> list[GimpProfile]:
 
 
 def _install(options: argparse.Namespace) -> int:
-    from maskupe_gimp import bundle
+    from maskupe_gimp import NAME, bundle
 
     places = _places(options)
     if not places:

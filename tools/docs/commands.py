@@ -20,6 +20,8 @@ PROGRAMS = {
     "maskupe-daemon": "maskupe_daemon.cli",
     "maskupe-gimp": "maskupe_gimp.cli",
 }
+# Packages of this repository that are run with ``python -m``.
+_OWN = ("benchmarks", "tests.", "tools.")
 
 
 def ours(line: str) -> list[str] | None:
@@ -31,9 +33,9 @@ def ours(line: str) -> list[str] | None:
         place = words.index("-m") + 1
         if words[place] == "maskupe_training":
             words = ["maskupe-train", *words[place + 1 :]]
-        elif words[place].startswith("tests."):
+        elif words[place].startswith(_OWN):
             words = words[place:]
-    known = words and (words[0] in (*PROGRAMS, "make") or words[0].startswith("tests."))
+    known = words and (words[0] in (*PROGRAMS, "make") or words[0].startswith(_OWN))
     return words if known else None
 
 
@@ -43,7 +45,7 @@ def check(words: Sequence[str]) -> None:
     arguments = [argument for argument in arguments if argument != "--debug"]
     if program == "make":
         _check_make(arguments)
-    elif program.startswith("tests."):
+    elif program.startswith(_OWN):
         _check_module(program, arguments)
     elif not {"--help", "--version"} & set(arguments):
         module: Any = importlib.import_module(PROGRAMS[program])

@@ -155,7 +155,7 @@ def test_every_gimp_is_looked_at_and_the_daemon(
     place: GimpProfile, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     missing = GimpProfile("missing", "3.2", place.profile.parent / "3.2")
-    monkeypatch.setattr("maskupe_gimp.profiles.find_places", lambda: [missing, place])
+    monkeypatch.setattr("maskupe_gimp.profiles.find_profiles", lambda: [missing, place])
     assert cli.main(["doctor"]) == 1
     told = capsys.readouterr().out
     assert f"{missing.plug_ins}" in told and f"the plug-in is in {place.plug_ins}" in told
@@ -185,7 +185,7 @@ def test_a_profile_that_cannot_be_written_does_not_keep_it_from_the_others(
     blocked, good = (GimpProfile("test", name, tmp_path / name) for name in ("3.0", "3.2"))
     blocked.profile.mkdir()
     blocked.plug_ins.touch()  # root may write into folders that are read-only
-    monkeypatch.setattr("maskupe_gimp.profiles.find_places", lambda: [blocked, good])
+    monkeypatch.setattr("maskupe_gimp.profiles.find_profiles", lambda: [blocked, good])
     assert cli.main(["install"]) == 1
     told = capsys.readouterr()
     assert "GIMP 3.0 (test): File exists" in told.err
