@@ -40,9 +40,9 @@ def report(result: Mapping[str, Any], notes: str) -> str:
         "# Benchmarks",
         f"Made by `make bench` on {machine['processor']}, {machine['system']}, Python "
         f"{machine['python']}, commit {machine['commit']}. Load before each part began: {loads}. "
-        "All numbers are in [benchmarks.json](benchmarks.json). The unit × is "
-        "a copy of the same picture in float32 on the same threads, timed in turn with the cases "
-        "in one process; the median over the rounds counts.",
+        "All numbers are in [benchmarks.json](benchmarks.json). The unit × is the time of copying "
+        "the same picture in float32 on the same threads, measured in turn with the cases in one "
+        "process; numbers are medians over the rounds.",
         notes.strip(),
         _missed(result),
     ]
@@ -56,15 +56,15 @@ def report(result: Mapping[str, Any], notes: str) -> str:
     add(
         "builds",
         f"The builds for each generation of processors, {size}",
-        "The best that runs here is loaded; `MASKUPE_PROCESSOR_LEVEL` keeps later ones out.",
+        "The best build that runs here is loaded; `MASKUPE_PROCESSOR_LEVEL` excludes later ones.",
         _builds,
     )
     add(
         "backends",
         "The fallback, and graphics cards",
-        f"Everything selected, {options['small']:g} megapixels. `numpy` serves where the compiled "
-        f"kernel does not load (goal: {FALLBACK_TARGET:g} ×); `torch:cuda` appears where there is "
-        "such a card.",
+        f"Everything selected, {options['small']:g} megapixels. `numpy` is used where the compiled "
+        f"kernel does not load (target: {FALLBACK_TARGET:g} ×); `torch:cuda` appears where there "
+        "is such a card.",
         lambda rows: _table(rows, "backend"),
     )
     add(
@@ -104,7 +104,7 @@ def _missed(result: Mapping[str, Any]) -> str:
         if name.startswith(begin) and not name.endswith("MB")
     ]
     lines = [
-        f"- {what}: {value:.2f}{unit} where {limit:g} was wanted, {value / limit:.2f} times as much"
+        f"- {what}: {value:.2f}{unit} (target {limit:g}), {value / limit:.2f} times as much"
         for what, value, limit, unit in found
         if value > limit
     ]
