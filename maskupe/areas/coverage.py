@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskupe.areas.hard_transition import HardTransition
-from maskupe.areas.partition import check_any_selected, draw_areas, transition_shape
+from maskupe.areas.partition import draw_areas, transition_shape
 from maskupe.areas.rows import FULL, AreaRows, in_transition, partial_coverage
 from maskupe.areas.transition import Transition
 from maskupe.parallel import machine_threads, rows_of
@@ -109,11 +109,9 @@ def make_coverage(
     band = transition_shape(selection, transition or Transition(), short_side, threads)
     if band.uniform:
         return Coverage(full_coverage(*band.shape).plane, band.width)
-    whole = band.coverage(threads) if isinstance(band, HardTransition) else None
-    if whole is not None:
-        check_any_selected(any((row == FULL).any() for row in whole), band.width)
-        return Coverage(whole, band.width)
-    plane = np.empty(band.shape, np.uint16)
+    # The distances' memory serves again: one plane less, for a job's largest selections.
+    free = band.plane if isinstance(band, HardTransition) else None
+    plane = np.empty(band.shape, np.uint16) if free is None else free
 
     def keep(rows: slice, strip: AreaRows) -> None:
         np.multiply(strip.a, np.uint16(FULL), out=plane[rows])

@@ -35,10 +35,6 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "maskupe_render": (None, ctypes.POINTER(NativeJob), _INT, _INT, _POINTER),
     "maskupe_column_distances": (None, _POINTER, _LONG, _POINTER, _LONG, _INT, _INT, _INT, _INT),
     "maskupe_row_distances": (None, _POINTER, _LONG, _INT, _INT, _INT, _POINTER, _POINTER),
-    "maskupe_row_values": (
-        *(None, _POINTER, _LONG, _INT, _INT, _INT),
-        *(_POINTER, _INT, _INT, _POINTER, _POINTER),
-    ),
     "maskupe_matte_size": (ctypes.c_int,),
     "maskupe_apply_matte": (None, ctypes.POINTER(NativeMatte), _INT, _INT),
     "maskupe_cleaning_size": (ctypes.c_int,),

@@ -71,7 +71,8 @@ def enhance(maps: Maps, t: float, frame: Frame, first: int, colour: Floats) -> F
     if isinstance(maps, ToneCurves):
         residual = _sample(maps.residual.transpose(1, 2, 0), frame, first, count)
         lifted = (colour + np.float32(TONE_OFFSET)) * _gain(maps.table, colour) * residual
-        return np.maximum(np.clip(lifted - np.float32(TONE_OFFSET), 0, 1), colour)
+        brighter: Floats = np.clip(lifted - np.float32(TONE_OFFSET), 0, 1)
+        return np.maximum(brighter, colour)
     if isinstance(maps, CurveMaps):
         x = colour
         for step in maps.maps:
@@ -158,8 +159,7 @@ def _brighten(illumination: Floats, colour: Floats, t: float) -> Floats:
     """Return I / S^t with S bounded by 1, I and the floor."""
     floor = np.float32(ILLUMINATION_FLOOR)
     bounded = np.maximum(np.maximum(np.minimum(illumination, np.float32(1)), colour), floor)
-    enhanced: Floats = colour / bounded**t
-    return enhanced
+    return np.asarray(colour / bounded**t, np.float32)
 
 
 def _trilinear(table: Floats, colour: Floats) -> Floats:
