@@ -222,6 +222,85 @@ def test_the_plug_in_needs_the_standard_library_and_the_client_only():
     assert not wrong, "\n".join(wrong)
 
 
+# ------------------------------------------------------------------- one definition per fact
+
+#: Where each of these facts may be written down. What runs inside GIMP cannot import the library,
+#: so the wire and the dialog repeat its limits; the values must be the same then.
+DEFINED_IN = {
+    "MAX_STRENGTH": {
+        "maskupe/validation.py",
+        "daemon/maskupe_client/messages.py",
+        "gimp_plugin/maskupe-local-underexposure/maskupe_plugin/settings.py",
+    },
+    "OUTPUTS": {"maskupe/validation.py", "daemon/maskupe_client/messages.py"},
+    "STRIP_PIXELS": {"maskupe/parallel.py"},
+    "ITEM_SIZES": {"daemon/maskupe_client/framing.py"},
+    "PIXEL_TYPES": {"maskupe/pixel_layout.py"},
+    "LUMA": {"maskupe/pixel_layout.py"},
+}
+#: Tables by type of pixel: the sizes, and GIMP's names and sizes of the same.
+TYPE_TABLES = {
+    "daemon/maskupe_client/framing.py",
+    "gimp_plugin/maskupe-local-underexposure/maskupe_plugin/encoding.py",
+}
+TYPE_NAMES = ({"u8", "u16", "f32"}, {"uint8", "uint16", "float32"})
+
+
+def definitions(path: Path) -> Iterator[tuple[str, ast.expr]]:
+    """Name, without leading underscores, and value of each constant of a module."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        if isinstance(node, ast.AnnAssign) and node.value is not None:
+            targets = [node.target]
+        for target in targets:
+            if isinstance(target, ast.Name):
+                yield target.id.lstrip("_"), node.value  # type: ignore[union-attr]
+
+
+def type_tables(path: Path) -> Iterator[int]:
+    """The lines of dictionaries whose keys are the types of pixels, however they are written."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Dict):
+            keys = {ast.unparse(key) for key in node.keys if key is not None}
+            names = {re.sub(r"^(?:np\.dtype\()?(?:np\.)?|[\"')]", "", key) for key in keys}
+            if names in TYPE_NAMES:
+                yield node.lineno
+
+
+@pytest.mark.parametrize("name", DEFINED_IN)
+def test_a_fact_is_written_down_where_it_belongs(name):
+    found = {
+        short(path): ast.unparse(value)
+        for path in [*OURS, *sources(PLUGIN), *sources(ROOT / "benchmarks")]
+        for known, value in definitions(path)
+        if known == name
+    }
+    assert set(found) == DEFINED_IN[name]
+    if name == "OUTPUTS":  # the wire has an order of its own
+        assert len({frozenset(ast.literal_eval(value)) for value in found.values()}) == 1
+    else:
+        assert len(set(found.values())) == 1, found
+
+
+def test_there_is_one_table_of_the_types_of_pixels():
+    files = [*OURS, *sources(PLUGIN), *sources(ROOT / "benchmarks")]
+    assert {short(path) for path in files if any(type_tables(path))} == TYPE_TABLES
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        '{"u8": 1, "u16": 2, "f32": 4}',
+        "{'uint8': 1, 'uint16': 2, 'float32': 4}",
+        "{np.dtype(np.uint8): 0, np.dtype(np.uint16): 1, np.dtype(np.float32): 2}",
+    ],
+)
+def test_a_table_is_found_however_it_is_written(tmp_path, table):
+    path = tmp_path / "module.py"
+    path.write_text(f"def f():\n    return {table}\n")
+    assert list(type_tables(path)) == [2]
+
+
 # -------------------------------------------------------------------------------- security
 
 

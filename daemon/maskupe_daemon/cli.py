@@ -14,9 +14,10 @@ import sys
 import time
 from collections.abc import Sequence
 
-from maskupe import __version__, addressspace
+from maskupe import __version__
 from maskupe.cli.output import handle_broken_pipe
 from maskupe.errors import MaskUPEError, is_memory_error
+from maskupe.memory import require_address_space
 from maskupe_client.errors import ClientError
 
 
@@ -125,7 +126,7 @@ def _seconds(text: str) -> float:
 
 
 def _run(options: argparse.Namespace) -> int:
-    addressspace.require()
+    require_address_space()
     from maskupe_daemon.app import Options, run
 
     run(

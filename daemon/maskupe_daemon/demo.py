@@ -33,7 +33,6 @@ from maskupe_client.errors import ClientError
 from maskupe_client.launcher import ensure_running
 from maskupe_daemon.demo_image import PORTRAIT, SHADE, shaded, silhouette
 
-_DTYPES = {"uint8": "u8", "uint16": "u16", "float32": "f32"}
 # Height of each picture in the sheet, and of the line with its label, in pixels.
 _SHEET_HEIGHT, _LABEL_HEIGHT = 480, 34
 
@@ -174,7 +173,7 @@ def _enhance(
 
 
 def _spec(plane: npt.NDArray[Any]) -> PlaneSpec:
-    return PlaneSpec(plane.shape, _DTYPES[str(plane.dtype)])
+    return PlaneSpec(plane.shape, f"{plane.dtype.kind}{8 * plane.itemsize}")
 
 
 def _report(subject: Subject, areas: npt.NDArray[np.uint8], after: npt.NDArray[Any]) -> None:

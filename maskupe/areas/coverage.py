@@ -17,10 +17,7 @@ from maskupe.areas.hard_transition import HardTransition
 from maskupe.areas.partition import draw_areas, transition_shape
 from maskupe.areas.rows import FULL, AreaRows, in_transition, partial_coverage
 from maskupe.areas.transition import Transition
-from maskupe.parallel import machine_threads, rows_of
-
-# Pixels that are counted at a time.
-_STRIP_PIXELS = 1 << 17
+from maskupe.parallel import STRIP_PIXELS, machine_threads, rows_of
 
 
 @dataclass(frozen=True)
@@ -62,7 +59,7 @@ class Coverage:
         if self.uniform:
             return self.plane.size, 0
         lit = touched = 0
-        step = rows_of(_STRIP_PIXELS, self.plane.shape[1])
+        step = rows_of(STRIP_PIXELS, self.plane.shape[1])
         for first in range(0, self.plane.shape[0], step):
             rows = self.plane[first : first + step]
             touched += int(np.count_nonzero(rows))

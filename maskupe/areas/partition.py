@@ -15,11 +15,11 @@ import numpy.typing as npt
 
 from maskupe.areas.feathered_transition import feathered_transition
 from maskupe.areas.hard_transition import HardTransition
-from maskupe.areas.rows import STRIP_PIXELS, AreaRows
+from maskupe.areas.rows import AreaRows
 from maskupe.areas.selection import SelectionAnalysis, is_one
 from maskupe.areas.transition import Areas, Transition, auto_width
 from maskupe.errors import EmptySelectionError
-from maskupe.parallel import machine_threads, parallel_rows, rows_of
+from maskupe.parallel import STRIP_PIXELS, machine_threads, parallel_rows, rows_of
 
 
 class TransitionShape(Protocol):

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from maskupe import addressspace
 from maskupe.cli.application import application
+from maskupe.memory import require_address_space
 
 app = application("maskupe", "Light up the selected part of a photograph and leave the rest alone.")
 
@@ -74,7 +74,7 @@ def enhance(
 
     Size, depth, colour profile, EXIF, XMP and transparency stay.
     """
-    addressspace.require()
+    require_address_space()
     from maskupe.areas.transition import Transition
     from maskupe.cli.enhance import enhance_file
     from maskupe.photo_job import PhotoJob, parse_denoise, parse_edges, parse_width
@@ -128,7 +128,7 @@ def batch(
 
     What is done already is skipped; one that fails does not stop the others.
     """
-    addressspace.require()
+    require_address_space()
     from maskupe.cli.batch import run_batch
 
     return run_batch(manifest, workers, ray, device, force)

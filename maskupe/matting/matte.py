@@ -193,7 +193,7 @@ def make_matte(seen: Surroundings, predict: Predict, layer: Window) -> Matte | N
     own = exact * seen.selection + (1.0 - exact) * matte
     kept = float((own * chosen).sum()) / max(float(chosen.sum()), 1.0)
     doubtful = (1.0 - _rise(kept, _OPEN_MAJORITY)) * (
-        1.0 - _rise(_contrast(seen.image, matte, chosen), _FEATHER_TRUST)
+        1.0 - _rise(_contrast(seen.image, own, chosen), _FEATHER_TRUST)
     )
     none = np.maximum(
         _rise(share, _OPEN_LINE), np.maximum(1.0 - _rise(kept, _EXACT_RANGE), doubtful)

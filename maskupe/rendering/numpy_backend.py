@@ -23,14 +23,11 @@ from maskupe.maps import (
     Maps,
     ToneCurves,
 )
-from maskupe.parallel import rows_of
+from maskupe.parallel import STRIP_PIXELS, rows_of
 from maskupe.pixel_layout import LUMA
 from maskupe.rendering.job import Job
 from maskupe.rendering.pixels import Floats, read_rows, write_rows
 from maskupe.rendering.positions import Frame
-
-#: Pixels that are rendered at a time: twelve affine coefficients of each are a few megabytes.
-_CHUNK_PIXELS = 1 << 16
 
 
 def prepare(job: Job) -> tuple[Callable[[int, int], None], int]:
@@ -51,7 +48,7 @@ def prepare(job: Job) -> tuple[Callable[[int, int], None], int]:
         bound = None if weight is None else job.bound_rows(first, last)
         write_rows(opened, difference, weight, out, bound)
 
-    return render_rows, rows_of(_CHUNK_PIXELS, job.width)
+    return render_rows, rows_of(STRIP_PIXELS, job.width)
 
 
 def enhance(maps: Maps, t: float, frame: Frame, first: int, colour: Floats) -> Floats:
