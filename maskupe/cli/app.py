@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from maskupe.cli.application import application
+from maskupe.cli.runner import application
 from maskupe.memory import require_address_space
 
 app = application("maskupe", "Light up the selected part of a photograph and leave the rest alone.")
