@@ -65,7 +65,7 @@ RECIPE = """
 task = "matte"
 name = "small"
 licence = "any use"
-about = "A test."
+description = "A test."
 [cutouts]
 folder = "cutouts"
 licences = ["GPL"]
