@@ -47,7 +47,7 @@ class Subject:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the demo; returns 0, 1 for a failure, 2 for input that cannot be used."""
+    """Run the demo; return 0, 1 for a failure, 2 for input that cannot be used."""
     parser = argparse.ArgumentParser(prog="maskupe demo", description="Show the daemon at work.")
     parser.add_argument("--photo", type=Path, help="your own photo (needs --mask)")
     parser.add_argument("--mask", type=Path, help="its mask: white where to light up")
@@ -121,7 +121,7 @@ def _daemon() -> Iterator[Client]:
 
 
 def _stop(client: Client, folder: Path, patience: float = 10.0) -> None:
-    """Ask the daemon to stop and waits until its connection file is gone."""
+    """Ask the daemon to stop and wait until its connection file is gone."""
     with suppress(ClientError):  # it may have stopped already
         client.shutdown()
     client.close()
@@ -136,7 +136,7 @@ def _enhance(
     mask: npt.NDArray[Any],
     model: str,
 ) -> tuple[dict[str, Any], npt.NDArray[Any], npt.NDArray[np.uint8]]:
-    """Send the region around the mask, as the plug-in does, and puts the answer back.
+    """Send the region around the mask, as the plug-in does, and put the answer back.
 
     Returns:
         The answer's header, the whole image, and its areas (H, W): 2 in A, 1 in B, 0 in C.

@@ -82,7 +82,7 @@ def freeze_gc() -> None:
 
 
 def give_back() -> None:
-    """Collect garbage and returns the allocator's free pages to the system."""
+    """Collect garbage and return the allocator's free pages to the system."""
     staging = sys.modules.get("maskupe.rendering.staging")
     if staging is not None:
         staging.release()

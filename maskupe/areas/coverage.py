@@ -58,13 +58,13 @@ class Coverage:
         """Return how many pixels belong to A and to B."""
         if self.uniform:
             return self.plane.size, 0
-        lit = touched = 0
+        full = touched = 0
         step = rows_of(STRIP_PIXELS, self.plane.shape[1])
         for first in range(0, self.plane.shape[0], step):
             rows = self.plane[first : first + step]
             touched += int(np.count_nonzero(rows))
-            lit += int(np.count_nonzero(rows == FULL))
-        return lit, touched - lit
+            full += int(np.count_nonzero(rows == FULL))
+        return full, touched - full
 
     @property
     def uniform(self) -> bool:

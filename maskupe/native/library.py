@@ -54,7 +54,7 @@ def candidates() -> list[Path]:
 
 
 def open_library(path: Path) -> ctypes.CDLL:
-    """Load one library and checks that it was built from these sources.
+    """Load one library and check that it was built from these sources.
 
     Raises:
         AttributeError: if it lacks a function.

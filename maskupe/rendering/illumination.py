@@ -26,7 +26,7 @@ def illumination(before: npt.NDArray[Any], after: npt.NDArray[Any]) -> npt.NDArr
     step = rows_of(STRIP_PIXELS, before.shape[1])
     for first in range(0, before.shape[0], step):
         rows = slice(first, first + step)
-        own, lit = (part[rows].astype(np.float32) * scale for part in (dark, light))
-        np.divide(own, lit, out=result[rows], where=(own != lit) & (own > 0) & (lit > 0))
+        own, bright = (part[rows].astype(np.float32) * scale for part in (dark, light))
+        np.divide(own, bright, out=result[rows], where=(own != bright) & (own > 0) & (bright > 0))
         np.clip(result[rows], _LEAST_LIGHT, 1.0, out=result[rows])
     return result

@@ -101,7 +101,7 @@ def make_job(
     out: Pixels | None,
     clean: CleanRows | None = None,
 ) -> Job:
-    """Check the arguments of :func:`maskupe.rendering.render` and brings them into one form.
+    """Check the arguments of :func:`maskupe.rendering.render` and bring them into one form.
 
     Raises:
         InputError: for any shape, dtype or number that does not fit.

@@ -435,6 +435,6 @@ def prepare_check(
 
 @handle_broken_pipe
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and returns the exit status: 0, 1 for a failure, 2 for bad input."""
+    """Run the command line and return the exit status: 0, 1 for a failure, 2 for bad input."""
     wanted = sys.argv[1:] if arguments is None else list(arguments)
     return run(app, "maskupe-train", wanted, extra="train")

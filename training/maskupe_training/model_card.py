@@ -19,7 +19,7 @@ from maskupe_training.config import current_names
 from maskupe_training.data.photos import licensed
 from maskupe_training.data.source_factory import SourceRecipe
 from maskupe_training.data.sources import split_names
-from maskupe_training.data.splits import scenes_told
+from maskupe_training.data.splits import describe_scenes
 from maskupe_training.recipe import Recipe
 
 _USE = (
@@ -41,7 +41,7 @@ _OF_VAL = (
 
 
 def write_card(path: Path, measured: Mapping[str, Any] | None = None) -> Path:
-    """Write the card beside a weight file; returns its path.
+    """Write the card beside a weight file; return its path.
 
     Args:
         path: the ``.safetensors`` file.
@@ -85,7 +85,7 @@ def model_card(
         f"| Licence of the weights | {said.get('licence', '')} |",
         f"| Trained on | {_data(recipe)} |",
         f"| Data manifest | {said.get('training_data', '')} |",
-        *(f"| Scenes | {text} |" for text in scenes_told(header)),
+        *(f"| Scenes | {text} |" for text in describe_scenes(header)),
         *_started(header),
         f"| Seed | {said.get('seed', '')} |",
         f"| Source commit | {said.get('commit', '')} |",

@@ -254,7 +254,7 @@ class _Training:
         )
 
     def check(self, terms: dict[str, float]) -> None:
-        """Validate and writes the checkpoints (first process only).
+        """Validate and write the checkpoints (first process only).
 
         Raises:
             InputError: if the network's answers are not finite; the last checkpoint is kept.
