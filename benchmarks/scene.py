@@ -17,9 +17,10 @@ from maskupe.maps import (
     Maps,
     ToneCurves,
 )
+from maskupe.pixel_layout import PIXEL_TYPES
 
 #: Depths by the name they have in the table.
-DEPTHS = {"u8": np.uint8, "u16": np.uint16, "f32": np.float32}
+DEPTHS = {f"{dtype.kind}{8 * dtype.itemsize}": dtype for dtype in PIXEL_TYPES}
 
 
 def photograph(megapixels: float, seed: int = 7) -> Array:

@@ -8,6 +8,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+#: Pixels of one strip of rows: some milliseconds of work, so that stopping is prompt; few enough
+#: for the cache, and enough for threads not to queue up at Python's lock.
+STRIP_PIXELS = 1 << 17
+
 #: Renders the rows from the first number to the second (exclusive).
 StripFunction = Callable[[int, int], None]
 
@@ -46,7 +50,7 @@ def machine_threads() -> int:
 
 
 def rows_of(pixels: int, width: int) -> int:
-    """How many rows of ``width`` pixels make a strip of about so many pixels: at least one."""
+    """Return how many rows of ``width`` pixels make about so many pixels: at least one."""
     return max(1, pixels // width)
 
 

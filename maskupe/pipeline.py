@@ -375,7 +375,7 @@ class Enhancer:
                 origin=(window.y, window.x),
             )
 
-        def lit(where: Coverage, fade: BlendCurve) -> npt.NDArray[Any]:
+        def brightened(where: Coverage, fade: BlendCurve) -> npt.NDArray[Any]:
             return render(
                 maps,
                 region,
@@ -390,8 +390,10 @@ class Enhancer:
                 progress=lambda done: tell(_STAGES[-1] + done * (1.0 - _STAGES[-1])),
             )
 
-        image = lit(areas, fade)
-        enhanced = lit(full_coverage(height, width), linear()) if "enhanced" in outputs else None
+        image = brightened(areas, fade)
+        enhanced = (
+            brightened(full_coverage(height, width), linear()) if "enhanced" in outputs else None
+        )
         return RegionResult(
             image,
             areas,

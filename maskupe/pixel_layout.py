@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+#: The types of pixels that are rendered, in the order in which the compiled code numbers them.
+PIXEL_TYPES = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float32))
 #: Added to display-encoded values before the logarithm of a gain is taken: four levels of 8 bits,
 #: below which quantisation would decide.
 GAIN_DELTA = 4.0 / 255.0

@@ -135,7 +135,7 @@ def write(
 
 
 def read_header(path: Path | str) -> Header:
-    """Read and checks what a file says about itself, not the weights.
+    """Read and check what a file says about itself, not the weights.
 
     Raises:
         WeightsError: if the file is missing, or is not one that :func:`write` writes.

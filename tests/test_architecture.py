@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -49,35 +50,49 @@ def short(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-def imports(path: Path, *, when_run: bool = False) -> Iterator[tuple[int, str]]:
-    """(line, absolute name) of each import; ``when_run`` leaves out functions' own ones.
-
-    Imports under ``if TYPE_CHECKING:`` are never run and never count.
-    """
+def imports(path: Path) -> Iterator[tuple[int, str]]:
+    """(line, absolute name) of each import, those in functions and under TYPE_CHECKING too."""
     package = next((name for name, root in PACKAGES.items() if path.is_relative_to(root)), None)
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name
+        elif isinstance(node, ast.ImportFrom):
+            name = node.module or ""
+            if node.level and package:
+                inside = path.relative_to(PACKAGES[package]).parent.parts
+                base = [package, *inside][: 1 + len(inside) - (node.level - 1)]
+                name = ".".join([*base, name]).rstrip(".")
+            for alias in node.names:
+                yield node.lineno, f"{name}.{alias.name}"
 
-    def walk(node: ast.AST) -> Iterator[tuple[int, str]]:
-        for child in ast.iter_child_nodes(node):
-            if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
-                for other in child.orelse:
-                    yield from walk(other)
-            elif isinstance(child, ast.Import):
-                for alias in child.names:
-                    yield child.lineno, alias.name
-            elif isinstance(child, ast.ImportFrom):
-                name = child.module or ""
-                if child.level and package:
-                    inside = path.relative_to(PACKAGES[package]).parent.parts
-                    base = [package, *inside][: 1 + len(inside) - (child.level - 1)]
-                    name = ".".join([*base, name]).rstrip(".")
-                for alias in child.names:
-                    yield child.lineno, f"{name}.{alias.name}"
-            elif when_run and isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
-                continue
-            else:
-                yield from walk(child)
 
-    yield from walk(ast.parse(path.read_text(encoding="utf-8")))
+def module_of(path: Path, root: Path, package: str) -> str:
+    parts = path.relative_to(root).with_suffix("").parts
+    return ".".join([package, *parts]).removesuffix(".__init__")
+
+
+def import_graph(files: dict[str, Path]) -> dict[str, set[str]]:
+    """Which of some modules each of them imports: the module itself, not the packages it is in."""
+    graph: dict[str, set[str]] = {}
+    for module, path in files.items():
+        wanted = set()
+        for _, name in imports(path):
+            # "from package import name" means the module of that name where there is one.
+            found = next((n for n in (name, name.rpartition(".")[0]) if n in files), None)
+            if found is not None and found != module:
+                wanted.add(found)
+        graph[module] = wanted
+    return graph
+
+
+def circle_in(graph: dict[str, set[str]]) -> list[str]:
+    """The modules of one circle, first and last the same; none if there is no circle."""
+    try:
+        tuple(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        return list(error.args[1])
+    return []
 
 
 def test_there_is_something_to_look_at():
@@ -92,6 +107,51 @@ def test_imports_run_one_way(package):
             top = name.partition(".")[0]
             if top in PACKAGES and top != package and top not in MAY_IMPORT[package]:
                 wrong.append(f"{short(path)}:{line} imports {name}")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_imports_run_in_a_circle(package):
+    root = PACKAGES[package]
+    graph = import_graph({module_of(path, root, package): path for path in sources(root)})
+    assert any(graph.values())
+    assert not circle_in(graph), " -> ".join(circle_in(graph))
+
+
+def test_no_imports_of_the_plug_in_run_in_a_circle():
+    graph = import_graph({module_of(path, PLUGIN, "")[1:]: path for path in sources(PLUGIN)})
+    assert any(graph.values())
+    assert not circle_in(graph), " -> ".join(circle_in(graph))
+
+
+@pytest.mark.parametrize(
+    "back",
+    [
+        "import pair.one",
+        "from pair import one",
+        "def f():\n    from pair.one import name",
+        "if TYPE_CHECKING:\n    from pair.one import name",
+    ],
+)
+def test_a_circle_is_found_wherever_the_import_stands(tmp_path, back):
+    one, two = tmp_path / "one.py", tmp_path / "two.py"
+    one.write_text("from pair.two import name\n")
+    files = {"pair.one": one, "pair.two": two}
+    two.write_text("")
+    assert circle_in(import_graph(files)) == []
+    two.write_text(f"{back}\n")
+    assert set(circle_in(import_graph(files))) == {"pair.one", "pair.two"}
+
+
+def test_the_client_needs_the_standard_library_and_msgpack_only():
+    """It runs inside GIMP, whose Python has neither pip nor our packages."""
+    allowed = {*sys.stdlib_module_names, "msgpack", "maskupe_client"}
+    wrong = [
+        f"{short(path)}:{line} imports {name}"
+        for path in sources(PACKAGES["maskupe_client"])
+        for line, name in imports(path)
+        if name.partition(".")[0] not in allowed
+    ]
     assert not wrong, "\n".join(wrong)
 
 
@@ -149,19 +209,96 @@ def test_what_an_import_brings(statement, never):
 # ---------------------------------------------------------------------------- inside GIMP
 
 
-def test_the_plug_in_needs_the_standard_library_only():
+def test_the_plug_in_needs_the_standard_library_and_the_client_only():
     """GIMP's Python has no pip and none of our packages; msgpack's pure form is bundled."""
-    local = {path.stem for path in [*sources(PLUGIN), *sources(PACKAGES["maskupe_client"])]}
-    local |= {path.name for path in PLUGIN.iterdir() if path.is_dir()}
-    allowed = set(sys.stdlib_module_names) | {"gi", "msgpack", "maskupe_client"} | local
-    wrong = []
-    for path in [*sources(PLUGIN), *sources(PACKAGES["maskupe_client"])]:
-        for line, name in imports(path):
-            top = name.partition(".")[0]
-            if top and top not in allowed:
-                wrong.append(f"{short(path)}:{line} imports {name}")
+    allowed = {*sys.stdlib_module_names, "gi", "msgpack", "maskupe_client", "maskupe_plugin"}
+    wrong = [
+        f"{short(path)}:{line} imports {name}"
+        for path in sources(PLUGIN)
+        for line, name in imports(path)
+        if name.partition(".")[0] not in allowed
+    ]
     assert sources(PLUGIN), "there is no plug-in"
     assert not wrong, "\n".join(wrong)
+
+
+# ------------------------------------------------------------------- one definition per fact
+
+#: Where each of these facts may be written down. What runs inside GIMP cannot import the library,
+#: so the wire and the dialog repeat its limits; the values must be the same then.
+DEFINED_IN = {
+    "MAX_STRENGTH": {
+        "maskupe/validation.py",
+        "daemon/maskupe_client/messages.py",
+        "gimp_plugin/maskupe-local-underexposure/maskupe_plugin/settings.py",
+    },
+    "OUTPUTS": {"maskupe/validation.py", "daemon/maskupe_client/messages.py"},
+    "STRIP_PIXELS": {"maskupe/parallel.py"},
+    "ITEM_SIZES": {"daemon/maskupe_client/framing.py"},
+    "PIXEL_TYPES": {"maskupe/pixel_layout.py"},
+    "LUMA": {"maskupe/pixel_layout.py"},
+}
+#: Tables by type of pixel: the sizes, and GIMP's names and sizes of the same.
+TYPE_TABLES = {
+    "daemon/maskupe_client/framing.py",
+    "gimp_plugin/maskupe-local-underexposure/maskupe_plugin/encoding.py",
+}
+TYPE_NAMES = ({"u8", "u16", "f32"}, {"uint8", "uint16", "float32"})
+
+
+def definitions(path: Path) -> Iterator[tuple[str, ast.expr]]:
+    """Name, without leading underscores, and value of each constant of a module."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        if isinstance(node, ast.AnnAssign) and node.value is not None:
+            targets = [node.target]
+        for target in targets:
+            if isinstance(target, ast.Name):
+                yield target.id.lstrip("_"), node.value  # type: ignore[union-attr]
+
+
+def type_tables(path: Path) -> Iterator[int]:
+    """The lines of dictionaries whose keys are the types of pixels, however they are written."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Dict):
+            keys = {ast.unparse(key) for key in node.keys if key is not None}
+            names = {re.sub(r"^(?:np\.dtype\()?(?:np\.)?|[\"')]", "", key) for key in keys}
+            if names in TYPE_NAMES:
+                yield node.lineno
+
+
+@pytest.mark.parametrize("name", DEFINED_IN)
+def test_a_fact_is_written_down_where_it_belongs(name):
+    found = {
+        short(path): ast.unparse(value)
+        for path in [*OURS, *sources(PLUGIN), *sources(ROOT / "benchmarks")]
+        for known, value in definitions(path)
+        if known == name
+    }
+    assert set(found) == DEFINED_IN[name]
+    if name == "OUTPUTS":  # the wire has an order of its own
+        assert len({frozenset(ast.literal_eval(value)) for value in found.values()}) == 1
+    else:
+        assert len(set(found.values())) == 1, found
+
+
+def test_there_is_one_table_of_the_types_of_pixels():
+    files = [*OURS, *sources(PLUGIN), *sources(ROOT / "benchmarks")]
+    assert {short(path) for path in files if any(type_tables(path))} == TYPE_TABLES
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        '{"u8": 1, "u16": 2, "f32": 4}',
+        "{'uint8': 1, 'uint16': 2, 'float32': 4}",
+        "{np.dtype(np.uint8): 0, np.dtype(np.uint16): 1, np.dtype(np.float32): 2}",
+    ],
+)
+def test_a_table_is_found_however_it_is_written(tmp_path, table):
+    path = tmp_path / "module.py"
+    path.write_text(f"def f():\n    return {table}\n")
+    assert list(type_tables(path)) == [2]
 
 
 # -------------------------------------------------------------------------------- security

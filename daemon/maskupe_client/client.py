@@ -59,7 +59,7 @@ class Client(Session):
     def connect(
         cls, timeout: float = 2.0, *, directory: Path | None = None, name: str = "python"
     ) -> Client:
-        """Connect to the daemon and greets it, within ``timeout`` seconds.
+        """Connect to the daemon and greet it, within ``timeout`` seconds.
 
         Args:
             timeout: for connecting and greeting, in seconds.

@@ -24,7 +24,7 @@ _T = TypeVar("_T")
 
 
 def send_overlapped(stream: Stream, pieces: Iterable[Buffer], wait: Wait | None = None) -> int:
-    """Send pieces while the calling thread makes the next ones; returns how many bytes it sent.
+    """Send pieces while the calling thread makes the next ones; return how many bytes it sent.
 
     Args:
         stream: where to. After an exception it is of no more use.

@@ -53,12 +53,12 @@ class Session:
             self._channel = None
 
     def hello(self) -> dict[str, Any]:
-        """Greet again; returns ``server``, ``version``, ``device``, ``models``, ``limits``."""
+        """Greet again; return ``server``, ``version``, ``device``, ``models``, ``limits``."""
         self.welcome = self._ask({"type": "hello", "client": self._name}, "welcome")
         return self.welcome
 
     def _ask(self, header: dict[str, Any], expected: str) -> dict[str, Any]:
-        """Send a small request and waits for its answer."""
+        """Send a small request and wait for its answer."""
         try:
             return self._ask_once(header, expected)
         except ConnectionLostError:  # an idle connection that was dropped

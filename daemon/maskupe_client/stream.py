@@ -43,7 +43,7 @@ class Stream:
         self._socket.close()
 
     def write(self, data: Buffer, wait: Wait | None = None) -> int:
-        """Send all bytes and returns how many these were.
+        """Send all bytes and return how many these were.
 
         Raises:
             ConnectionLostError: if the peer is gone.

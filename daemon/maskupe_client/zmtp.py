@@ -41,11 +41,11 @@ class FrameSink(Protocol):
         """Get the next piece, which may be used until this returns."""
 
 
-def feed(taker: FrameSink, frame: memoryview) -> None:
-    """Let a taker take a frame that is there already."""
+def feed(sink: FrameSink, frame: memoryview) -> None:
+    """Let a sink take a frame that is there already."""
     at = 0
-    for size in taker.begin():
-        taker.take(frame[at : at + size])
+    for size in sink.begin():
+        sink.take(frame[at : at + size])
         at += size
 
 
@@ -153,8 +153,8 @@ class ZmtpTransport:
                 if flags & _COMMAND:
                     self._answer(self.stream.read(size, wait))
                     continue
-                taker = taking(parts, size) if taking and parts else None
-                parts.append(self._read_body(size, taker, wait))
+                sink = taking(parts, size) if taking and parts else None
+                parts.append(self._read_body(size, sink, wait))
             except BaseException:
                 self.close()
                 raise
@@ -176,14 +176,14 @@ class ZmtpTransport:
         return flags, size
 
     def _read_body(
-        self, size: int, taker: FrameSink | None, wait: Wait | None
+        self, size: int, sink: FrameSink | None, wait: Wait | None
     ) -> memoryview | Consumed:
-        if taker is None:
+        if sink is None:
             return self.stream.read(size, wait)
-        sizes = taker.begin()
+        sizes = sink.begin()
         if sum(sizes) != size:
             raise RefusedError("The daemon's answer is of another size than what was asked for.")
-        receive_overlapped(self.stream, sizes, taker.take, wait)
+        receive_overlapped(self.stream, sizes, sink.take, wait)
         return Consumed(size)
 
     def _shake_hands(self, token: str) -> None:

@@ -92,10 +92,10 @@ def run(options: Options, library: Library | None = None) -> None:
                 _check_threads()
                 _serve(directory, options, library or Maskupe())
         except MaskUPEError as error:
-            log.error("%s", error, extra={"is_told": True})
+            log.error("%s", error, extra={"is_reported": True})
             raise
         except Exception as error:
-            log.error("the daemon failed", exc_info=error, extra={"is_told": True})
+            log.error("the daemon failed", exc_info=error, extra={"is_reported": True})
             raise
 
 
@@ -103,7 +103,7 @@ def _serve(directory: Path, options: Options, library: Library) -> None:
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=IO_THREADS)
     limits = _limits()
     token = new_token()
-    doorkeeper = ZapAuthenticator(context, token)
+    authenticator = ZapAuthenticator(context, token)
     listener: Listener | None = None
     server: Server | None = None
     try:
@@ -124,7 +124,7 @@ def _serve(directory: Path, options: Options, library: Library) -> None:
             version=__version__,
         )
         models = Models(library, options.device)
-        server = Server(connection, listener, doorkeeper, models, limits, options.idle_unload)
+        server = Server(connection, listener, authenticator, models, limits, options.idle_unload)
         with _signals(server), _announced(connection, directory):
             place = listener.endpoint
             log.info("version %s listens at %s (pid %d)", __version__, place, os.getpid())
@@ -135,7 +135,7 @@ def _serve(directory: Path, options: Options, library: Library) -> None:
         if server:
             server.close()
         else:
-            doorkeeper.close()
+            authenticator.close()
             if listener:
                 listener.close(linger_ms=0)
         context.term()

@@ -33,7 +33,7 @@ class ZapAuthenticator:
         self.socket.bind(_ZAP)
         self._token = token.encode()
         self._turned_away = 0
-        self._told = -_LOG_INTERVAL
+        self._logged_at = -_LOG_INTERVAL
 
     def answer(self) -> None:
         """Answer one question, if there is one."""
@@ -58,14 +58,14 @@ class ZapAuthenticator:
         """Count, and sometimes tells: a stranger must not push everything else out of the log."""
         self._turned_away += 1
         now = time.monotonic()
-        if now - self._told >= _LOG_INTERVAL:
+        if now - self._logged_at >= _LOG_INTERVAL:
             log.warning(
                 "turned away %d attempts to connect, the last from %s (%s)",
                 self._turned_away,
                 address.decode(errors="replace"),
                 mechanism.decode(errors="replace"),
             )
-            self._turned_away, self._told = 0, now
+            self._turned_away, self._logged_at = 0, now
 
     def close(self) -> None:
         """Stop answering."""

@@ -33,7 +33,6 @@ from maskupe_client.errors import ClientError
 from maskupe_client.launcher import ensure_running
 from maskupe_daemon.demo_image import PORTRAIT, SHADE, shaded, silhouette
 
-_DTYPES = {"uint8": "u8", "uint16": "u16", "float32": "f32"}
 # Height of each picture in the sheet, and of the line with its label, in pixels.
 _SHEET_HEIGHT, _LABEL_HEIGHT = 480, 34
 
@@ -48,7 +47,7 @@ class Subject:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the demo; returns 0, 1 for a failure, 2 for input that cannot be used."""
+    """Run the demo; return 0, 1 for a failure, 2 for input that cannot be used."""
     parser = argparse.ArgumentParser(prog="maskupe demo", description="Show the daemon at work.")
     parser.add_argument("--photo", type=Path, help="your own photo (needs --mask)")
     parser.add_argument("--mask", type=Path, help="its mask: white where to light up")
@@ -122,7 +121,7 @@ def _daemon() -> Iterator[Client]:
 
 
 def _stop(client: Client, folder: Path, patience: float = 10.0) -> None:
-    """Ask the daemon to stop and waits until its connection file is gone."""
+    """Ask the daemon to stop and wait until its connection file is gone."""
     with suppress(ClientError):  # it may have stopped already
         client.shutdown()
     client.close()
@@ -137,7 +136,7 @@ def _enhance(
     mask: npt.NDArray[Any],
     model: str,
 ) -> tuple[dict[str, Any], npt.NDArray[Any], npt.NDArray[np.uint8]]:
-    """Send the region around the mask, as the plug-in does, and puts the answer back.
+    """Send the region around the mask, as the plug-in does, and put the answer back.
 
     Returns:
         The answer's header, the whole image, and its areas (H, W): 2 in A, 1 in B, 0 in C.
@@ -174,7 +173,7 @@ def _enhance(
 
 
 def _spec(plane: npt.NDArray[Any]) -> PlaneSpec:
-    return PlaneSpec(plane.shape, _DTYPES[str(plane.dtype)])
+    return PlaneSpec(plane.shape, f"{plane.dtype.kind}{8 * plane.itemsize}")
 
 
 def _report(subject: Subject, areas: npt.NDArray[np.uint8], after: npt.NDArray[Any]) -> None:

@@ -97,7 +97,7 @@ def forward(host: str, command: str = "maskupe-daemon", *, verbose: bool = False
             with only_one(directory), _ending() as ended:
                 _Forward(host, words, directory, ended).run()
         except MaskUPEError as error:
-            log.error("%s", error, extra={"is_told": True})
+            log.error("%s", error, extra={"is_reported": True})
             raise
     log.info("the link to %s has ended", host)
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from maskupe.areas.transition import Transition
 from maskupe.errors import MemoryLimitError
 from maskupe.maps import Window
-from maskupe_client.framing import PlaneSpec
+from maskupe_client.framing import ITEM_SIZES, PlaneSpec
 from maskupe_daemon import memory
 from maskupe_daemon.hardware import hardware_name
 from maskupe_daemon.models import Models
@@ -22,9 +22,7 @@ from maskupe_daemon.models import Models
 log = logging.getLogger("maskupe_daemon.job_runner")
 
 _DTYPES: dict[str, np.dtype[Any]] = {
-    "u8": np.dtype("u1"),
-    "u16": np.dtype("<u2"),
-    "f32": np.dtype("<f4"),
+    name: np.dtype(f"<{name[0]}{size}") for name, size in ITEM_SIZES.items()
 }
 _WIRE_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 #: Free memory that must remain for the rest of the machine when a job starts.

@@ -16,11 +16,11 @@ _MOST_BYTES, _OLD_ONES = 1_000_000, 3
 def logging_to(directory: Path, *, verbose: bool) -> Iterator[None]:
     """Log to stderr and to ``daemon.log`` in ``directory``, which is rotated at 1 MB.
 
-    A record with the extra ``is_told`` goes to the file only: stderr hears it in another way.
+    A record with the extra ``is_reported`` goes to the file only: stderr hears it in another way.
     """
     form = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
     stderr = logging.StreamHandler(sys.stderr)
-    stderr.addFilter(lambda record: not hasattr(record, "is_told"))
+    stderr.addFilter(lambda record: not hasattr(record, "is_reported"))
     handlers: list[logging.Handler] = [stderr]
     with contextlib.suppress(OSError):
         path = directory / "daemon.log"

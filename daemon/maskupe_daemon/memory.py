@@ -1,4 +1,4 @@
-"""How much memory there is, how much we hold, and giving it back."""
+"""How much memory we hold, and giving it back; how much there is says :mod:`maskupe.memory`."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ import gc
 import queue
 import sys
 import threading
-from pathlib import Path
 from typing import Any
 
 import psutil
 
-from maskupe import addressspace
+from maskupe.memory import address_limit, free_bytes, total_bytes
 
-_CGROUP = Path("/sys/fs/cgroup")
-_OUR_CGROUP = Path("/proc/self/cgroup")
+__all__ = ["free_bytes", "total_bytes"]
+
 # From malloc.h.
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
 _LARGE_BLOCK = 1 << 20
@@ -34,42 +33,6 @@ def _this_process() -> psutil.Process:
     return psutil.Process()
 
 
-def total_bytes() -> int:
-    """Return RAM of the machine, or of the control group this process is confined to."""
-    total: int = psutil.virtual_memory().total
-    limit = _cgroup_value("memory.max")
-    return min(total, limit) if limit is not None else total
-
-
-def free_bytes() -> int:
-    """Return memory that can be had without swapping or exceeding the control group's limit."""
-    free: int = psutil.virtual_memory().available
-    limit, used = _cgroup_value("memory.max"), _cgroup_value("memory.current")
-    if limit is not None and used is not None:
-        # Of the files it has cached, the system drops first those that nobody reads.
-        used -= _cgroup_value("memory.stat", "inactive_file") or 0
-        free = min(free, max(0, limit - used))
-    return free
-
-
-def _cgroup_value(name: str, key: str = "") -> int | None:
-    """Return a memory figure of our own control group (v2), None without one or without a limit.
-
-    ``key`` is the first word of the figure's line where the file has several.
-    """
-    try:
-        group = _figure(_OUR_CGROUP, "0::/")
-        return int(_figure(_CGROUP / group / name, f"{key} " if key else ""))
-    except (OSError, ValueError, StopIteration):
-        return None
-
-
-def _figure(path: Path, beginning: str) -> str:
-    """Return the rest of the first line that begins so."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return next(line.removeprefix(beginning) for line in lines if line.startswith(beginning))
-
-
 def configure_malloc() -> None:
     """Have large blocks go straight back to the system when they are freed.
 
@@ -82,7 +45,7 @@ def configure_malloc() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK)
-        if addressspace.limit() is not None:
+        if address_limit() is not None:
             mallopt(_M_ARENA_MAX, 2)
 
 
@@ -119,7 +82,7 @@ def freeze_gc() -> None:
 
 
 def give_back() -> None:
-    """Collect garbage and returns the allocator's free pages to the system."""
+    """Collect garbage and return the allocator's free pages to the system."""
     staging = sys.modules.get("maskupe.rendering.staging")
     if staging is not None:
         staging.release()

@@ -97,11 +97,11 @@ def replace_json(path: Path, values: Mapping[str, Any]) -> None:
     Raises:
         OSError: if it cannot be written; the old one stays then.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.unlink(missing_ok=True)  # of a process that had our number and was killed
-    create_json(beside, values)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)  # of a process that had our number and was killed
+    create_json(temporary, values)
     try:
-        beside.replace(path)
+        temporary.replace(path)
     except BaseException:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise

@@ -30,7 +30,7 @@ STALLED = 60.0
 #: Seconds for which what is left for a client is kept when the ROUTER has closed its connection.
 _LINGER = 5.0
 #: Seconds between two lines in the log about connections that were closed.
-_NEWS_EVERY = 10.0
+_LOG_INTERVAL = 10.0
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
 
@@ -97,7 +97,7 @@ class Proxy:
         #: When clients are taken again, if not now.
         self._accepting_again: float | None = None
         self._refused = 0
-        self._told = -_NEWS_EVERY
+        self._logged_at = -_LOG_INTERVAL
         self._wake_in, self._wake_out = socket.socketpair()
         listener.setblocking(False)
         self._selector.register(listener, _READ)
@@ -106,7 +106,7 @@ class Proxy:
         self._thread.start()
 
     def close(self, timeout: float) -> None:
-        """Take no more clients, waits until what is on its way has gone, and closes all."""
+        """Take no more clients, wait until what is on its way has gone, and close all."""
         self._closing = time.monotonic() + timeout
         self._wake_out.send(b"\0")
         self._thread.join()
@@ -309,9 +309,9 @@ class Proxy:
         """Count, and sometimes tells: a stranger must not push everything else out of the log."""
         self._refused += 1
         now = time.monotonic()
-        if now - self._told >= _NEWS_EVERY:
+        if now - self._logged_at >= _LOG_INTERVAL:
             log.warning("closed %d connections, the last for %s", self._refused, reason)
-            self._refused, self._told = 0, now
+            self._refused, self._logged_at = 0, now
 
 
 def _keep(pairs: dict[_Pair, None], pair: _Pair, wanted: bool) -> None:
@@ -330,7 +330,7 @@ def _receive(sock: socket.socket, room: memoryview) -> int | None:
 
 
 def _send(sock: socket.socket, data: bytes | memoryview) -> bytes:
-    """Send as much as goes at once; returns the rest."""
+    """Send as much as goes at once; return the rest."""
     sent = 0
     view = memoryview(data)
     with contextlib.suppress(BlockingIOError, InterruptedError):

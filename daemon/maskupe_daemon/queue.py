@@ -61,8 +61,8 @@ class Job:
     fraction: float = 0.0
     received: float = field(default_factory=time.monotonic)
     started: float = 0.0
-    told: float = 0.0
-    told_measure: float = -1.0
+    reported_at: float = 0.0
+    reported_measure: float = -1.0
 
     @property
     def id(self) -> str:

@@ -115,7 +115,7 @@ class ReplySender:
         self._pending = [unread for unread in self._pending if not unread.tracker.done]
 
     def drop_stalled(self) -> None:
-        """Forget what has been taken, and disconnects those who let their time pass."""
+        """Forget what has been taken, and disconnect those who let their time pass."""
         self._forget_taken()
         now = time.monotonic()
         for route in {unread.route for unread in self._pending if now > unread.deadline}:

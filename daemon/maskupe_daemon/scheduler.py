@@ -144,7 +144,7 @@ class JobScheduler:
         return True
 
     def ended(self, outcome: Outcome) -> None:
-        """Answer for a job that the worker has done with, and starts the next."""
+        """Answer for a job that the worker has done with, and start the next."""
         job = outcome.job
         self.running = None
         self.last_work = self._clock()
@@ -171,10 +171,12 @@ class JobScheduler:
         for job, position in jobs:
             assert job is not None
             measure = job.fraction if job.running else -1.0 - position
-            patience = _PROGRESS_INTERVAL if measure != job.told_measure else _HEARTBEAT_INTERVAL
-            if now - job.told < patience:
+            patience = (
+                _PROGRESS_INTERVAL if measure != job.reported_measure else _HEARTBEAT_INTERVAL
+            )
+            if now - job.reported_at < patience:
                 continue
-            job.told, job.told_measure = now, measure
+            job.reported_at, job.reported_measure = now, measure
             header = {
                 "type": "progress",
                 "id": job.id,
@@ -186,7 +188,7 @@ class JobScheduler:
                 self._stop(job, "lost")
 
     def stop(self) -> None:
-        """Take no more work and turns away what waits; what runs may still end."""
+        """Take no more work and turn away what waits; what runs may still end."""
         self.stopping = True
         for job in list(self.queue):
             self._stop(job, "shutting-down")
@@ -218,7 +220,7 @@ class JobScheduler:
             known.route = job.route
         else:
             self.queue.move(known, job.route)
-        known.told = 0.0
+        known.reported_at = 0.0
 
     def _admit(self, job: Job) -> dict[str, Any] | None:
         """Put a job into the queue; or says why not, as fields of an error."""

@@ -39,8 +39,8 @@ _TICK = 0.1
 _AT_ONCE = 32
 #: Seconds without work after which freed memory goes back to the system.
 _REST = 2.0
-#: Seconds that a running job gets to end by itself when the daemon stops, and to obey.
-_GRACE, _OBEY = 3.5, 1.0
+#: Seconds that a running job gets to end by itself when the daemon stops, and once it is cancelled.
+_GRACE, _CANCEL_TIMEOUT = 3.5, 1.0
 
 
 class Server:
@@ -49,7 +49,7 @@ class Server:
     Args:
         connection: what the connection file says; proves to clients who we are.
         listener: where clients connect.
-        doorkeeper: answers libzmq's questions about who may connect.
+        authenticator: answers libzmq's questions about who may connect.
         models: where the worker finds its models.
         limits: what is taken at most.
         idle_unload: seconds without work after which the models are dropped; 0 for never.
@@ -59,14 +59,14 @@ class Server:
         self,
         connection: Connection,
         listener: Listener,
-        doorkeeper: ZapAuthenticator,
+        authenticator: ZapAuthenticator,
         models: Models,
         limits: Limits,
         idle_unload: float,
     ) -> None:
         self._connection = connection
         self._listener = listener
-        self._doorkeeper = doorkeeper
+        self._authenticator = authenticator
         self._models = models
         self._limits = limits
         self._idle_unload = idle_unload
@@ -76,7 +76,7 @@ class Server:
         self._wake_out.setblocking(False)
         self._outbox = ReplySender(listener, limits.max_total)
         self._worker = Worker(models, self._worker_done)
-        self._desk = JobScheduler(self._worker, self._outbox, limits)
+        self._scheduler = JobScheduler(self._worker, self._outbox, limits)
         self._began = time.monotonic()
         self._stop_asked = False
         self._stop_at: float | None = None
@@ -101,27 +101,27 @@ class Server:
         """Serve until it is asked to stop."""
         poller = zmq.Poller()
         poller.register(self._listener.router, zmq.POLLIN)
-        poller.register(self._doorkeeper.socket, zmq.POLLIN)
+        poller.register(self._authenticator.socket, zmq.POLLIN)
         poller.register(self._wake_in.fileno(), zmq.POLLIN)
         while not self._finished():
             ready = dict(poller.poll(round(self._patience() * 1000)))
-            if self._doorkeeper.socket in ready:
-                self._doorkeeper.answer()
+            if self._authenticator.socket in ready:
+                self._authenticator.answer()
             if self._wake_in.fileno() in ready:
                 with contextlib.suppress(BlockingIOError):
                     self._wake_in.recv(4096)
             if self._listener.router in ready:
                 self._receive()
             self._collect()
-            self._desk.send_progress()
+            self._scheduler.send_progress()
             self._outbox.drop_stalled()
             self._rest()
 
     def close(self) -> None:
-        """Tell the last client, closes the sockets and lets the worker go."""
-        self._desk.notify_shutdown()
+        """Tell the last client, close the sockets and let the worker go."""
+        self._scheduler.notify_shutdown()
         self._listener.close(linger_ms=1000)
-        self._doorkeeper.close()
+        self._authenticator.close()
         self._worker.close(timeout=0.5)
         self._wake_in.close()
         self._wake_out.close()
@@ -137,24 +137,24 @@ class Server:
 
     def _collect(self) -> None:
         while not self._outcomes.empty():
-            self._desk.ended(self._outcomes.get())
+            self._scheduler.ended(self._outcomes.get())
 
     def _patience(self) -> float:
         """Seconds until something must be done although no message comes."""
-        if self._desk.busy or self._stop_at is not None:
+        if self._scheduler.busy or self._stop_at is not None:
             return _TICK
         if not self._rested or self._outbox.waiting_bytes():
             return _REST
         if self._idle_unload and self._models.loaded():
-            return max(0.0, self._desk.last_work + self._idle_unload - time.monotonic()) + 0.01
+            return max(0.0, self._scheduler.last_work + self._idle_unload - time.monotonic()) + 0.01
         return 3600.0
 
     def _rest(self) -> None:
         """What is done when there is nothing to do: giving back memory, then the models."""
-        if self._desk.busy:
+        if self._scheduler.busy:
             self._rested = False
             return
-        idle = time.monotonic() - self._desk.last_work
+        idle = time.monotonic() - self._scheduler.last_work
         if self._outbox.waiting_bytes():
             self._rested = False
         elif not self._rested and idle >= _REST:
@@ -172,10 +172,10 @@ class Server:
         if self._stop_at is None:
             log.info("stopping")
             self._stop_at = now
-            self._desk.stop()
+            self._scheduler.stop()
         if now - self._stop_at >= _GRACE:
-            self._desk.cancel_running()
-        return not self._desk.busy or now - self._stop_at >= _GRACE + _OBEY
+            self._scheduler.cancel_running()
+        return not self._scheduler.busy or now - self._stop_at >= _GRACE + _CANCEL_TIMEOUT
 
     def _receive(self) -> None:
         for _ in range(_AT_ONCE):
@@ -197,7 +197,7 @@ class Server:
                 memory.free_in_background(frames)
 
     def _handle(self, route: Route, frames: list[zmq.Frame]) -> None:
-        """Check one message and acts on it.
+        """Check one message and act on it.
 
         Raises:
             WireError: if it breaks the protocol.
@@ -208,10 +208,10 @@ class Server:
             )
         planes = [frame.buffer for frame in frames[1:]]
         fields = parse(frames[0].buffer, "client")
-        self._desk.check_total(fields)  # such a message comes without all of its planes
+        self._scheduler.check_total(fields)  # such a message comes without all of its planes
         check_sizes(fields, [plane.nbytes for plane in planes])
         if fields["type"] == "enhance":
-            self._desk.enhance(route, fields, planes)
+            self._scheduler.enhance(route, fields, planes)
         else:
             answer = self._answers[fields["type"]](route, fields)
             self._reply(route, {"id": fields["id"], **answer})
@@ -221,7 +221,7 @@ class Server:
             self._outbox.send(route, header)
 
     def _hello(self, route: Route, fields: dict[str, Any]) -> dict[str, Any]:
-        self._desk.introduce(route, fields["client"])
+        self._scheduler.introduce(route, fields["client"])
         limits = {**asdict(self._limits), "max_header": MAX_HEADER, "max_planes": MAX_PLANES}
         return {
             "type": "welcome",
@@ -236,7 +236,7 @@ class Server:
         }
 
     def _status(self, _route: Route, _fields: dict[str, Any]) -> dict[str, Any]:
-        desk = self._desk
+        scheduler = self._scheduler
         report = {
             "server": self._connection.server,
             "pid": self._connection.pid,
@@ -251,21 +251,21 @@ class Server:
             **self._models.place,
             "models": self._models.names(),
             "loaded": self._models.loaded(),
-            "running": 1 if desk.running else 0,
-            "queued": len(desk.queue),
-            "queued_bytes": desk.queue.nbytes,
+            "running": 1 if scheduler.running else 0,
+            "queued": len(scheduler.queue),
+            "queued_bytes": scheduler.queue.nbytes,
             "unread_bytes": self._outbox.waiting_bytes(),
-            "served": desk.served,
-            "failed": desk.failed,
+            "served": scheduler.served,
+            "failed": scheduler.failed,
             "uptime_seconds": round(time.monotonic() - self._began, 1),
             "resident_bytes": memory.resident_bytes(),
             "free_bytes": memory.free_bytes(),
-            "stopping": desk.stopping,
+            "stopping": scheduler.stopping,
         }
         return {"type": "report", "report": report}
 
     def _cancel(self, _route: Route, fields: dict[str, Any]) -> dict[str, Any]:
-        return {"type": "ok", "found": self._desk.cancel(fields["job"])}
+        return {"type": "ok", "found": self._scheduler.cancel(fields["job"])}
 
     def _shutdown(self, _route: Route, _fields: dict[str, Any]) -> dict[str, Any]:
         self.stop()

@@ -84,7 +84,7 @@ def plist_text(arguments: Sequence[str]) -> bytes:
 
 
 def install(*, only_print: bool = False) -> None:
-    """Write the unit or agent for this user and starts it.
+    """Write the unit or agent for this user and start it.
 
     Raises:
         ServiceError: on a system with neither, or if its manager refuses.
@@ -102,7 +102,7 @@ def install(*, only_print: bool = False) -> None:
 
 
 def uninstall(*, only_print: bool = False) -> None:
-    """Stop the service and removes what :func:`install` wrote.
+    """Stop the service and remove what :func:`install` wrote.
 
     Raises:
         ServiceError: on a system with neither, or if its manager refuses.

@@ -159,7 +159,7 @@ def _inner_endpoint(directory: Path | None) -> str:
 
 
 def _bind(router: zmq.Socket[bytes], endpoint: str) -> str | tuple[str, int]:
-    """Return binds the ROUTER; returns the address as :mod:`socket` knows it."""
+    """Bind the ROUTER; return the address as :mod:`socket` knows it."""
     if endpoint.startswith("ipc://@"):
         router.setsockopt(zmq.IPC_FILTER_PID, os.getpid())
     try:

@@ -19,7 +19,7 @@ _MENU = "Filters > Enhance > Local Underexposure…"
 
 @handle_broken_pipe
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status."""
+    """Run one command; return the exit status."""
     options = _parser().parse_args(arguments)
     try:
         status: int = options.run(options)
@@ -28,12 +28,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if options.debug:
             raise
-        print(f"maskupe-gimp: {_told(error)}", file=sys.stderr)
+        print(f"maskupe-gimp: {_describe(error)}", file=sys.stderr)
         return 1
     return status
 
 
-def _told(error: OSError) -> str:
+def _describe(error: OSError) -> str:
     where = f" ({error.filename})" if error.filename else ""
     return f"{error.strerror or error}{where}."
 
@@ -99,7 +99,7 @@ def _install(options: argparse.Namespace) -> int:
             if options.debug:
                 raise
             failed += 1
-            print(f"maskupe-gimp: {place}: {_told(error)}", file=sys.stderr)
+            print(f"maskupe-gimp: {place}: {_describe(error)}", file=sys.stderr)
             continue
         done.add(target)
         print(f"{place}: {target}")

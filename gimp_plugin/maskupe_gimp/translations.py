@@ -1,24 +1,21 @@
 """The plug-in's texts: the template for translators, and catalogues for gettext.
 
-Made with the standard library, so that neither translating nor installing needs GNU gettext.
+Made in Python, so that neither translating nor installing needs GNU gettext.
 Run ``python -m maskupe_gimp.translations`` after changing a text; it writes the template anew.
 """
 
 from __future__ import annotations
 
 import ast
-import re
-import struct
 from pathlib import Path
+
+import polib
 
 from maskupe import registry
 from maskupe_gimp import NAME, source
 from maskupe_gimp.models import purposes
 
 _FOLDER = "locale"
-_ENTRY = re.compile(r'^msgid((?:\s*"(?:[^"\\]|\\.)*")+)\s*^msgstr((?:\s*"(?:[^"\\]|\\.)*")+)', re.M)
-_PART = re.compile(r'"((?:[^"\\]|\\.)*)"')
-_MAGIC = 0x950412DE
 
 
 def template_file() -> Path:
@@ -58,37 +55,13 @@ def template() -> str:
     """Return the template's content."""
     lines = ['msgid ""', 'msgstr "Content-Type: text/plain; charset=UTF-8\\n"', ""]
     for text, places in (texts() | model_texts()).items():
-        lines += [f"#: {' '.join(places)}", f"msgid {_quoted(text)}", 'msgstr ""', ""]
+        lines += [f"#: {' '.join(places)}", f'msgid "{polib.escape(text)}"', 'msgstr ""', ""]
     return "\n".join(lines)
 
 
 def read(path: Path) -> dict[str, str]:
-    """Return texts and translations of a ``.po`` file, without the header."""
-    entries = {}
-    for text, translation in _ENTRY.findall(path.read_text("utf-8")):
-        entries[_unquoted(text)] = _unquoted(translation)
-    entries.pop("", None)
-    return entries
-
-
-def compiled(entries: dict[str, str]) -> bytes:
-    """Return a ``.mo`` file, as gettext reads it."""
-    known = {text: translation for text, translation in entries.items() if translation}
-    known[""] = "Content-Type: text/plain; charset=UTF-8\n"
-    pairs = sorted((key.encode(), value.encode()) for key, value in known.items())
-    start = 7 * 4 + 16 * len(pairs)
-    keys, values = b"", b""
-    size_of_keys = sum(len(key) + 1 for key, _ in pairs)
-    key_table, value_table = [], []
-    for key, value in pairs:
-        key_table += [len(key), start + len(keys)]
-        value_table += [len(value), start + size_of_keys + len(values)]
-        keys += key + b"\0"
-        values += value + b"\0"
-    count = len(pairs)
-    head = struct.pack("<7I", _MAGIC, 0, count, 28, 28 + 8 * count, 0, 0)
-    tables = struct.pack(f"<{4 * count}I", *key_table, *value_table)
-    return head + tables + keys + values
+    """Return texts and translations of a ``.po`` file."""
+    return {entry.msgid: entry.msgstr for entry in polib.pofile(str(path))}
 
 
 def write_catalogues(folder: Path) -> None:
@@ -96,17 +69,7 @@ def write_catalogues(folder: Path) -> None:
     for language, path in translations().items():
         target = folder / _FOLDER / language / "LC_MESSAGES" / f"{NAME}.mo"
         target.parent.mkdir(parents=True)
-        target.write_bytes(compiled(read(path)))
-
-
-def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'"{escaped}"'
-
-
-def _unquoted(parts: str) -> str:
-    text = "".join(_PART.findall(parts))
-    return re.sub(r"\\(.)", lambda match: {"n": "\n"}.get(match[1], match[1]), text)
+        target.write_bytes(polib.pofile(str(path)).to_binary())
 
 
 if __name__ == "__main__":

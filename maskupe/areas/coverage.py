@@ -14,13 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from maskupe.areas.hard_transition import HardTransition
-from maskupe.areas.partition import check_any_selected, draw_areas, transition_shape
+from maskupe.areas.partition import draw_areas, transition_shape
 from maskupe.areas.rows import FULL, AreaRows, in_transition, partial_coverage
 from maskupe.areas.transition import Transition
-from maskupe.parallel import machine_threads, rows_of
-
-# Pixels that are counted at a time.
-_STRIP_PIXELS = 1 << 17
+from maskupe.parallel import STRIP_PIXELS, machine_threads, rows_of
 
 
 @dataclass(frozen=True)
@@ -61,13 +58,13 @@ class Coverage:
         """Return how many pixels belong to A and to B."""
         if self.uniform:
             return self.plane.size, 0
-        lit = touched = 0
-        step = rows_of(_STRIP_PIXELS, self.plane.shape[1])
+        full = touched = 0
+        step = rows_of(STRIP_PIXELS, self.plane.shape[1])
         for first in range(0, self.plane.shape[0], step):
             rows = self.plane[first : first + step]
             touched += int(np.count_nonzero(rows))
-            lit += int(np.count_nonzero(rows == FULL))
-        return lit, touched - lit
+            full += int(np.count_nonzero(rows == FULL))
+        return full, touched - full
 
     @property
     def uniform(self) -> bool:
@@ -109,11 +106,9 @@ def make_coverage(
     band = transition_shape(selection, transition or Transition(), short_side, threads)
     if band.uniform:
         return Coverage(full_coverage(*band.shape).plane, band.width)
-    whole = band.coverage(threads) if isinstance(band, HardTransition) else None
-    if whole is not None:
-        check_any_selected(any((row == FULL).any() for row in whole), band.width)
-        return Coverage(whole, band.width)
-    plane = np.empty(band.shape, np.uint16)
+    # The distances' memory serves again: one plane less, for a job's largest selections.
+    free = band.plane if isinstance(band, HardTransition) else None
+    plane = np.empty(band.shape, np.uint16) if free is None else free
 
     def keep(rows: slice, strip: AreaRows) -> None:
         np.multiply(strip.a, np.uint16(FULL), out=plane[rows])

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskupe.native import load
-from maskupe.parallel import machine_threads, parallel_rows, rows_of
+from maskupe.parallel import machine_threads, parallel_rows
 
 Float = npt.NDArray[np.float32]
 
@@ -22,8 +22,6 @@ Float = npt.NDArray[np.float32]
 LONGEST = 65_534
 # Fewer columns than this are not worth a thread.
 _COLUMNS = 512
-# Pixels whose distances are worked out between two looks at whether to stop.
-_STRIP_PIXELS = 1 << 18
 
 
 class DistanceField:
@@ -42,8 +40,8 @@ class DistanceField:
         # One more than asked for: what lies at the limit must not depend on rounding it.
         self._limit = int(min(limit + 2, LONGEST, self._height + self._width))
         self._library = load()
-        #: uint16 (h, w) where there is compiled code. Once its rows' distances are no longer
-        #: needed, whoever made the field may use the memory for something else.
+        #: uint16 (h, w) where there is compiled code. Rows whose distances are no longer needed may
+        #: be used for something else.
         self.plane: npt.NDArray[np.uint16] | None = None
         if self._library is None:
             self._distances = _by_opencv(target)
@@ -77,40 +75,6 @@ class DistanceField:
             *(self._limit, out.ctypes.data, scratch.ctypes.data),
         )
         return out
-
-    def write(
-        self,
-        out: npt.NDArray[np.uint16],
-        table: npt.NDArray[np.uint16],
-        beyond: int,
-        inside: int | None,
-        threads: int,
-    ) -> None:
-        """Write a function of the distance, where :attr:`plane` is there.
-
-        Args:
-            out: uint16 (h, w), contiguous; may be :attr:`plane`, whose distances are then gone.
-            table: uint16, the function of the *squared* distance 0, 1, 2, …
-            beyond: where the squared distance is off the table.
-            inside: on the set itself; None leaves what ``out`` has there.
-            threads: how many to use.
-        """
-        library, plane, width = self._library, self.plane, self._width
-        assert library is not None and plane is not None
-        limit = min(self._limit, math.isqrt(table.size) + 1)
-        padded = np.full(limit * limit + 1, beyond, np.uint16)
-        known = min(table.size, padded.size)
-        padded[:known] = table[:known]
-
-        def rows(first: int, last: int) -> None:
-            scratch = np.empty((3, width), np.int32)
-            library.maskupe_row_values(
-                *(plane[first:].ctypes.data, width, width, last - first, limit),
-                *(padded.ctypes.data, beyond, -1 if inside is None else inside),
-                *(out[first:].ctypes.data, scratch.ctypes.data),
-            )
-
-        parallel_rows(rows, self._height, rows_of(_STRIP_PIXELS, width), threads, None)
 
 
 def _by_opencv(target: npt.NDArray[np.bool_]) -> Float:

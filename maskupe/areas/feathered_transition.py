@@ -6,10 +6,10 @@ import numpy as np
 
 from maskupe.areas.distance import DistanceField
 from maskupe.areas.hard_transition import HardTransition
-from maskupe.areas.rows import STRIP_PIXELS, AreaRows, Bools, area_rows
+from maskupe.areas.rows import AreaRows, Bools, area_rows
 from maskupe.areas.selection import SELECTED, SelectionAnalysis
 from maskupe.areas.transition import selection_as_float, smoothstep
-from maskupe.parallel import parallel_rows, rows_of
+from maskupe.parallel import STRIP_PIXELS, parallel_rows, rows_of
 
 
 class FeatheredTransition:

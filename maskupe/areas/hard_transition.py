@@ -6,12 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from maskupe.areas.distance import DistanceField
-from maskupe.areas.rows import FULL, AreaRows, Bools, Float, partial_coverage
+from maskupe.areas.rows import AreaRows, Bools, Float
 from maskupe.areas.selection import is_one
 from maskupe.areas.transition import smoothstep
-
-# Bands wider than this many pixels are not drawn with a table, which would become too large.
-_WIDEST_TABLE = 1400
 
 
 class HardTransition:
@@ -43,29 +40,11 @@ class HardTransition:
         steps = np.float32(self.width + 1.0)
         return smoothstep((1.0 - position / steps).astype(np.float32))
 
-    def coverage(self, threads: int) -> npt.NDArray[np.uint16] | None:
-        """Return all rows at once, as :class:`maskupe.areas.coverage.Coverage` counts, or None.
-
-        The formulas are the same: they are worked out once for every squared distance that there
-        is, and looked up by the compiled code. The band cannot be drawn any more afterwards.
-        """
-        fields = [field for field in (self._outward, self._inward) if field is not None]
-        widest = max(self._grow, self._shrink)
-        if not fields or fields[0].plane is None or widest > _WIDEST_TABLE:
-            return None
-        plane: npt.NDArray[np.uint16] = fields[0].plane
-        if self._outward is not None:
-            distance = _distances(self._grow)
-            reached = distance <= self._grow
-            table = np.where(reached, partial_coverage(self._weight_outside(distance)), 0)
-            self._outward.write(plane, table.astype(np.uint16), 0, FULL, threads)
-        if self._inward is not None:
-            distance = _distances(self._shrink)
-            lit = distance > self._shrink
-            table = np.where(lit, FULL, partial_coverage(self._weight_inside(distance)))
-            others = 0 if self._outward is None else None
-            self._inward.write(plane, table.astype(np.uint16), FULL, others, threads)
-        return plane
+    @property
+    def plane(self) -> npt.NDArray[np.uint16] | None:
+        """uint16 (h, w), memory whose rows are free once :meth:`rows` has been asked for them."""
+        field = self._outward or self._inward
+        return None if field is None else field.plane
 
     def rows(self, first: int, last: int) -> AreaRows:
         """Return the areas of some rows."""
@@ -85,9 +64,3 @@ class HardTransition:
             within = self._weight_inside(inward[b])
             weight = within if outward is None else np.where(selected[b], within, weight)
         return AreaRows(a, b, weight)
-
-
-def _distances(longest: float) -> Float:
-    """The distances whose squares are 0, 1, 2, … up to one that is longer than ``longest``."""
-    squares = np.arange((int(longest) + 2) ** 2, dtype=np.float32)
-    return np.sqrt(squares)

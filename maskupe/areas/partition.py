@@ -15,11 +15,11 @@ import numpy.typing as npt
 
 from maskupe.areas.feathered_transition import feathered_transition
 from maskupe.areas.hard_transition import HardTransition
-from maskupe.areas.rows import STRIP_PIXELS, AreaRows
+from maskupe.areas.rows import AreaRows
 from maskupe.areas.selection import SelectionAnalysis, is_one
 from maskupe.areas.transition import Areas, Transition, auto_width
 from maskupe.errors import EmptySelectionError
-from maskupe.parallel import machine_threads, parallel_rows, rows_of
+from maskupe.parallel import STRIP_PIXELS, machine_threads, parallel_rows, rows_of
 
 
 class TransitionShape(Protocol):
@@ -48,22 +48,22 @@ def draw_areas(
         EmptySelectionError: if there is no pixel in A.
     """
     height, width = band.shape
-    lit = threading.Event()
+    any_full = threading.Event()
 
     def strip(first: int, last: int) -> None:
         drawn = band.rows(first, last)
-        if not lit.is_set() and drawn.a.any():
-            lit.set()
+        if not any_full.is_set() and drawn.a.any():
+            any_full.set()
         keep(slice(first, last), drawn)
 
     threads = machine_threads() if threads is None else threads
     parallel_rows(strip, height, rows_of(STRIP_PIXELS, width), threads, None)
-    check_any_selected(lit.is_set(), band.width)
+    check_any_selected(any_full.is_set(), band.width)
 
 
-def check_any_selected(lit: bool, width: float) -> None:
+def check_any_selected(any_full: bool, width: float) -> None:
     """Raise EmptySelectionError unless some pixel is in A."""
-    if not lit:
+    if not any_full:
         raise EmptySelectionError(
             f"A transition of {width:.0f} px inside the selection leaves nothing to light up.",
             "Use a smaller width, or put the transition outside.",

@@ -12,8 +12,6 @@ Float = npt.NDArray[np.float32]
 
 #: The coverage of a pixel of A, see :class:`maskupe.areas.coverage.Coverage`.
 FULL = 65_535
-#: Pixels of one strip: few enough for the cache, enough for threads not to queue up in Python.
-STRIP_PIXELS = 1 << 17
 
 
 class AreaRows(NamedTuple):

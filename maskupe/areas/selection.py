@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from maskupe.areas.rows import STRIP_PIXELS, Bools, Float
+from maskupe.areas.rows import Bools, Float
 from maskupe.areas.transition import selection_as_float
-from maskupe.parallel import parallel_rows, rows_of
+from maskupe.parallel import STRIP_PIXELS, parallel_rows, rows_of
 
 #: What counts as fully selected: half a step of 8 bits below one absorbs rounding of float masks.
 SELECTED = 1.0 - 1.0 / 512.0

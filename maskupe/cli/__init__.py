@@ -10,7 +10,7 @@ from maskupe.cli.output import handle_broken_pipe
 
 @handle_broken_pipe
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and returns the exit status: 0, 1 for a failure, 2 for bad input."""
+    """Run the command line and return the exit status: 0, 1 for a failure, 2 for bad input."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     if arguments == ["--version"]:
         from maskupe import __version__

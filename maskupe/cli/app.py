@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from maskupe import addressspace
-from maskupe.cli.application import application
+from maskupe.cli.output import printable
+from maskupe.cli.runner import application, say
+from maskupe.memory import require_address_space
+
+if TYPE_CHECKING:
+    from maskupe.photo_job import PhotoJob
 
 app = application("maskupe", "Light up the selected part of a photograph and leave the rest alone.")
 
@@ -74,9 +79,8 @@ def enhance(
 
     Size, depth, colour profile, EXIF, XMP and transparency stay.
     """
-    addressspace.require()
+    require_address_space()
     from maskupe.areas.transition import Transition
-    from maskupe.cli.enhance import enhance_file
     from maskupe.photo_job import PhotoJob, parse_denoise, parse_edges, parse_width
 
     band = Transition(
@@ -87,6 +91,33 @@ def enhance(
     noise = parse_denoise(denoise)
     job = PhotoJob(photo, output, mask, model, strength, band, quality, save_matte, noise)
     return enhance_file(job, device)
+
+
+def enhance_file(job: PhotoJob, device: str) -> int:
+    """Run one job, with a progress bar where somebody is watching; return the exit status."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from maskupe.photo_job import run_job
+    from maskupe.pipeline import Enhancer
+
+    start = time.monotonic()
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("Enhancing", total=1.0)
+        outcome = run_job(
+            job,
+            lambda name: Enhancer.load(name, device=device),
+            lambda done: progress.update(task, completed=done),
+        )
+    for note in outcome.notes:
+        say("maskupe", note)
+    height, width = outcome.size
+    seconds = time.monotonic() - start
+    print(printable(f"Wrote {outcome.output} ({width} × {height} pixels, {seconds:.1f} s)."))
+    if job.matte is not None:
+        print(printable(f"Wrote the matte {job.matte}."))
+    return 0
 
 
 @app.command()
@@ -128,7 +159,7 @@ def batch(
 
     What is done already is skipped; one that fails does not stop the others.
     """
-    addressspace.require()
+    require_address_space()
     from maskupe.cli.batch import run_batch
 
     return run_batch(manifest, workers, ray, device, force)

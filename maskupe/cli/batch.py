@@ -12,7 +12,7 @@ from maskupe.photo_job import PhotoJob
 
 
 def run_batch(manifest: Path, workers: int, ray: str | None, device: str, force: bool) -> int:
-    """Run a manifest; returns the exit status: 1 if a photo failed."""
+    """Run a manifest; return the exit status: 1 if a photo failed."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 

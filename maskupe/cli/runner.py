@@ -1,11 +1,14 @@
-"""Running a typer application so that every failure is one sentence and the right exit status."""
+"""What our Typer applications share: how they are set up, and run.
+
+Every failure is one sentence and the right exit status.
+"""
 
 from __future__ import annotations
 
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -21,8 +24,46 @@ _UsageError: type[Exception] = next(
 FAILURE, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
 
+def application(name: str, purpose: str) -> typer.Typer:
+    """Return an application without commands yet, for :func:`run`.
+
+    Args:
+        name: the program's name.
+        purpose: one sentence for its help.
+    """
+    app = typer.Typer(
+        name=name,
+        help=purpose,
+        epilog="Add --debug to any command to see the traceback of an error.",
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_root)
+    return app
+
+
+def _show_version(context: typer.Context, wanted: bool) -> None:
+    if wanted:
+        from maskupe import __version__
+
+        typer.echo(f"{context.info_name} {__version__}")
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
 def run(app: typer.Typer, name: str, arguments: Sequence[str], extra: str | None = None) -> int:
-    """Run an application and returns its exit status; errors go to stderr as one sentence.
+    """Run an application and return its exit status; errors go to stderr as one sentence.
 
     ``--debug`` anywhere among the arguments adds the traceback; no arguments ask for the help.
 
@@ -58,7 +99,7 @@ def run(app: typer.Typer, name: str, arguments: Sequence[str], extra: str | None
 def _showed_help(command: Any, name: str, arguments: Sequence[str]) -> bool:
     """Print a command's help if its name and ``--help`` are all that is given.
 
-    Typer would do the same half a second later: before it parses, it imports what converts values.
+    Typer would do the same half a second later: before it parses, it imports pydantic.
     """
     *path, last = arguments
     context = typer.Context(command, info_name=name)
@@ -74,7 +115,7 @@ def _showed_help(command: Any, name: str, arguments: Sequence[str]) -> bool:
 
 
 def _explain(name: str, error: Exception, extra: str | None) -> int:
-    """Say what went wrong; returns the exit status."""
+    """Say what went wrong; return the exit status."""
     if extra and isinstance(error, ModuleNotFoundError):
         say(
             name,

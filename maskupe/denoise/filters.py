@@ -13,15 +13,13 @@ import numpy.typing as npt
 from maskupe.denoise import noise as model
 from maskupe.denoise.noise import Noise
 from maskupe.native import DEPTHS, load
-from maskupe.parallel import parallel_rows, rows_of
+from maskupe.parallel import STRIP_PIXELS, parallel_rows, rows_of
 
 Float = npt.NDArray[np.float32]
 
 BLOCK, STEP = 8, 4
 #: The grids of blocks of all three sizes repeat after so many pixels.
 PERIOD = 16
-# Pixels of one strip where it is made coarser.
-_STRIP_PIXELS = 1 << 16
 # Rows of a strip of corrections: those of a tile of denoise.c.
 _TILE_ROWS = 64
 
@@ -172,7 +170,7 @@ class CompiledFilter(Filter):
             address = ctypes.addressof(job)
             self._library.maskupe_clean_coarse(address, first, last, scratch.ctypes.data)
 
-        rows = rows_of(_STRIP_PIXELS // 4, self.coarse.shape[2])
+        rows = rows_of(STRIP_PIXELS // 8, self.coarse.shape[2])
         parallel_rows(strip, self.coarse.shape[1], rows, threads, None)
 
     def correct(self, threads: int) -> None:

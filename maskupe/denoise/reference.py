@@ -8,14 +8,14 @@ import numpy.typing as npt
 from maskupe.denoise import noise as model
 from maskupe.denoise.filters import BLOCK, STEP, Filter
 from maskupe.denoise.planes import BACK, opened
-from maskupe.parallel import rows_of
+from maskupe.parallel import STRIP_PIXELS, rows_of
 
 Float = npt.NDArray[np.float32]
 
 # Tiles of the compiled form begin at multiples of this.
 _ALIGNED = 8
-# Pixels of one strip: sixteen times as many floats are in memory at a time.
-_STRIP_PIXELS = 1 << 16
+# Of one strip: sixteen times as many floats are in memory at a time.
+_PIXELS = STRIP_PIXELS // 2
 _TONES = 256
 
 
@@ -25,7 +25,7 @@ class ReferenceFilter(Filter):
     def coarsen(self, threads: int) -> None:
         """Fill ``coarse``."""
         columns = np.arange(4 * self.cells[1])
-        step = max(4, rows_of(_STRIP_PIXELS, self.width) // 4 * 4)
+        step = max(4, rows_of(_PIXELS, self.width) // 4 * 4)
         for first in range(0, self.height, step):
             rows = np.arange(first, min(first + step, 4 * self.cells[0]))
             planes = self._planes(rows, columns)
@@ -36,7 +36,7 @@ class ReferenceFilter(Filter):
     def correct(self, threads: int) -> None:
         """Fill ``correction``."""
         height, width = self.coarse.shape[1:]
-        step = max(4, rows_of(_STRIP_PIXELS, width) // 4 * 4)
+        step = max(4, rows_of(_PIXELS, width) // 4 * 4)
         columns = np.arange(-STEP, width + -width % STEP + STEP).clip(0, width - 1)
         for first in range(0, height, step):
             last = min(first + step, height)
@@ -51,7 +51,7 @@ class ReferenceFilter(Filter):
             return None
         out = np.empty((last - first, self.image.shape[1], 4), np.float32)
         first, last = first + self.top, last + self.top
-        step = max(_ALIGNED, rows_of(_STRIP_PIXELS, self.width) // _ALIGNED * _ALIGNED)
+        step = max(_ALIGNED, rows_of(_PIXELS, self.width) // _ALIGNED * _ALIGNED)
         for start in range(first // _ALIGNED * _ALIGNED, last, step):
             low, high = max(start, first), min(start + step, last)
             clean = self._tile(start, start + -(-(high - start) // _ALIGNED) * _ALIGNED)

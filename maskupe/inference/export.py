@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ class _Prediction(nn.Module):
 
 
 def export_onnx(network: GlobalNetwork | LocalNetwork, path: Path | str) -> Path:
-    """Write the graph beside a weight file, and checks that it computes the same.
+    """Write the graph beside a weight file, and check that it computes the same.
 
     Args:
         network: what :func:`maskupe.inference.build.load` made of that file.
@@ -64,20 +64,9 @@ def export_onnx(network: GlobalNetwork | LocalNetwork, path: Path | str) -> Path
         WeightsError: if the graph differs from torch by more than 1e-3.
         MaskUPEError: if it cannot be written.
     """
-    path = Path(path)
     graph = _exported(network.eval())
-    _refer_to_weights(graph, path)
-    for key, value in ((DIGEST_KEY, weights_file.digest(path)), (KIND_KEY, network.kind.__name__)):
-        entry = graph.metadata_props.add()
-        entry.key, entry.value = key, value
-    target = path.with_suffix(".onnx")
-    replace_file(target, graph.SerializeToString())
-    try:
-        _compare(target, path)
-    except WeightsError:
-        target.unlink()
-        raise
-    return target
+    facts = {KIND_KEY: network.kind.__name__}
+    return _write(graph, Path(path), facts, lambda target: _compare(target, Path(path)))
 
 
 def export_matting(network: nn.Module, path: Path | str) -> Path:
@@ -99,17 +88,32 @@ def export_matting(network: nn.Module, path: Path | str) -> Path:
     path = Path(path)
     shape = (1, 5, NETWORK_SIZE, NETWORK_SIZE)
     graph = _traced(network.eval(), (torch.zeros(shape),), ["planes"], ["maps"])
+
+    def compare(_target: Path) -> None:
+        planes = np.random.default_rng(0).random(shape, np.float32)
+        with torch.inference_mode():
+            expected = network(torch.from_numpy(planes))[0].numpy()
+        if float(np.abs(MattingPredictor(path, "cpu")(planes[0]) - expected).max()) > TOLERANCE:
+            raise WeightsError("The exported matting graph differs from PyTorch.")
+
+    return _write(graph, path, {}, compare)
+
+
+def _write(
+    graph: Any, path: Path, facts: Mapping[str, str], compare: Callable[[Path], None]
+) -> Path:
+    """Write a graph beside its weight file, unless what it computes is refused by ``compare``."""
     _refer_to_weights(graph, path)
-    entry = graph.metadata_props.add()
-    entry.key, entry.value = DIGEST_KEY, weights_file.digest(path)
+    for key, value in {DIGEST_KEY: weights_file.digest(path), **facts}.items():
+        entry = graph.metadata_props.add()
+        entry.key, entry.value = key, value
     target = path.with_suffix(".onnx")
     replace_file(target, graph.SerializeToString())
-    planes = np.random.default_rng(0).random(shape, np.float32)
-    with torch.inference_mode():
-        expected = network(torch.from_numpy(planes))[0].numpy()
-    if float(np.abs(MattingPredictor(path, "cpu")(planes[0]) - expected).max()) > TOLERANCE:
+    try:
+        compare(target)
+    except WeightsError:
         target.unlink()
-        raise WeightsError("The exported matting graph differs from PyTorch.")
+        raise
     return target
 
 

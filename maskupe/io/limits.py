@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
-import psutil
-
 from maskupe.errors import InputError, MemoryLimitError
+from maskupe.memory import free_bytes
 
 #: Larger than any camera's frame or sane panorama; what claims more is damaged or a trap.
 MAX_PIXELS = 500_000_000
@@ -16,8 +12,6 @@ MAX_PIXELS = 500_000_000
 _COPIES = 5.5
 # What model and runtime take beside it, loaded after the photo.
 _PROGRAM = 100 * 2**20
-_CONTROL_GROUPS = Path("/sys/fs/cgroup")
-_OUR_GROUP = Path("/proc/self/cgroup")
 
 
 def check_size(name: str, width: int, height: int, bytes_per_pixel: int) -> None:
@@ -60,43 +54,3 @@ def _check_free(what: str, needed: float, hint: str) -> None:
             f"{free / 2**30:.1f} GiB are free.",
             hint,
         )
-
-
-def free_bytes() -> int:
-    """Return memory that can be had without swapping or exceeding a limit of container or shell."""
-    free: int = psutil.virtual_memory().available
-    return max(0, min(free, _free_in_groups(), _free_addresses()))
-
-
-def _free_in_groups() -> int:
-    """Return what the control group (v2) of this process and those above it leave, on Linux."""
-    free = sys.maxsize
-    try:
-        lines = _OUR_GROUP.read_text(encoding="utf-8").splitlines()
-        ours = next(line.removeprefix("0::/") for line in lines if line.startswith("0::/"))
-    except (OSError, StopIteration):
-        return free
-    group = _CONTROL_GROUPS / ours
-    for folder in (group, *group.parents):
-        try:
-            limit = int((folder / "memory.max").read_text(encoding="utf-8"))
-            used = int((folder / "memory.current").read_text(encoding="utf-8"))
-            # Of the files it has cached, the system drops first those that nobody reads.
-            figures = (folder / "memory.stat").read_text(encoding="utf-8").split()
-            used -= int(figures[figures.index("inactive_file") + 1])
-        except (OSError, ValueError, IndexError):  # no limit ("max"), or no group
-            continue
-        free = min(free, limit - used)
-    return free
-
-
-def _free_addresses() -> int:
-    """Return what ``ulimit -v`` leaves."""
-    if sys.platform == "win32":
-        return sys.maxsize
-    import resource
-
-    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if limit == resource.RLIM_INFINITY:
-        return sys.maxsize
-    return int(limit) - int(psutil.Process().memory_info().vms)

@@ -16,14 +16,12 @@ from maskupe.maps import Window
 from maskupe.matting.matte import ALL, KEEP, MIXED, NOTHING, Matte, guide_of
 from maskupe.native import DEPTHS, load
 from maskupe.native.structure import NativeMatte
-from maskupe.parallel import machine_threads, parallel_rows, rows_of
+from maskupe.parallel import STRIP_PIXELS, machine_threads, parallel_rows, rows_of
 from maskupe.pixel_layout import colour_channels, has_whole_rows, scale_of
 from maskupe.rendering.positions import Positions, axis_positions
 
 Float = npt.NDArray[np.float32]
 
-# Pixels of a strip.
-_STRIP_PIXELS = 1 << 17
 # The compiled code reads whole groups of columns.
 _PAD = 32
 
@@ -70,7 +68,7 @@ def apply_matte(
             _apply_rows(matte, plane[part], pixels[part], own, fade, rows, columns, first)
 
     threads = machine_threads() if threads is None else threads
-    parallel_rows(strip, height, rows_of(_STRIP_PIXELS, width), threads, None)
+    parallel_rows(strip, height, rows_of(STRIP_PIXELS, width), threads, None)
     return Coverage(plane, coverage.width)
 
 

@@ -187,13 +187,13 @@ def make_matte(seen: Surroundings, predict: Predict, layer: Window) -> Matte | N
     matte = np.maximum(_stretched(said, _CERTAIN), within)
     # A line that is open for the most part was not drawn around a subject; nor was one of whose
     # inside next to nothing would remain.
-    beside = np.abs(signed_distance(seen.selection)) < _BESIDE
+    near_line = np.abs(signed_distance(seen.selection)) < _BESIDE
     chosen = (seen.selection >= 0.5).astype(np.float32)
-    share = opened[beside].mean() if beside.any() else 0.0
+    share = opened[near_line].mean() if near_line.any() else 0.0
     own = exact * seen.selection + (1.0 - exact) * matte
     kept = float((own * chosen).sum()) / max(float(chosen.sum()), 1.0)
     doubtful = (1.0 - _rise(kept, _OPEN_MAJORITY)) * (
-        1.0 - _rise(_contrast(seen.image, matte, chosen), _FEATHER_TRUST)
+        1.0 - _rise(_contrast(seen.image, own, chosen), _FEATHER_TRUST)
     )
     none = np.maximum(
         _rise(share, _OPEN_LINE), np.maximum(1.0 - _rise(kept, _EXACT_RANGE), doubtful)

@@ -134,33 +134,3 @@ EXPORT void maskupe_row_distances(const uint16_t *plane, int64_t plane_stride, i
         }
     }
 }
-
-/* The second pass over some rows, all in one: writes table[d * d] for the distances d up to the
- * limit, `beyond` where it is longer, and `inside` on the set itself, which keeps what `out` has
- * there if that is negative. `out` has the plane's stride and may be the plane. */
-EXPORT void maskupe_row_values(const uint16_t *plane, int64_t plane_stride, int32_t width,
-                               int32_t rows, int32_t limit, const uint16_t *table, int32_t beyond,
-                               int32_t inside, uint16_t *out, int32_t *scratch) {
-    const int64_t most = squared(limit);
-    const Envelope found = envelope_in(scratch, width);
-    for (int y = 0; y < rows; y++, plane += plane_stride, out += plane_stride) {
-        for (int x = 0, end; x < width; x = end) {
-            end = run_end(plane, x, width);
-            if (plane[x] == 0) {
-                if (inside >= 0)
-                    for (int i = x; i < end; i++) out[i] = (uint16_t)inside;
-                continue;
-            }
-            int k = find_envelope(plane, x, end, width, limit, &found);
-            if (k == 0)
-                for (int i = x; i < end; i++) out[i] = (uint16_t)beyond;
-            for (int to = end; k--; to = found.start[k]) {
-                const int64_t height = squared(found.above[k]);
-                for (int i = found.start[k]; i < to; i++) {
-                    const int64_t distance = squared(i - found.apex[k]) + height;
-                    out[i] = distance > most ? (uint16_t)beyond : table[distance];
-                }
-            }
-        }
-    }
-}

@@ -160,6 +160,15 @@ INLINE void grid_row(int coefficients, const Job *job, const Ends *ends, int x0,
     }
 }
 
+STAGE Ends gain_ends(const Job *job, int map_low, int map_high, int x0, float across,
+                     float *scratch) {
+    return grid_ends(3, job, map_low, map_high, x0, across, scratch);
+}
+
+STAGE void gain_row(const Job *job, const Ends *ends, int x0, int n, Row *row) {
+    grid_row(3, job, ends, x0, n, row);
+}
+
 STAGE Ends affine_ends(const Job *job, int map_low, int map_high, int x0, float across,
                        float *scratch) {
     return grid_ends(12, job, map_low, map_high, x0, across, scratch);

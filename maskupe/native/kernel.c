@@ -6,7 +6,6 @@
 #include "curve.h"
 #include "export.h"
 #include "fade.h"
-#include "gain.h"
 #include "grid.h"
 #include "job.h"
 #include "pixels.h"
@@ -23,7 +22,7 @@ static int64_t scratch_size(const Job *job) {
     switch (job->kind) {
     case KIND_TONE: return (int64_t)sizeof(float) * TONE_SCRATCH;
     case KIND_CURVE: return (int64_t)sizeof(float) * CURVE_SCRATCH * job->count;
-    case KIND_GAIN: return (int64_t)sizeof(float) * GAIN_SCRATCH(job->count);
+    case KIND_GAIN: return (int64_t)sizeof(float) * 4 * 3 * job->count;
     case KIND_AFFINE: return (int64_t)sizeof(float) * 4 * 12 * job->count;
     default: return 0;
     }
@@ -58,7 +57,6 @@ typedef struct {
     int spread; /* whether `scratch` has the map's rows, spread */
     int ends_of; /* the row whose ends are in `ends`, or -1 */
     Ends ends;
-    float *terms; /* the same for grids of gains */
     float *scratch;
 } Band;
 
@@ -111,8 +109,6 @@ static void render_tile(const Job *job, int y, int x, int n, Band *band, Row *ro
         else tone_row_float(job, (const float *)pixels, n, across, spread, row, to);
         return;
     }
-    const int whole = job->kind == KIND_GAIN && job->channels == 3 && state == WEIGHT_FULL &&
-                      job->strength == 1.0f && !job->clean;
     load_row(job, pixels, n, row);
     if (state == WEIGHT_SOME) fade_row(job, coverage, n, row);
     if (job->clean) take_clean(job, y, x, n, row);
@@ -121,8 +117,8 @@ static void render_tile(const Job *job, int y, int x, int n, Band *band, Row *ro
     case KIND_CURVE: curve_row(job, n, across, spread, row); break;
     case KIND_GAIN:
         if (band->ends_of != y)
-            band->terms = gain_ends(job, band->map_low, band->map_high, x, across, band->scratch);
-        gain_row(job, band->terms, x, n, whole, row);
+            band->ends = gain_ends(job, band->map_low, band->map_high, x, across, band->scratch);
+        gain_row(job, &band->ends, x, n, row);
         break;
     case KIND_AFFINE:
         if (band->ends_of != y)
@@ -134,8 +130,7 @@ static void render_tile(const Job *job, int y, int x, int n, Band *band, Row *ro
     band->ends_of = y;
     if (job->clean) from_clean(n, row);
     if (state == WEIGHT_SOME && job->bound) bound_row(job, y, x, n, row);
-    if (whole) finish_pixels(job, pixels, n, row, to);
-    else store_row(job, pixels, n, row, state == WEIGHT_FULL ? 0 : row->weight, to);
+    store_row(job, pixels, n, row, state == WEIGHT_FULL ? 0 : row->weight, to);
 }
 
 /* The rows first..last of a span. */
@@ -169,7 +164,7 @@ EXPORT void maskupe_render(const Job *job, int32_t first, int32_t last, float *s
         for (int x0 = 0, x1; x0 < job->width; x0 = x1) {
             x1 = span_end(job, x0);
             Band band = {job->row_low ? job->row_low[y] : 0, job->row_high ? job->row_high[y] : 0,
-                         x0, x1, 0, -1, {0}, 0, scratch};
+                         x0, x1, 0, -1, {0}, scratch};
             render_band(job, y, end, &band, &row);
         }
     }

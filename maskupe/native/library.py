@@ -9,11 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from maskupe.native import sources
 from maskupe.native.processor import levels
 from maskupe.native.structure import NativeJob, NativeMatte
+from maskupe.pixel_layout import PIXEL_TYPES
 
 #: Where the build puts the libraries, one per processor level.
 FOLDER = Path(__file__).parent / "lib"
@@ -21,7 +20,7 @@ FOLDER = Path(__file__).parent / "lib"
 SUFFIX = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
 
 #: The compiled code's numbers for the kinds of pixel (``job.h``).
-DEPTHS = {np.dtype(np.uint8): 0, np.dtype(np.uint16): 1, np.dtype(np.float32): 2}
+DEPTHS = {dtype: number for number, dtype in enumerate(PIXEL_TYPES)}
 
 #: Set to anything to keep the compiled kernel from being loaded.
 DISABLE_VARIABLE = "MASKUPE_NO_NATIVE"
@@ -35,10 +34,6 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "maskupe_render": (None, ctypes.POINTER(NativeJob), _INT, _INT, _POINTER),
     "maskupe_column_distances": (None, _POINTER, _LONG, _POINTER, _LONG, _INT, _INT, _INT, _INT),
     "maskupe_row_distances": (None, _POINTER, _LONG, _INT, _INT, _INT, _POINTER, _POINTER),
-    "maskupe_row_values": (
-        *(None, _POINTER, _LONG, _INT, _INT, _INT),
-        *(_POINTER, _INT, _INT, _POINTER, _POINTER),
-    ),
     "maskupe_matte_size": (ctypes.c_int,),
     "maskupe_apply_matte": (None, ctypes.POINTER(NativeMatte), _INT, _INT),
     "maskupe_cleaning_size": (ctypes.c_int,),
@@ -59,7 +54,7 @@ def candidates() -> list[Path]:
 
 
 def open_library(path: Path) -> ctypes.CDLL:
-    """Load one library and checks that it was built from these sources.
+    """Load one library and check that it was built from these sources.
 
     Raises:
         AttributeError: if it lacks a function.

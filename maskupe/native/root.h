@@ -30,17 +30,4 @@ INLINE Vector root(Vector x, float factor) {
 #endif
 }
 
-/* 1 / x of numbers that are not too small or large for it, to a relative error below 3e-7. */
-INLINE Vector inverse(Vector x) {
-#if defined(__AVX512F__)
-    const Vector y = (Vector)_mm512_rcp14_ps((__m512)x);
-    return y * (2.0f - x * y);
-#elif defined(__AVX2__)
-    const Vector y = (Vector)_mm256_rcp_ps((__m256)x);
-    return y * (2.0f - x * y);
-#else
-    return 1.0f / x;
-#endif
-}
-
 #endif

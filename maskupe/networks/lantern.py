@@ -164,10 +164,10 @@ class Lantern(LocalNetwork):
         knots = 0.3 * (common[:, None] + own)
         corrections = _at_levels(knots, log_light(self.levels))
         power = _with_toe(self.levels, toe[..., None]).clamp(min=1e-4) ** exponent[:, None]
-        lit = expose(power, exposure[:, :, None], shoulder[:, None])
-        lit = lit.clamp(min=1e-6) ** (1.0 / exponent[:, None])
+        bright = expose(power, exposure[:, :, None], shoulder[:, None])
+        bright = bright.clamp(min=1e-6) ** (1.0 / exponent[:, None])
         offset = maps.TONE_OFFSET
-        gain: Tensor = (lit + offset) / (self.levels + offset) * corrections.exp()
+        gain: Tensor = (bright + offset) / (self.levels + offset) * corrections.exp()
         return gain
 
     def _start(self, histogram: Tensor, exponent: Tensor, shoulder: Tensor, toe: Tensor) -> Tensor:

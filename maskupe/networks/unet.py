@@ -70,7 +70,7 @@ class UNet(GlobalNetwork):
 
     def predict(self, low: Tensor) -> tuple[Tensor, ...]:
         """See :meth:`GlobalNetwork.predict`: a grid (N, 3, 8, 32, 32) of illuminations."""
-        # A pixel that is not lit up has illumination 1; what would be darkened stays as it is.
-        lit = self.pixels(low).clamp(min=ILLUMINATION_FLOOR)
-        illumination = (low / lit).clamp(ILLUMINATION_FLOOR, 1.0)
+        # A pixel that is not bright up has illumination 1; what would be darkened stays as it is.
+        bright = self.pixels(low).clamp(min=ILLUMINATION_FLOOR)
+        illumination = (low / bright).clamp(ILLUMINATION_FLOOR, 1.0)
         return (splat(illumination, luma(low).sqrt(), LUMA_BINS, GRID_SIZE),)

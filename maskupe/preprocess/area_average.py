@@ -16,13 +16,11 @@ import numpy.typing as npt
 from maskupe.areas.coverage import Coverage
 from maskupe.areas.transition import Areas
 from maskupe.native import DEPTHS, load
-from maskupe.parallel import rows_of
+from maskupe.parallel import STRIP_PIXELS, rows_of
 from maskupe.pixel_layout import colour_channels, scale_of
 
 Float = npt.NDArray[np.float32]
 
-# Pixels that numpy sums at a time: their floats stay in the second-level cache.
-_STRIP_PIXELS = 1 << 16
 # The compiled code's number for a coverage in place of a kind of pixel.
 _COVERAGE = -1
 
@@ -142,7 +140,7 @@ class _Strips:
 
     def _sum(self, first: int, shares: Float) -> Float:
         total = np.zeros(self.width * self.channels, np.float32)
-        step = rows_of(_STRIP_PIXELS, self.width)
+        step = rows_of(STRIP_PIXELS, self.width)
         for start in range(0, shares.size, step):
             part = shares[start : start + step]
             pixels = self.strip(first + start, first + start + part.size)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from maskupe.areas.coverage import Coverage
 from maskupe.areas.transition import Areas
 from maskupe.maps import Window
-from maskupe.parallel import machine_threads, parallel_rows, rows_of
+from maskupe.parallel import STRIP_PIXELS, machine_threads, parallel_rows, rows_of
 from maskupe.pixel_layout import alpha_of
 from maskupe.preprocess.area_average import ColumnEdges, Rows, Source, areas_of, colours_of
 
@@ -26,9 +26,6 @@ Float = npt.NDArray[np.float32]
 NETWORK_SIZE = 256
 #: Long edge of the context that travels with a job, in pixels.
 CONTEXT_EDGE = 512
-
-# Pixels that a thread averages at a time.
-_STRIP_PIXELS = 1 << 18
 
 
 def downscale(image: npt.NDArray[Any], long_edge: int, threads: int | None = None) -> Float:
@@ -74,7 +71,7 @@ def _average(
         result[low + first : low + last, left:right] = found
 
     pixels_in_a_row_of_cells = max(1, height * width // (high - low))
-    step = rows_of(_STRIP_PIXELS, pixels_in_a_row_of_cells)
+    step = rows_of(2 * STRIP_PIXELS, pixels_in_a_row_of_cells)
     parallel_rows(average, high - low, step, threads, None)
     return result
 

@@ -7,12 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from maskupe.parallel import rows_of
+from maskupe.parallel import STRIP_PIXELS, rows_of
 from maskupe.pixel_layout import colour_channels, scale_of
 
 _LEAST_LIGHT = 1.0 / 255.0
-# Pixels of one strip, so that nothing of the image's size is made but the result.
-_STRIP_PIXELS = 1 << 16
 
 
 def illumination(before: npt.NDArray[Any], after: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
@@ -25,10 +23,10 @@ def illumination(before: npt.NDArray[Any], after: npt.NDArray[Any]) -> npt.NDArr
     dark = before if before.ndim == 2 else before[..., colours]
     light = after if after.ndim == 2 else after[..., colours]
     result = np.ones(dark.shape, np.float32)
-    step = rows_of(_STRIP_PIXELS, before.shape[1])
+    step = rows_of(STRIP_PIXELS, before.shape[1])
     for first in range(0, before.shape[0], step):
         rows = slice(first, first + step)
-        own, lit = (part[rows].astype(np.float32) * scale for part in (dark, light))
-        np.divide(own, lit, out=result[rows], where=(own != lit) & (own > 0) & (lit > 0))
+        own, bright = (part[rows].astype(np.float32) * scale for part in (dark, light))
+        np.divide(own, bright, out=result[rows], where=(own != bright) & (own > 0) & (bright > 0))
         np.clip(result[rows], _LEAST_LIGHT, 1.0, out=result[rows])
     return result

@@ -15,12 +15,13 @@ from maskupe.blending.weights import BlendCurve, LightLimit, linear
 from maskupe.denoise import CleanRows
 from maskupe.errors import InputError
 from maskupe.maps import MAP_TYPES, Maps, ToneCurves, Window, find_invalid_array
+from maskupe.pixel_layout import PIXEL_TYPES, scale_of
 from maskupe.rendering.positions import Frame, Positions, axis_positions
 
 Pixels: TypeAlias = npt.NDArray[Any]
 
 #: The value of full white in each accepted kind of pixel.
-WHITE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0, np.dtype(np.float32): 1.0}
+WHITE = {dtype: scale_of(dtype) for dtype in PIXEL_TYPES}
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def make_job(
     out: Pixels | None,
     clean: CleanRows | None = None,
 ) -> Job:
-    """Check the arguments of :func:`maskupe.rendering.render` and brings them into one form.
+    """Check the arguments of :func:`maskupe.rendering.render` and bring them into one form.
 
     Raises:
         InputError: for any shape, dtype or number that does not fit.

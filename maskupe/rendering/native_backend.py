@@ -10,13 +10,11 @@ import numpy.typing as npt
 from maskupe.errors import MaskUPEError
 from maskupe.native import DEPTHS, load
 from maskupe.native.structure import NativeJob
-from maskupe.parallel import StripFunction, rows_of
+from maskupe.parallel import STRIP_PIXELS, StripFunction, rows_of
 from maskupe.pixel_layout import has_whole_rows
 from maskupe.rendering.job import Job, bound_positions
 from maskupe.rendering.packing import pack_map
 
-#: Pixels of one strip: some milliseconds of work, so that stopping is prompt.
-STRIP_PIXELS = 1 << 18
 #: Where noise is removed, strips are whole rows of tiles of so many rows.
 _TILE_ROWS = 64
 #: The kernel reads this many columns' positions beyond the last one (BLOCK of ``guide.h``).
@@ -83,7 +81,7 @@ def prepare(job: Job) -> tuple[StripFunction, int]:
         if target is not out:
             out[...] = target
 
-    rows = rows_of(STRIP_PIXELS, job.width)
+    rows = rows_of(2 * STRIP_PIXELS, job.width)
     if job.clean is not None:
         rows = max(1, rows // _TILE_ROWS) * _TILE_ROWS
     return strip, rows

@@ -10,14 +10,12 @@ import numpy.typing as npt
 from maskupe.areas.coverage import Coverage
 from maskupe.blending.weights import BlendCurve, limit_added_light
 from maskupe.maps import Window
-from maskupe.parallel import rows_of
+from maskupe.parallel import STRIP_PIXELS, rows_of
 from maskupe.pixel_layout import LUMA
 from maskupe.rendering.job import WHITE, Pixels, bound_rows
 from maskupe.rendering.positions import Frame
 
 Floats = npt.NDArray[np.float32]
-
-_STRIP_PIXELS = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -108,7 +106,7 @@ def weights(
     """
     result = np.empty(coverage.shape, np.float32)
     height, width = result.shape
-    step = rows_of(_STRIP_PIXELS, width)
+    step = rows_of(STRIP_PIXELS, width)
     for first in range(0, height, step):
         rows = slice(first, min(height, first + step))
         result[rows] = fade.weights(coverage.plane[rows])

@@ -24,14 +24,11 @@ from maskupe.maps import (
     Maps,
     ToneCurves,
 )
-from maskupe.parallel import rows_of
+from maskupe.parallel import STRIP_PIXELS, rows_of
 from maskupe.pixel_layout import LUMA
 from maskupe.rendering.job import Job
 from maskupe.rendering.pixels import read_rows, write_rows
 from maskupe.rendering.positions import Frame
-
-#: Pixels of one strip: twelve affine coefficients at eight corners stay below 100 MB.
-STRIP_PIXELS = 1 << 17
 
 
 def prepare(job: Job, device: str) -> tuple[Callable[[int, int], None], int]:

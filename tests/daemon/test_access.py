@@ -67,7 +67,7 @@ def test_on_loopback_nothing_unauthenticated_becomes_a_message(start, home):
 def test_a_stranger_cannot_fill_the_log(monkeypatch, caplog):
     """Of a hundred attempts two lines tell: the first, and how many they were after a while."""
     context = zmq.Context()
-    doorkeeper = ZapAuthenticator(context, "token")
+    authenticator = ZapAuthenticator(context, "token")
     asking = context.socket(zmq.REQ)
     asking.connect("inproc://zeromq.zap.01")
     question = [b"1.0", b"1", b"local", b"127.0.0.1", b"", b"PLAIN", b"maskupe", b"guess"]
@@ -76,9 +76,9 @@ def test_a_stranger_cannot_fill_the_log(monkeypatch, caplog):
     for number in range(100):
         clock[0] = 0.15 * number
         asking.send_multipart(question)
-        doorkeeper.answer()
+        authenticator.answer()
         assert asking.recv_multipart()[2] == b"400"
-    doorkeeper.close()
+    authenticator.close()
     context.destroy(linger=0)
     assert [line.split(",")[0] for line in caplog.messages] == [
         "turned away 1 attempts to connect",

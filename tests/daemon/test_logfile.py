@@ -25,7 +25,7 @@ def test_it_is_rotated_and_stays_its_owners_alone(tmp_path, monkeypatch):
 def test_what_a_command_says_itself_is_not_said_twice(tmp_path, capsys):
     with logfile.logging_to(tmp_path, verbose=False):
         log.error("for all")
-        log.error("for the file", extra={"is_told": True})
+        log.error("for the file", extra={"is_reported": True})
     assert "for all" in capsys.readouterr().err
     written = (tmp_path / "daemon.log").read_text()
     assert "for all" in written

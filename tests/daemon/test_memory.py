@@ -6,14 +6,15 @@ import time
 import psutil
 import pytest
 
+from maskupe import memory as limits
 from maskupe_daemon import memory
 
 
 @pytest.fixture
 def control_group(tmp_path, monkeypatch):
     """Writes the files of a control group of which this process is a member."""
-    monkeypatch.setattr(memory, "_CGROUP", tmp_path)
-    monkeypatch.setattr(memory, "_OUR_CGROUP", tmp_path / "membership")
+    monkeypatch.setattr(limits, "_CONTROL_GROUPS", tmp_path)
+    monkeypatch.setattr(limits, "_OUR_GROUP", tmp_path / "membership")
     group = tmp_path / "user.slice" / "maskupe.service"
     group.mkdir(parents=True)
     (tmp_path / "membership").write_text("1:name=old:/\n0::/user.slice/maskupe.service\n")

@@ -66,7 +66,7 @@ def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 RECIPE = """
 model = "deepupe-mconcat"
-about = "A test."
+description = "A test."
 licence = "research use, non-commercial"
 
 [[sources]]

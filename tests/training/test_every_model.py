@@ -51,7 +51,7 @@ def different() -> list[str]:
     for name in CPU_RECIPES:
         recipe = load(name, [*_SMALL, f"training.steps={_STEPS}"])
         config = replace(resolve(recipe.model), name="", description="", licence="", weights=None)
-        what = replace(recipe, model=repr(config), about="", deviations="", licence="")
+        what = replace(recipe, model=repr(config), description="", deviations="", licence="")
         found.setdefault(json.dumps(what.to_dict()), name)
     return list(found.values())
 

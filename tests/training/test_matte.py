@@ -65,7 +65,7 @@ RECIPE = """
 task = "matte"
 name = "small"
 licence = "any use"
-about = "A test."
+description = "A test."
 [cutouts]
 folder = "cutouts"
 licences = ["GPL"]
@@ -91,7 +91,7 @@ def recipe_path(data: Path) -> Path:
 @pytest.mark.parametrize("name", SHIPPED_MATTES)
 def test_shipped_recipes_say_what_may_be_done_with_the_weights(name: str) -> None:
     recipe = load(name)
-    assert recipe.name == name and recipe.about
+    assert recipe.name == name and recipe.description
     free = not recipe.masked.folders
     assert (recipe.licence == "any use") == free
     assert not free or (recipe.cutouts.licences and recipe.photos.licences)

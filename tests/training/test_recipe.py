@@ -11,6 +11,7 @@ import pytest
 from maskupe.errors import InputError
 from maskupe.registry import resolve
 from maskupe_training.losses import MaskedLoss
+from maskupe_training.matte.recipe import load as load_matte
 from maskupe_training.recipe import from_tables
 from maskupe_training.recipe_files import SHIPPED, command, load
 
@@ -21,7 +22,7 @@ def test_every_shipped_recipe_names_a_model_and_a_loss_that_exist(name: str) -> 
     assert resolve(recipe.model).name == recipe.model
     loss = recipe.loss
     MaskedLoss(loss.base, loss.alpha, loss.beta, loss.gamma, loss.smooth_target)
-    assert recipe.about
+    assert recipe.description
     assert recipe.deviations
     for words in ("300 epochs", "100 epochs") if name.startswith("paper-") else ():
         assert words not in recipe.deviations  # those cut no epochs
@@ -145,7 +146,7 @@ def test_files_that_are_no_recipes_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"bad\.toml is not valid TOML"):
         load(str(path))
     path.write_text('model = "deepupe"')
-    with pytest.raises(InputError, match="'about' is missing"):
+    with pytest.raises(InputError, match="'description' is missing"):
         load(str(path))
     path.write_text('extends = "bad.toml"')
     with pytest.raises(InputError, match="extends itself"):
@@ -161,7 +162,7 @@ def test_a_recipe_survives_its_way_through_a_checkpoint(recipe_path: Path) -> No
     ("name", "changes"),
     [
         ("star-dce-mnorm", ["training.steps=77", "seed=3"]),
-        ("lantern", ["about=It's ours.", "masks.kinds={blob=1, stroke=2}", "deviations=''"]),
+        ("lantern", ["description=It's ours.", "masks.kinds={blob=1, stroke=2}", "deviations=''"]),
         ("deepupe", ['sources=[{kind = "pairs", folder = "uieb", licences = ["a", "b"]}]']),
     ],
 )
@@ -174,3 +175,10 @@ def test_the_command_repeats_the_recipe(name: str, changes: list[str]) -> None:
         change.partition("=")[0] for change in changes
     )
     assert load(name, words[4::2]) == recipe
+
+
+@pytest.mark.parametrize("name", ["lantern", "matte"])
+def test_the_former_name_of_a_description_is_understood(name: str) -> None:
+    read = load if name == "lantern" else load_matte
+    assert read(name, ["about=It's ours."]) == read(name, ["description=It's ours."])
+    assert read(name, ["about=It's ours."]).description == "It's ours."

@@ -150,7 +150,7 @@ def test_a_recipe_trains_it(installed, tmp_path: Path) -> None:
     recipe.write_text(
         """
 model = "one-conv-mnorm"
-about = "A test."
+description = "A test."
 licence = "any use"
 sources = [{kind = "pairs", folder = "mine"}]
 validation = {cases = 1, source = {kind = "pairs", folder = "mine", split = "val"}}

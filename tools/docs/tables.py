@@ -80,7 +80,7 @@ def recipes() -> str:
         rows.append(
             (
                 f"`{name}`",
-                recipe.about,
+                recipe.description,
                 f"{training.steps:,} × {training.batch}",
                 recipe.licence,
             )
@@ -145,7 +145,7 @@ def mattes() -> str:
     rows = [
         (
             f"`{recipe.name}`",
-            recipe.about,
+            recipe.description,
             f"{recipe.training.steps:,} × {recipe.training.batch}",
             recipe.licence,
         )

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from maskupe.cli.application import application
 from maskupe.cli.output import handle_broken_pipe
+from maskupe.cli.runner import application, run
 
 app = application("maskupe-train", "Train, measure and export local enhancement models.")
 
@@ -435,8 +435,6 @@ def prepare_check(
 
 @handle_broken_pipe
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and returns the exit status: 0, 1 for a failure, 2 for bad input."""
-    from maskupe.cli.runner import run
-
+    """Run the command line and return the exit status: 0, 1 for a failure, 2 for bad input."""
     wanted = sys.argv[1:] if arguments is None else list(arguments)
     return run(app, "maskupe-train", wanted, extra="train")

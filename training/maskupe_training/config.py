@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import types
 from collections.abc import Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
@@ -55,6 +55,29 @@ def apply_setting(tables: dict[str, Any], setting: str) -> None:
         if not isinstance(table, dict):
             raise InputError(f"--set {setting!r}: {part!r} is not a table of the recipe.")
     table[last] = value
+
+
+#: What older recipes and checkpoints call some keys.
+_FORMER_NAMES = {"about": "description", "cuts": "deviations"}
+
+
+def to_tables(recipe: Any) -> dict[str, Any]:
+    """Return a dataclass as plain values, without those that are None; :func:`build` reads them."""
+    tables: dict[str, Any] = _plain(asdict(recipe))
+    return tables
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def current_names(tables: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a recipe's tables with the keys that older ones call something else renamed."""
+    return {_FORMER_NAMES.get(key, key): value for key, value in tables.items()}
 
 
 def build(kind: type[T], table: Mapping[str, Any], where: str) -> T:

@@ -12,10 +12,9 @@ from maskupe.inference import build as networks
 from maskupe.inference.export import export_onnx
 from maskupe.registry import resolve
 from maskupe_training import checkpoint
-from maskupe_training.attribution import credit_lines
 from maskupe_training.data.manifest import manifest_digest
 from maskupe_training.data.splits import scene_record
-from maskupe_training.model_card import write_card
+from maskupe_training.model_card import credit_lines, write_card
 from maskupe_training.recipe import Recipe, from_tables
 from maskupe_training.recipe_files import command
 

@@ -1,17 +1,26 @@
-"""The model card: a page in Markdown, written from the weight file's own metadata."""
+"""The model card: a page in Markdown, written from the weight file's own metadata.
+
+Many licences of photographs ask to name their authors, so that they are part of it.
+"""
 
 from __future__ import annotations
 
+import csv
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from maskupe import weights_file
 from maskupe.io.atomic import replace_file
 from maskupe.weights_file import Header, digest
-from maskupe_training.data.splits import scenes_told
+from maskupe_training.config import current_names
+from maskupe_training.data.photos import licensed
+from maskupe_training.data.source_factory import SourceRecipe
+from maskupe_training.data.sources import split_names
+from maskupe_training.data.splits import describe_scenes
+from maskupe_training.recipe import Recipe
 
 _USE = (
     "Lights up a selected, underexposed part of a photograph and leaves the rest as it is.",
@@ -32,7 +41,7 @@ _OF_VAL = (
 
 
 def write_card(path: Path, measured: Mapping[str, Any] | None = None) -> Path:
-    """Write the card beside a weight file; returns its path.
+    """Write the card beside a weight file; return its path.
 
     Args:
         path: the ``.safetensors`` file.
@@ -61,12 +70,13 @@ def model_card(
         measured: metrics that are not in the file, since they were measured later.
     """
     said = header.metadata
-    recipe: dict[str, Any] = header.json("recipe") or {}
+    stored = header.json("recipe") or {}
+    recipe = current_names(stored)
     lines = [
         *_front_matter(said),
         f"# {path.stem}",
         "",
-        str(recipe.get("about", "")),
+        str(recipe.get("description", "")),
         "",
         "| | |",
         "|---|---|",
@@ -75,7 +85,7 @@ def model_card(
         f"| Licence of the weights | {said.get('licence', '')} |",
         f"| Trained on | {_data(recipe)} |",
         f"| Data manifest | {said.get('training_data', '')} |",
-        *(f"| Scenes | {text} |" for text in scenes_told(header)),
+        *(f"| Scenes | {text} |" for text in describe_scenes(header)),
         *_started(header),
         f"| Seed | {said.get('seed', '')} |",
         f"| Source commit | {said.get('commit', '')} |",
@@ -87,7 +97,7 @@ def model_card(
         f"    {said.get('command', '')}",
         "",
     ]
-    deviations = recipe.get("deviations") or recipe.get("cuts")  # as older files call it
+    deviations = recipe.get("deviations")
     if deviations:
         lines += ["## Where it differs from the paper", "", str(deviations), ""]
     lines += _metrics({**(header.json("metrics") or {}), **(measured or {})})
@@ -100,7 +110,7 @@ def model_card(
     credits = header.json("credits")
     if credits:
         lines += ["## Credits", ""] + [f"- {line}" for line in credits] + [""]
-    lines += ["## Recipe", "", "```json", json.dumps(recipe, indent=1), "```", ""]
+    lines += ["## Recipe", "", "```json", json.dumps(stored, indent=1), "```", ""]
     return "\n".join(lines)
 
 
@@ -157,3 +167,43 @@ def _metrics(metrics: Mapping[str, Any]) -> list[str]:
 def _cell(value: Any) -> str:
     command = isinstance(value, str) and value.startswith("maskupe-train ")
     return f"`{value}`" if command else str(value)
+
+
+def credit_lines(recipe: Recipe, data_root: Path) -> list[str]:
+    """One line per author, collection and licence, with the files, of the photographs trained on.
+
+    Taken from the ``index.csv`` of each source of photographs; its column ``author`` is optional.
+    Sources without an index add nothing.
+
+    Raises:
+        InputError: if an index lacks the columns that a recipe's licences need.
+    """
+    lines: list[str] = []
+    for source in recipe.sources:
+        if source.kind == "photos" and (data_root / source.folder / "index.csv").is_file():
+            lines += _of_folder(data_root / source.folder, source)
+    return lines
+
+
+def _of_folder(folder: Path, source: SourceRecipe) -> list[str]:
+    used = set(licensed(folder, source.licences or ("",)))
+    if (folder / "split.json").is_file():
+        used &= set(split_names(folder, source.split))
+    return lines_of(folder, used)
+
+
+def lines_of(folder: Path, used: Collection[str]) -> list[str]:
+    """Return one line per author, collection and licence of some files of a folder with an index.
+
+    Args:
+        folder: holds ``index.csv``.
+        used: names of the files that are owed to somebody.
+    """
+    files: dict[str, list[str]] = {}
+    with (folder / "index.csv").open(encoding="utf-8", newline="") as stream:
+        for row in csv.DictReader(stream):
+            if row["file"] in used:
+                names = [row[key] for key in ("author", "source") if row.get(key)]
+                whom = f"{', '.join(names) or folder.name} ({row['licence']})"
+                files.setdefault(whom, []).append(row["file"])
+    return [f"{whom}: {', '.join(sorted(members))}" for whom, members in sorted(files.items())]

@@ -56,8 +56,8 @@ def raw_results(
     maps = predict(network, pixels, shares)
     results = []
     for degree in degrees:
-        lit = network.apply(maps, pixels, shares, degree=degree).image[0]
-        results.append(lit.clamp(0.0, 1.0).permute(1, 2, 0).contiguous().numpy())
+        bright = network.apply(maps, pixels, shares, degree=degree).image[0]
+        results.append(bright.clamp(0.0, 1.0).permute(1, 2, 0).contiguous().numpy())
     return results
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from maskupe.errors import InputError
-from maskupe_training.config import build
+from maskupe_training.config import build, current_names, to_tables
 from maskupe_training.data.source_factory import SourceRecipe
 from maskupe_training.data.views import Augmentation
 from maskupe_training.masks.sampler import KINDS, MaskRecipe
@@ -68,8 +68,8 @@ class OptimizerRecipe:
 
 
 @dataclass(frozen=True)
-class TrainingRecipe:
-    """How long and how.
+class Steps:
+    """What every training has: how many steps, of how much, prepared by whom.
 
     Attributes:
         steps: optimizer steps.
@@ -79,6 +79,31 @@ class TrainingRecipe:
             card, else 0. The samples are the same.
         ema: decay of the running average of the weights, which is validated and exported; 0 for
             none.
+    """
+
+    steps: int
+    batch: int = 16
+    workers: int | str = "auto"
+    ema: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._check_counts("steps", "batch")
+        if self.workers != "auto" and (isinstance(self.workers, str) or self.workers < 0):
+            raise InputError(f"training.workers is {self.workers}.", "Give 0 or more, or 'auto'.")
+        if not 0 <= self.ema < 1:
+            raise InputError(f"training.ema is {self.ema}.", "Give a decay in 0 … 1, below 1.")
+
+    def _check_counts(self, *names: str) -> None:
+        for name in names:
+            if getattr(self, name) < 1:
+                raise InputError(f"training.{name} is {getattr(self, name)}.", "Give 1 or more.")
+
+
+@dataclass(frozen=True)
+class TrainingRecipe(Steps):
+    """How long and how.
+
+    Attributes:
         stride: the loss is taken on the picture averaged over this many pixels by as many; 1 for
             the picture itself.
         freeze_norms: share of the steps after which batch norms keep their statistics, so that
@@ -88,23 +113,14 @@ class TrainingRecipe:
             on other CUDA cards, else 32 bits.
     """
 
-    steps: int
-    batch: int = 16
-    workers: int | str = "auto"
-    ema: float = 0.0
     stride: int = 1
     freeze_norms: float = 1.0
     validate_every: int = 500
     precision: str = "auto"
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "stride", "validate_every"):
-            if getattr(self, name) < 1:
-                raise InputError(f"training.{name} is {getattr(self, name)}.", "Give 1 or more.")
-        if self.workers != "auto" and (isinstance(self.workers, str) or self.workers < 0):
-            raise InputError(f"training.workers is {self.workers}.", "Give 0 or more, or 'auto'.")
-        if not 0 <= self.ema < 1:
-            raise InputError(f"training.ema is {self.ema}.", "Give a decay in 0 … 1, below 1.")
+        super().__post_init__()
+        self._check_counts("stride", "validate_every")
         if not 0 < self.freeze_norms <= 1:
             raise InputError(
                 f"training.freeze_norms is {self.freeze_norms}.", "Give a share above 0, up to 1."
@@ -147,14 +163,14 @@ class Recipe:
 
     Attributes:
         model: a name in the registry.
-        about: one sentence for the model card.
+        description: one sentence for the model card.
         deviations: where this differs from the paper and from the references' code.
         licence: of the weights, as the data's licences allow.
         seed: decides initial weights and samples.
     """
 
     model: str
-    about: str
+    description: str
     licence: str
     sources: tuple[SourceRecipe, ...]
     validation: ValidationRecipe
@@ -182,20 +198,9 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, which :func:`from_tables` takes back."""
-        tables: dict[str, Any] = _plain(asdict(self))
-        return tables
+        return to_tables(self)
 
 
 def from_tables(tables: Mapping[str, Any], where: str) -> Recipe:
     """Return a recipe from its tables; ``where`` names them in errors."""
-    # What checkpoints and recipes call it that are older.
-    renamed = {"deviations" if key == "cuts" else key: tables[key] for key in tables}
-    return build(Recipe, renamed, where)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value
+    return build(Recipe, current_names(tables), where)

@@ -50,15 +50,8 @@ def tables(name: str, settings: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def command(recipe: Recipe) -> str:
-    """The command that repeats a training: the nearest shipped recipe, and what differs from it."""
-    own = _leaves(recipe.to_dict())
-    nearest, fewest = "", dict(own)
-    for name in SHIPPED:
-        shipped = _leaves(load(name).to_dict())
-        differing = {key: value for key, value in own.items() if shipped.get(key) != value}
-        if len(differing) < len(fewest):
-            nearest, fewest = name, differing
-    return _command(nearest, fewest)
+    """Return the command that repeats a training: a shipped recipe, and what differs from it."""
+    return _nearest_command(recipe.to_dict(), SHIPPED, lambda name: load(name).to_dict())
 
 
 def matte_command(tables: Mapping[str, Any], read: Callable[[str], Mapping[str, Any]]) -> str:
@@ -68,17 +61,19 @@ def matte_command(tables: Mapping[str, Any], read: Callable[[str], Mapping[str, 
         tables: the recipe's.
         read: gives those of a shipped recipe, with defaults.
     """
+    return _nearest_command(tables, SHIPPED_MATTES, read)
+
+
+def _nearest_command(
+    tables: Mapping[str, Any], names: Sequence[str], read: Callable[[str], Mapping[str, Any]]
+) -> str:
     own = _leaves(tables)
     candidates = []
-    for name in SHIPPED_MATTES:
+    for name in names:
         shipped = _leaves(read(name))
         differing = {key: value for key, value in own.items() if shipped.get(key) != value}
         candidates.append((len(differing), name, differing))
-    _, nearest, fewest = min(candidates, key=lambda found: found[:2])
-    return _command(nearest, fewest)
-
-
-def _command(nearest: str, settings: Mapping[str, Any]) -> str:
+    _, nearest, settings = min(candidates, key=lambda candidate: candidate[:2])
     given = [shlex.quote(f"{key}={_as_toml(value)}") for key, value in settings.items()]
     return " --set ".join([f"maskupe-train fit {nearest}", *given])
 

@@ -145,7 +145,7 @@ class RunLogger:
         self._console.print(_pace(pace), soft_wrap=True)
 
     def close(self) -> None:
-        """End the bar and writes what TensorBoard still holds."""
+        """End the bar and write what TensorBoard still holds."""
         self._bar.stop()
         self._board.close()
 

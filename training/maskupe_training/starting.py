@@ -137,7 +137,7 @@ def start_from(source: str, config: ModelConfig, licence: str) -> tuple[Network,
 
 @torch.no_grad()
 def _take(network: Network, tensors: Mapping[str, Tensor]) -> tuple[int, int]:
-    """Copy what has the name and shape of the network's own; returns how many, and of how many."""
+    """Copy what has the name and shape of the network's own; return how many, and of how many."""
     own = network.state_dict()
     fitting = _fitted(tensors, own)
     for name, value in fitting.items():

@@ -254,7 +254,7 @@ class _Training:
         )
 
     def check(self, terms: dict[str, float]) -> None:
-        """Validate and writes the checkpoints (first process only).
+        """Validate and write the checkpoints (first process only).
 
         Raises:
             InputError: if the network's answers are not finite; the last checkpoint is kept.
@@ -388,7 +388,7 @@ def _check_same(recipe: Recipe, stored: str, path: Path) -> None:
     # Through the recipe and back: keys that are newer than the checkpoint take their defaults.
     ours, theirs = recipe.to_dict(), from_tables(json.loads(stored), str(path)).to_dict()
     for tables in (ours, theirs):
-        for text in ("about", "deviations"):
+        for text in ("description", "deviations"):
             tables.pop(text)
         for free in ("steps", "validate_every", "workers"):
             tables["training"].pop(free)

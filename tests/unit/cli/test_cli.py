@@ -87,7 +87,7 @@ def test_enhance_passes_on_how_far_to_follow_edges(
     tmp_path, weights, photo, mask, monkeypatch, written, edges
 ):
     jobs = []
-    monkeypatch.setattr("maskupe.cli.enhance.enhance_file", lambda job, _: jobs.append(job) or 0)
+    monkeypatch.setattr("maskupe.cli.app.enhance_file", lambda job, _: jobs.append(job) or 0)
     target = tmp_path / "out.png"
     usual = ["enhance", str(photo), "--mask", str(mask), "-o", str(target), "--model", weights]
     assert main([*usual, "--edges", written]) == 0

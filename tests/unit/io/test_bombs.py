@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from maskupe import memory
 from maskupe.errors import MemoryLimitError
 from maskupe.io import limits, read_photo
 from tests import evil, fuzz
@@ -209,9 +210,9 @@ def test_a_container_s_limit_counts(tmp_path, monkeypatch):
     (pod / "memory.max").write_text(f"{400 * 2**20}\n")
     (pod / "memory.current").write_text(f"{150 * 2**20}\n")
     (pod / "memory.stat").write_text(f"anon 1\ninactive_file {50 * 2**20}\n")
-    monkeypatch.setattr(limits, "_CONTROL_GROUPS", tmp_path / "groups")
-    monkeypatch.setattr(limits, "_OUR_GROUP", tmp_path / "cgroup")
-    assert limits.free_bytes() == 300 * 2**20
+    monkeypatch.setattr(memory, "_CONTROL_GROUPS", tmp_path / "groups")
+    monkeypatch.setattr(memory, "_OUR_GROUP", tmp_path / "cgroup")
+    assert memory.free_bytes() == 300 * 2**20
     limits.check_size("a.png", 4000, 2000, 3)  # 24 MB: 132 of them at work, and the program's
     with pytest.raises(MemoryLimitError, match=r"a\.png \(6000 × 4000\) needs about 0\.5 GiB"):
         limits.check_size("a.png", 6000, 4000, 3)

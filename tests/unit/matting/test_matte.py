@@ -235,7 +235,7 @@ def test_strips_and_threads_give_the_same(monkeypatch):
         options = {"compiled": compiled}
         whole = follow(image, selection, Transition(), bright, threads=1, **options)
         with monkeypatch.context() as patch:
-            patch.setattr("maskupe.matting.full_size._STRIP_PIXELS", 190 * 7)
+            patch.setattr("maskupe.matting.full_size.STRIP_PIXELS", 190 * 7)
             strips = follow(image, selection, Transition(), bright, threads=3, **options)
         assert np.array_equal(whole, strips)
 

@@ -33,7 +33,7 @@ def write_manifest(folder: Path, about: Mapping[str, Any]) -> Path:
 
 
 def check_manifest(folder: Path) -> int:
-    """Compare a data set with its manifest; returns the number of files.
+    """Compare a data set with its manifest; return the number of files.
 
     Raises:
         InputError: if there is no manifest, or the first file that is missing or differs.

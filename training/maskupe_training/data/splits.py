@@ -202,7 +202,7 @@ def told(model: str, seen: Seen, total: int, what: str) -> str:
     return f"{model} {' and '.join(facts)}, so it may look better there than on new ones."
 
 
-def scenes_told(header: Header) -> list[str]:
+def describe_scenes(header: Header) -> list[str]:
     """Return what a weight file, or our lists, say of the scenes behind it; a sentence each."""
     record = header.json("scenes")
     if record is not None:

@@ -45,11 +45,13 @@ def outline_quality(image: U8, output: U8, truth: U8, alpha: U8) -> dict[str, fl
         the background farther off; ``ring``, the PSNR in dB of the picture near the outline once
         the gain is scaled; ``scale``, by how much that was: the truth's gain over the result's.
     """
-    dark, lit, wanted = (picture.astype(np.float32) / 255.0 for picture in (image, output, truth))
+    dark, bright, wanted = (
+        picture.astype(np.float32) / 255.0 for picture in (image, output, truth)
+    )
     matte = alpha.astype(np.float32) / 255.0
     near = max(3, round(NEAR * matte.size**0.5))
     inside, outside = _distances(matte > 0.5)
-    gain, true_gain = _log_gain(lit, dark), _log_gain(wanted, dark)
+    gain, true_gain = _log_gain(bright, dark), _log_gain(wanted, dark)
     subject, background = matte > 1.0 - _EDGE, matte < _EDGE
     core = subject & (inside > near)
     if np.count_nonzero(core) <= _LEAST_CORE:
@@ -102,8 +104,8 @@ def steepest(image: U8, output: U8, selection: U8, width: float) -> float:
         width: of the even ramp, in pixels.
     """
     distance = signed(selection)
-    dark, lit = (picture.astype(np.float32) / 255.0 for picture in (image, output))
-    gain = _log_gain(lit, dark)
+    dark, bright = (picture.astype(np.float32) / 255.0 for picture in (image, output))
+    gain = _log_gain(bright, dark)
     whole = float(gain[distance > 0.4 * distance.max()].mean())
     near = np.abs(distance) < 1.5 * width
     # Distances count from pixel to pixel, so that the line lies half-way between -1 and 1.

@@ -92,7 +92,7 @@ def evaluate_edges(
         for kind in KINDS:
             selection = case.selections[kind]
             for edges in ("auto", "off"):
-                output = _lit(enhancer, case.image, selection, edges)
+                output = _brightened(enhancer, case.image, selection, edges)
                 values = outline_quality(case.image, output, case.truth, case.alpha)
                 values["wiped"] = 100.0 * wiped(case.image, output, selection)
                 rows.setdefault(row_name(kind, edges), []).append(values)
@@ -102,7 +102,7 @@ def evaluate_edges(
     found = circles(data_root / request.photos, request.seed, request.circles, request.held_out)
     for circle in found:
         for edges in ("auto", "off"):
-            output = _lit(enhancer, circle.image, circle.selection, edges)
+            output = _brightened(enhancer, circle.image, circle.selection, edges)
             step = steepest(circle.image, output, circle.selection, circle.width)
             steps.setdefault(row_name("circle", edges), []).append(step)
     content = {
@@ -180,6 +180,6 @@ def _tables(content: Mapping[str, Any]) -> list[Table]:
     return tables
 
 
-def _lit(enhancer: Enhancer, image: U8, selection: U8, edges: Any) -> U8:
+def _brightened(enhancer: Enhancer, image: U8, selection: U8, edges: Any) -> U8:
     transition = Transition(edges=edges)
     return np.asarray(enhancer.enhance(image, selection, transition=transition), np.uint8)

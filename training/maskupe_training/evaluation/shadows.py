@@ -23,6 +23,7 @@ from maskupe import Enhancer
 from maskupe.denoise import Denoise
 from maskupe.denoise.noise import FREQUENCIES
 from maskupe.errors import InputError
+from maskupe.pixel_layout import LUMA
 from maskupe.preprocess.srgb import decode_srgb, encode_srgb
 from maskupe_training.data.images import F32, U8, fit_long_edge, list_images, read_rgb
 from maskupe_training.progress import tracked
@@ -232,13 +233,20 @@ def noise_spectra(
     cases = 0
     for case in draw_shadow_cases(folder, "tune", count, seed, long_edge):
         noise = case.image.astype(np.float32) - case.clean.astype(np.float32) / np.float32(257)
-        luma = noise @ np.array([0.299, 0.587, 0.114], np.float32)
-        planes = [luma, 0.713267 * (noise[..., 0] - luma), 0.564334 * (noise[..., 2] - luma)]
+        luma: F32 = (noise @ LUMA).astype(np.float32)
+        planes: list[F32] = [
+            luma,
+            0.713267 * (noise[..., 0] - luma),
+            0.564334 * (noise[..., 2] - luma),
+        ]
         for level in range(3):
             for number, plane in enumerate(planes):
                 energy[level, number] += _mean_energy(plane)
             planes = [
-                cv2.resize(p, (p.shape[1] // 2, p.shape[0] // 2), interpolation=cv2.INTER_AREA)
+                np.asarray(
+                    cv2.resize(p, (p.shape[1] // 2, p.shape[0] // 2), interpolation=cv2.INTER_AREA),
+                    np.float32,
+                )
                 for p in planes
             ]
         cases += 1

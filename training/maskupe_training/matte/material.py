@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from maskupe.errors import InputError
-from maskupe_training.attribution import lines_of
 from maskupe_training.data.images import fit_long_edge, list_images, read_rgb
 from maskupe_training.data.photos import licensed
 from maskupe_training.matte import scenes
 from maskupe_training.matte.recipe import MatteRecipe, Pictures
 from maskupe_training.matte.samples import Material, held_out
+from maskupe_training.model_card import lines_of
 
 # Long edge of the backgrounds in pixels.
 _PHOTO_EDGE = 640

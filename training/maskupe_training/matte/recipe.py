@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from maskupe.errors import InputError
-from maskupe_training.config import build
+from maskupe_training.config import build, current_names, to_tables
+from maskupe_training.recipe import Steps
+from maskupe_training.recipe_files import find
+from maskupe_training.recipe_files import tables as read_tables
 
 #: What ``task`` is in the recipes of the matting network; others have no such key.
 TASK = "matte"
@@ -40,39 +43,28 @@ class Masked:
 
 
 @dataclass(frozen=True)
-class Training:
+class Training(Steps):
     """How long and how.
 
     Attributes:
-        steps: optimizer steps.
         minutes: the learning rate falls to its end in this time already, and the training ends
             there; ``None`` for no such limit. What comes of it then depends on the machine.
-        batch: samples per step.
         rate: highest learning rate of AdamW, which falls to 1 % along a cosine.
-        ema: decay of the running average of the weights, which is exported.
         start: a checkpoint whose weights to begin with; empty for new ones.
         save_every: steps between checkpoints.
-        workers: processes that prepare samples; 0 prepares them in the training process, ``auto``
-            takes all but one of the cores where a card trains.
     """
 
     steps: int = 1500
-    minutes: float | None = None
     batch: int = 64
-    rate: float = 2e-3
     ema: float = 0.995
+    minutes: float | None = None
+    rate: float = 2e-3
     start: str = ""
     save_every: int = 250
-    workers: int | str = "auto"
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "save_every"):
-            if getattr(self, name) < 1:
-                raise InputError(f"training.{name} is {getattr(self, name)}.", "Give 1 or more.")
-        if self.workers != "auto" and (isinstance(self.workers, str) or self.workers < 0):
-            raise InputError(f"training.workers is {self.workers}.", "Give 0 or more, or 'auto'.")
-        if not 0 <= self.ema < 1:
-            raise InputError(f"training.ema is {self.ema}.", "Give a decay in 0 … 1, below 1.")
+        super().__post_init__()
+        self._check_counts("save_every")
         for name in ("rate", "minutes"):
             value = getattr(self, name)
             if value is not None and not value > 0:
@@ -86,7 +78,7 @@ class MatteRecipe:
     Attributes:
         name: of the weights.
         licence: of the weights, as the data's licences allow.
-        about: one sentence for the model card.
+        description: one sentence for the model card.
         cutouts: RGBA pictures, the subjects.
         photos: photographs that serve as backgrounds.
         seed: decides initial weights and samples.
@@ -95,7 +87,7 @@ class MatteRecipe:
 
     name: str
     licence: str
-    about: str
+    description: str
     cutouts: Pictures
     photos: Pictures
     masked: Masked = field(default_factory=Masked)
@@ -112,8 +104,7 @@ class MatteRecipe:
 
         What is not set is left out.
         """
-        tables: dict[str, Any] = _plain(asdict(self))
-        return tables
+        return to_tables(self)
 
 
 def is_matte(tables: Mapping[str, Any]) -> bool:
@@ -127,7 +118,7 @@ def from_tables(tables: Mapping[str, Any], where: str) -> MatteRecipe:
     Raises:
         InputError: for a key or value that does not fit.
     """
-    return build(MatteRecipe, tables, where)
+    return build(MatteRecipe, current_names(tables), where)
 
 
 def load(name: str, settings: Sequence[str] = ()) -> MatteRecipe:
@@ -140,19 +131,9 @@ def load(name: str, settings: Sequence[str] = ()) -> MatteRecipe:
     Raises:
         InputError: if it is not found, is none of the matting network, or does not fit.
     """
-    from maskupe_training.recipe_files import find, tables
-
-    found = tables(name, settings)
+    found = read_tables(name, settings)
     if not is_matte(found):
         raise InputError(
             f"{name} is no recipe of the matting network.", f'It has no task = "{TASK}".'
         )
     return from_tables(found, find(name).name)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items() if item is not None}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value

@@ -88,7 +88,7 @@ def write_pair(target: Path, name: str, image: U8, reference: U8, long_edge: int
 
 
 def finish(target: Path, splits: Splits, about: Mapping[str, object]) -> None:
-    """Write ``split.json`` and ``manifest.json``, and says what was done."""
+    """Write ``split.json`` and ``manifest.json``, and say what was done."""
     (target / "split.json").write_text(json.dumps(splits, indent=1), "utf-8")
     counts = {name: len(members) for name, members in splits.items()}
     write_manifest(target, {**about, "splits": counts})
