@@ -98,7 +98,7 @@ class ExposureEntry:
         self._search = None
         self._write()
         if abs(stops - search.stops) > NEAR:
-            self._tell(_("More than this the strength cannot do here."))
+            self._tell(_("The strength cannot go further here."))
 
     def _write(self) -> None:
         # With the decimal sign of the user's language, as GIMP's sliders.
