@@ -1,4 +1,4 @@
-"""Starting the daemon from a program that found none. Standard library only."""
+"""Having the daemon started by a program that found none. Standard library only."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from maskupe_client.client import Client
+from maskupe_client.connection import state_directory
 from maskupe_client.errors import ClientError, NotAnsweringError, NotRunningError
 
 #: What a host program may have set for its own libraries and Python, harmful to ours.
@@ -17,6 +18,9 @@ _FOREIGN = ("LD_LIBRARY_PATH", "LD_PRELOAD", "PYTHONHOME", "PYTHONPATH", "DYLD_L
 #: where the system has them. A plane that came or goes out is touched for the first time at a
 #: fraction of the cost. It must be there before the process begins, and is ignored elsewhere.
 TUNING = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+#: The file in the state directory that programs in a sandbox write to, which can start nothing
+#: themselves: the service watches it, see ``maskupe-daemon service install``.
+WAKE_FILE = "wake"
 #: The exit status with which a daemon says that another one is there already.
 _ALREADY_RUNNING = 3
 
@@ -60,16 +64,66 @@ def ensure_running(
         )
     except (OSError, ValueError) as error:
         raise NotRunningError(f"it cannot be started: {error}") from error
+
+    def check() -> None:
+        status = process.poll()
+        if status not in (None, 0, _ALREADY_RUNNING):
+            raise NotRunningError(f"it ended with status {status}; see its log")
+
+    return _connect_within(timeout, check, wait, directory, name)
+
+
+def wake(
+    timeout: float = 10.0,
+    *,
+    wait: Callable[[], None] | None = None,
+    directory: Path | None = None,
+    name: str = "python",
+) -> Client:
+    """Return a client of the running daemon; where there is none, the session's service starts it.
+
+    For programs in a sandbox. They share the home directory with the service, which waits for a
+    change of the file :data:`WAKE_FILE`.
+
+    Args:
+        timeout: how long the daemon may take to come up, in seconds.
+        wait: called every 50 ms meanwhile; what it raises ends the waiting.
+        directory: the state directory, if not the usual one.
+        name: what the daemon's log calls this client.
+
+    Raises:
+        NotRunningError: if it does not come up in time: there is no such service, perhaps.
+        ClientError: as :meth:`.client.Client.connect`.
+    """
+    try:
+        return Client.connect(directory=directory, name=name)
+    except NotRunningError:
+        pass
+    folder = directory or state_directory()
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (folder / WAKE_FILE).write_text(f"{time.time():.3f} {name}\n", "utf-8")
+    except OSError as error:
+        raise NotRunningError(f"it cannot be woken: {error}") from error
+    return _connect_within(timeout, lambda: None, wait, directory, name)
+
+
+def _connect_within(
+    timeout: float,
+    check: Callable[[], None],
+    wait: Callable[[], None] | None,
+    directory: Path | None,
+    name: str,
+) -> Client:
+    """Connect as soon as the daemon is there; ``check`` is called while it is not."""
     deadline = time.monotonic() + timeout
     last: ClientError = NotRunningError("it did not come up in time")
     while time.monotonic() < deadline:
-        status = process.poll()
         try:
             return Client.connect(directory=directory, name=name)
         except (NotRunningError, NotAnsweringError) as error:
-            if status not in (None, 0, _ALREADY_RUNNING):
-                raise NotRunningError(f"it ended with status {status}; see its log") from error
             last = error
+        check()
         if wait:
             wait()
         time.sleep(0.05)

@@ -1,4 +1,8 @@
-"""Starting the daemon with the user's session: a systemd user unit, or a launchd agent on macOS."""
+"""Starting the daemon with the user's session, and when a program in a sandbox asks for it.
+
+Systemd user units where there is systemd; else an autostart entry, which desktops on Linux read at
+login; on macOS a launchd agent.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +15,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from maskupe.errors import MaskUPEError
-from maskupe_client.launcher import TUNING
+from maskupe_client.connection import state_directory
+from maskupe_client.launcher import TUNING, WAKE_FILE
 
 UNIT = "maskupe.service"
+PATH_UNIT = "maskupe.path"
+AUTOSTART = "maskupe-daemon.desktop"
 LABEL = "org.maskupe.daemon"
 
 # Type=notify: systemd waits until the daemon listens. The exit statuses 2 to 5 are faults that a
@@ -45,6 +52,29 @@ RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
 WantedBy=default.target
 """
 
+# What is stopped, by whatever, is started again by who needs it.
+_PATH_UNIT_TEXT = """\
+[Unit]
+Description=Start MaskUPE when a program in a sandbox needs it
+
+[Path]
+PathChanged={wake}
+Unit={unit}
+
+[Install]
+WantedBy=default.target
+"""
+
+_AUTOSTART_TEXT = """\
+[Desktop Entry]
+Type=Application
+Name=MaskUPE
+Comment=Local underexposure correction for GIMP
+Exec={command}
+NoDisplay=true
+Terminal=false
+"""
+
 
 class ServiceError(MaskUPEError):
     """The service manager is missing or refused."""
@@ -68,6 +98,17 @@ def unit_text(arguments: Sequence[str]) -> str:
     )
 
 
+def path_unit_text() -> str:
+    """Return the systemd user unit that starts the service when the wake file changes."""
+    wake = str(state_directory() / WAKE_FILE).replace("%", "%%")
+    return _PATH_UNIT_TEXT.format(wake=wake, unit=UNIT)
+
+
+def autostart_text(arguments: Sequence[str]) -> str:
+    """Return the desktop entry that runs ``arguments`` at login."""
+    return _AUTOSTART_TEXT.format(command=" ".join(_quoted_for_desktop(a) for a in arguments))
+
+
 def plist_text(arguments: Sequence[str]) -> bytes:
     """Return the launchd property list that runs ``arguments``."""
     return plistlib.dumps(
@@ -84,21 +125,29 @@ def plist_text(arguments: Sequence[str]) -> bytes:
 
 
 def install(*, only_print: bool = False) -> None:
-    """Write the unit or agent for this user and start it.
+    """Write the units, entry or agent for this user and start the daemon where a manager does.
 
     Raises:
         ServiceError: on a system with neither, or if its manager refuses.
     """
-    path, text, commands = _plan()
+    files, commands = _plan()
     if only_print:
-        print(f"# {path}\n{text.decode()}")
+        for path, text in files.items():
+            print(f"# {path}\n{text.decode()}")
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(text)
-    print(f"Wrote {path}.")
+    for path, text in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text)
+        print(f"Wrote {path}.")
     for arguments in commands:
         _manage(arguments)
-    print("The daemon starts with your session from now on, and is running.")
+    if commands:
+        print("The daemon starts with your session from now on, and is running.")
+    else:
+        print(
+            "There is no systemd here: the daemon starts with your session from the next time on."
+        )
+        print("Until then start 'maskupe-daemon' by hand.")
 
 
 def uninstall(*, only_print: bool = False) -> None:
@@ -107,36 +156,42 @@ def uninstall(*, only_print: bool = False) -> None:
     Raises:
         ServiceError: on a system with neither, or if its manager refuses.
     """
-    path, _, _ = _plan()
-    if not path.exists():
+    files, commands = _plan()
+    present = [path for path in files if path.exists()]
+    if not present:
         print("The service is not installed.")
         return
     if only_print:
-        print(f"# would remove {path}")
+        for path in present:
+            print(f"# would remove {path}")
         return
     if sys.platform == "darwin":
-        _manage(["launchctl", "unload", "-w", str(path)])
-    else:
-        _manage(["systemctl", "--user", "disable", "--now", UNIT])
-    path.unlink()
-    print(f"Removed {path}.")
+        _manage(["launchctl", "unload", "-w", str(present[0])])
+    elif commands:
+        _manage(["systemctl", "--user", "disable", "--now", *(path.name for path in present)])
+    for path in present:
+        path.unlink()
+        print(f"Removed {path}.")
 
 
-def _plan() -> tuple[Path, bytes, list[list[str]]]:
-    """Return where the service's file goes, what it says, and the commands that start it."""
+def _plan() -> tuple[dict[Path, bytes], list[list[str]]]:
+    """Return what each of the service's files says, and the commands that start it."""
     if sys.platform == "darwin":
         path = Path.home() / "Library" / "LaunchAgents" / f"{LABEL}.plist"
-        return path, plist_text(command()), [["launchctl", "load", "-w", str(path)]]
+        return {path: plist_text(command())}, [["launchctl", "load", "-w", str(path)]]
     if sys.platform == "linux":
         config = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-        path = config / "systemd" / "user" / UNIT
+        if shutil.which("systemctl") is None:
+            return {config / "autostart" / AUTOSTART: autostart_text(command()).encode()}, []
+        units = config / "systemd" / "user"
+        files = {units / UNIT: unit_text(command()), units / PATH_UNIT: path_unit_text()}
         commands = [
             ["systemctl", "--user", "daemon-reload"],
-            ["systemctl", "--user", "enable", "--now", UNIT],
+            ["systemctl", "--user", "enable", "--now", *(path.name for path in files)],
         ]
-        return path, unit_text(command()).encode(), commands
+        return {path: text.encode() for path, text in files.items()}, commands
     raise ServiceError(
-        "Services are known on Linux (systemd) and macOS (launchd) only.",
+        "Services are known on Linux and macOS only.",
         "Start 'maskupe-daemon' by hand, or let the plug-in start it.",
     )
 
@@ -160,3 +215,10 @@ def _quoted(text: str) -> str:
     for plain, escaped in (("\\", "\\\\"), ('"', '\\"'), ("%", "%%"), ("$", "$$")):
         text = text.replace(plain, escaped)
     return f'"{text}"'
+
+
+def _quoted_for_desktop(text: str) -> str:
+    """Return a word as desktop entries have it: quoted, and escaped as a string once more."""
+    for character in '\\"`$':
+        text = text.replace(character, f"\\{character}")
+    return '"' + text.replace("\\", "\\\\").replace("%", "%%") + '"'

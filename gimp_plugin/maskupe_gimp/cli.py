@@ -104,7 +104,8 @@ def _install(options: argparse.Namespace) -> int:
         done.add(target)
         print(f"{place}: {target}")
         if place.sandboxed:
-            print("  This GIMP cannot start the daemon itself. Run: maskupe-daemon service install")
+            print("  From its sandbox this GIMP can only have the daemon started by a service.")
+            print("  Run once: maskupe-daemon service install")
     if failed < len(places):
         print(f"Restart GIMP; the plug-in is under {_MENU}")
     return 1 if failed else 0

@@ -3,6 +3,7 @@
 import configparser
 import os
 import plistlib
+import re
 import shlex
 import shutil
 import subprocess
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from maskupe_client import launcher
+from maskupe_client.errors import NotRunningError
 from maskupe_daemon import service
 from maskupe_daemon.cli import main
 
@@ -43,19 +46,43 @@ def test_systemd_specifiers_in_a_path_are_escaped():
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd here")
-def test_systemd_finds_no_fault_in_the_unit(tmp_path):
-    path = tmp_path / "maskupe.service"
-    path.write_text(service.unit_text(service.command()))
+def test_systemd_finds_no_fault_in_the_units(tmp_path):
+    (tmp_path / "maskupe.service").write_text(service.unit_text(service.command()))
+    path = tmp_path / "maskupe.path"
+    path.write_text(service.path_unit_text())
     # Without this folder it gives up before it looks at the unit.
     environment = {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)}
     done = subprocess.run(
-        ["systemd-analyze", "--user", "verify", str(path)],
+        ["systemd-analyze", "--user", "verify", str(path), str(path.with_suffix(".service"))],
         capture_output=True,
         text=True,
         env=environment,
     )
     assert done.returncode == 0, done.stderr
     assert "maskupe" not in done.stderr, done.stderr
+
+
+def test_the_path_unit_watches_the_file_that_a_sandbox_writes(tmp_path, monkeypatch):
+    state = tmp_path / "100% mine" / "state"
+    monkeypatch.setenv("MASKUPE_STATE_DIR", str(state))
+    unit = parsed(service.path_unit_text())
+    watched = Path(unit["Path"]["PathChanged"].replace("%%", "%"))
+    assert unit["Path"]["Unit"] == "maskupe.service"
+    assert not watched.exists()
+    with pytest.raises(NotRunningError):
+        launcher.wake(0.1)
+    assert watched.read_text().endswith("python\n")
+    assert watched.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_desktop_reads_the_command_of_the_autostart_entry():
+    words = [r'/opt/a b/100%/$x/`y`/"z\w', "run"]
+    entry = parsed(service.autostart_text(words))["Desktop Entry"]
+    assert entry["Type"] == "Application"
+    # First the escapes of a string are taken back, then those between the quotes, then %%.
+    text = entry["Exec"].replace("\\\\", "\\")
+    quoted = re.findall(r'"((?:[^"\\]|\\.)*)"', text)
+    assert [re.sub(r"\\(.)", r"\1", word).replace("%%", "%") for word in quoted] == words
 
 
 def test_the_agent_for_macos():
@@ -83,23 +110,40 @@ def test_install_and_uninstall(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PATH", str(fake.parent))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     unit = tmp_path / "config" / "systemd" / "user" / "maskupe.service"
+    path = unit.with_name("maskupe.path")
     assert main(["service", "install", "--print"]) == 0
-    assert not unit.exists()
+    assert not unit.exists() and not path.exists()
     assert "ExecStart" in capsys.readouterr().out
     assert main(["service", "install"]) == 0
     assert "ExecStart" in unit.read_text()
+    assert "PathChanged" in path.read_text()
     assert main(["service", "uninstall"]) == 0
-    assert not unit.exists()
+    assert not unit.exists() and not path.exists()
     assert calls.read_text().splitlines() == [
         "--user daemon-reload",
-        "--user enable --now maskupe.service",
-        "--user disable --now maskupe.service",
+        "--user enable --now maskupe.service maskupe.path",
+        "--user disable --now maskupe.service maskupe.path",
     ]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="where systemd is")
-def test_without_systemd_it_says_so(tmp_path, monkeypatch, capsys):
+def test_without_systemd_it_starts_at_login(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    entry = tmp_path / "config" / "autostart" / "maskupe-daemon.desktop"
+    assert main(["service", "install"]) == 0
+    assert "no systemd" in capsys.readouterr().out
+    assert service.command()[0] in entry.read_text()
+    assert main(["service", "uninstall"]) == 0
+    assert not entry.exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="where systemd is")
+def test_a_session_manager_that_refuses_is_quoted(tmp_path, monkeypatch, capsys):
+    fake = tmp_path / "systemctl"
+    fake.write_text("#!/bin/sh\necho 'Failed to connect to bus' >&2; exit 1\n")
+    fake.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     assert main(["service", "install"]) == 1
-    assert "systemctl" in capsys.readouterr().err
+    assert "Failed to connect to bus" in capsys.readouterr().err

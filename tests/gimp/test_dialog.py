@@ -77,19 +77,23 @@ class Desk(Story):
 
 @contextmanager
 def opened(
-    gimp: Gimp, size: tuple[int, int] = (1360, 900), environment: dict[str, str] | None = None
+    gimp: Gimp,
+    size: tuple[int, int] = (1360, 900),
+    environment: dict[str, str] | None = None,
+    *,
+    desk: type[Desk] = Desk,
 ) -> Iterator[Desk]:
     work = Path(tempfile.mkdtemp(prefix="maskupe-"))
     try:
-        desk = Desk(gimp, work, size, environment)
+        shown = desk(gimp, work, size, environment)
     except NoGimpError as error:
         if REQUIRED:
             pytest.fail(str(error))
         pytest.skip(str(error))
     try:
-        yield desk
+        yield shown
     finally:
-        desk.close()
+        shown.close()
         shutil.rmtree(work, ignore_errors=True)
 
 
@@ -204,6 +208,46 @@ def test_the_width_goes_on_where_the_automatic_was(desk: Desk) -> None:
     assert desk.last("automatic-width") == "no"
     # A fifth of the radius of the ellipse.
     assert float(desk.last("width")) == round(0.2 * np.sqrt(200 * 240 / 4))
+
+
+def stops(before: np.ndarray, after: np.ndarray) -> float:
+    """By how many stops a photo is lighter, in linear light."""
+
+    def light(photo: np.ndarray) -> float:
+        part = photo / 255
+        linear = np.where(part <= 0.04045, part / 12.92, ((part + 0.055) / 1.055) ** 2.4)
+        return float((linear @ [0.2126, 0.7152, 0.0722]).mean())
+
+    return float(np.log2(light(after) / light(before)))
+
+
+@pytest.mark.parametrize("key", ["Return", ""], ids=["entered", "ok-at-once"])
+def test_a_typed_number_of_stops_sets_the_strength(desk: Desk, key: str) -> None:
+    window = desk.show("Gimp.Selection.none(image)")
+    desk.strength("1.0")
+    desk.press("alt+e")
+    desk.desktop.run("xdotool", "key", "ctrl+a")
+    desk.desktop.run("xdotool", "type", "+1.5 EV")
+    if key:
+        desk.press(key)
+        time.sleep(2.0)
+        desk.look(window, "stops-typed")
+    desk.finish()
+    after = np.frombuffer(desk.pixels(), np.uint8).reshape(512, 512, 3)
+    assert abs(stops(dark_photo(), after) - 1.5) < 0.1
+    assert 0.1 < float(desk.last("strength")) < 0.9
+
+
+def test_more_stops_than_possible_give_the_most(desk: Desk) -> None:
+    window = desk.show()
+    desk.press("alt+e")
+    desk.desktop.run("xdotool", "key", "ctrl+a")
+    desk.desktop.run("xdotool", "type", "9")
+    desk.press("Return")
+    time.sleep(2.0)
+    desk.look(window, "too-many-stops")
+    desk.finish()
+    assert float(desk.last("strength")) == 2.0
 
 
 def test_a_layer_mask_is_worked_on_whatever_the_last_output_was(desk: Desk) -> None:

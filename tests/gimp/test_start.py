@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from maskupe_client.launcher import WAKE_FILE
 from maskupe_gimp import NAME, bundle, cli
 from tests.gimp.daemon import Daemon
 from tests.gimp.finding import Gimp
@@ -111,6 +112,40 @@ def test_a_daemon_that_does_not_start(installed_gimp: Gimp, folder: Path) -> Non
         assert np.array_equal(session.get(photo.shape, np.uint8), photo)
     finally:
         session.close()
+
+
+def start_when_woken(work: Path, daemon: Daemon) -> None:
+    """Does what systemd does with the path unit: waits for the file, and starts the service."""
+    wake = work / "state" / WAKE_FILE
+    while not (work / "over").exists():
+        if wake.exists():
+            daemon.start()
+            return
+        time.sleep(0.05)
+
+
+def test_from_a_sandbox_the_service_starts_the_daemon(installed_gimp: Gimp, folder: Path) -> None:
+    bundle.copy_to(prepare(folder))
+    photo, daemon = dark_photo(), Daemon(folder)
+    session = Session(installed_gimp, folder, environment={"SNAP": "/snap/gimp/1"})
+    service = threading.Thread(target=start_when_woken, args=(folder, daemon))
+    try:
+        values = {"path": session.put(photo), "babl": babl(photo)}
+        succeeded, message = session.run(CODE, **values)  # there is no service yet
+        assert not succeeded
+        assert "not running" in message
+        assert "maskupe-daemon service install" in message
+        (folder / "state" / WAKE_FILE).unlink()
+        service.start()
+        assert session.run(CODE, **values) == [True, ""]
+        after = session.get(photo.shape, np.uint8)
+        assert after[220:260, 230:270].mean() > 1.3 * photo[220:260, 230:270].mean()
+    finally:
+        (folder / "over").touch()
+        session.close()
+        if service.ident is not None:
+            service.join(30)
+        daemon.stop()
 
 
 def test_errors_in_german(installed_gimp: Gimp, folder: Path) -> None:

@@ -12,6 +12,7 @@ from maskupe_plugin.job import Answer, Job
 from maskupe_plugin.layers import add_layer, fill, in_own_curve
 from maskupe_plugin.outputs import ILLUMINATION, MASKED_LAYER, THIS_LAYER
 from maskupe_plugin.pixels import BandWriter, Report
+from maskupe_plugin.re_edit import MadeLayer, note_on
 
 
 def wanted_planes(job: Job) -> tuple[str, ...]:
@@ -32,25 +33,70 @@ def takers(job: Job, report: Report) -> dict[str, BandWriter]:
     return {"image": write_back.writer(job, report)} if direct else {}
 
 
-def apply_result(job: Job, answer: Answer, report: Report) -> None:
-    """Write the result as one undo step; what :func:`takers` took is merely shown."""
+def apply_result(job: Job, answer: Answer, report: Report, made: MadeLayer | None = None) -> None:
+    """Write the result as one undo step; what :func:`takers` took is merely shown.
+
+    Args:
+        job: what was done.
+        answer: its result.
+        report: called with 0…1.
+        made: a layer of ours that the result replaces.
+    """
+    note = None if job.settings.output == THIS_LAYER else note_on(job)
+    if made is not None:
+        made.deselect()  # before the undo step begins, which would bring the selection back
+    with write_back.one_undo_step(job.image):
+        added = _replace(made, job, answer, report) if made else _write(job, answer, report)
+        if added is not None and note is not None:
+            added.attach_parasite(note)
+    Gimp.displays_flush()
+
+
+def _write(job: Job, answer: Answer, report: Report) -> Gimp.Layer | None:
+    """Write the result; return the new layer or group, if there is one."""
     output = job.settings.output
     if output == THIS_LAYER:
         if "image" in answer.planes:
             touched = bytes(answer.planes["areas"])
             write_back.write_where(touched, job, answer.planes["image"], report)
         write_back.merge(job)
-        return
-    with write_back.one_undo_step(job.image):
-        if output == ILLUMINATION:
-            add_light(job, answer, report)
-        else:
-            layer = add_layer(job, _("{name}, lit up"), job.drawable.type())
-            masked = output == MASKED_LAYER
-            fill(layer, job.encoding, answer.planes["enhanced" if masked else "image"], report)
-            if masked:
-                _add_mask(job, layer, answer.planes["weight"])
-    Gimp.displays_flush()
+        return None
+    if output == ILLUMINATION:
+        added = add_light(job, answer, report)
+    else:
+        added = add_layer(job, _("{name}, lit up"), job.drawable.type())
+        masked = output == MASKED_LAYER
+        fill(added, job.encoding, answer.planes["enhanced" if masked else "image"], report)
+        if masked:
+            _add_mask(job, added, answer.planes["weight"])
+    return added
+
+
+def _replace(made: MadeLayer, job: Job, answer: Answer, report: Report) -> Gimp.Layer | None:
+    """Put the result where a layer of ours is; of the same kind, it looks as that was set to."""
+    image, old = job.image, made.layer
+    parent, position = old.get_parent(), image.get_item_position(old)
+    name, visible, opacity, mode = (
+        old.get_name(),
+        old.get_visible(),
+        old.get_opacity(),
+        old.get_mode(),
+    )
+    # Before the new one comes, which may have its name then.
+    image.remove_layer(old)
+    new = _write(job, answer, report)
+    if new is None:
+        image.set_selected_layers([made.source])
+        return None
+    active = image.get_selected_layers()
+    image.reorder_item(new, parent, position)
+    image.set_selected_layers(active)
+    if job.settings.output == made.settings.output:
+        new.set_name(name)
+        new.set_visible(visible)
+        new.set_opacity(opacity)
+        new.set_mode(mode)
+    return new
 
 
 def _add_mask(job: Job, layer: Gimp.Layer, weight: memoryview) -> None:

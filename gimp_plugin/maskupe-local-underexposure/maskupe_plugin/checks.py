@@ -26,7 +26,7 @@ def the_drawable(drawables: list[Gimp.Drawable]) -> Gimp.Drawable:
     """Return the one drawable to work on.
 
     Raises:
-        RefusalError: if there is not exactly one, or its kind forbids it.
+        UserError: if there is not exactly one, or its kind forbids it.
     """
     if len(drawables) != 1:
         raise UserError(
@@ -106,7 +106,7 @@ def selected_box(drawable: Gimp.Drawable) -> Box | None:
     None without a selection.
 
     Raises:
-        RefusalError: if the selection misses the layer.
+        UserError: if the selection misses the layer.
     """
     if Gimp.Selection.is_empty(drawable.get_image()):
         return None

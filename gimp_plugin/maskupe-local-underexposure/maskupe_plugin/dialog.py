@@ -35,7 +35,8 @@ class Dialog:
         procedure: the procedure.
         config: its arguments, which the dialog changes.
         image: the image.
-        drawables: what the procedure was called on.
+        drawables: what is worked on.
+        replaced: name of the layer that the result replaces; "" where it is a new one.
     """
 
     def __init__(
@@ -44,7 +45,9 @@ class Dialog:
         config: Gimp.ProcedureConfig,
         image: Gimp.Image,
         drawables: list[Gimp.Drawable],
+        replaced: str = "",
     ) -> None:
+        self._replaced = replaced
         self._config = config
         self._image = image
         self._drawables = drawables
@@ -53,7 +56,7 @@ class Dialog:
         GimpUi.init(procedure.get_name())
         self._dialog = GimpUi.ProcedureDialog.new(procedure, config, _("Local Underexposure"))
         self._settings = self._build_settings()
-        self._preview = Preview(self._plan, self._width.show)
+        self._preview = Preview(config, self._plan, self._width.show)
         columns = Gtk.Box(spacing=24, border_width=12)
         columns.pack_start(self._preview.box, True, True, 0)
         columns.pack_start(self._settings, False, False, 0)
@@ -89,6 +92,7 @@ class Dialog:
             labels.add_widget(row.get_label())
         labels.add_widget(model.label)
         rows = [
+            *self._replaced_note(),
             strength,
             dialog.get_widget("automatic-denoise", Gtk.CheckButton),
             denoise,
@@ -119,14 +123,19 @@ class Dialog:
             self._outputs.set_sensitive(name, name in names)
         if forbidden is None:
             return []
-        note = Gtk.Label(label=forbidden.message, xalign=0.0, wrap=True, max_width_chars=44)
-        note.get_style_context().add_class("dim-label")
-        return [note]
+        return [_note(forbidden.message)]
+
+    def _replaced_note(self) -> list[Gtk.Widget]:
+        """Return a line that says what the result replaces, if it does."""
+        if not self._replaced:
+            return []
+        return [_note(_("Replaces “{name}”; these are its settings").format(name=self._replaced))]
 
     def ask(self) -> Job | None:
         """Show the dialog until OK gives a job that can be done, or Cancel gives None."""
         self._preview.refresh()
         while self._dialog.run():
+            self._preview.settle()
             try:
                 return self._plan()
             except UserError as refusal:
@@ -179,3 +188,9 @@ class Dialog:
             self._outputs.set_sensitive(name, True)
         self._preview.close()
         self._dialog.destroy()
+
+
+def _note(text: str) -> Gtk.Label:
+    note = Gtk.Label(label=text, xalign=0.0, wrap=True, max_width_chars=44)
+    note.get_style_context().add_class("dim-label")
+    return note

@@ -24,8 +24,8 @@ _MOST_REMAINDERS = 3
 _NORMAL, _EXTRACT = Gimp.LayerMode.NORMAL, Gimp.LayerMode.GRAIN_EXTRACT
 
 
-def add_light(job: Job, answer: Answer, report: Report) -> None:
-    """Add the illumination layer above the one worked on."""
+def add_light(job: Job, answer: Answer, report: Report) -> Gimp.GroupLayer:
+    """Add the illumination layer above the one worked on; return its group."""
     group = Gimp.GroupLayer.new(job.image, "")
     place = job.image.get_item_position(job.drawable)
     job.image.insert_layer(group, job.drawable.get_parent(), place)
@@ -43,6 +43,7 @@ def add_light(job: Job, answer: Answer, report: Report) -> None:
         if not _at_its_limits(remainder):
             break
     job.image.set_selected_layers([divisor])
+    return group
 
 
 def _add_divisor(job: Job, light: memoryview, report: Report) -> Gimp.Layer:

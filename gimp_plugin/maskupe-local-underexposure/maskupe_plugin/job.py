@@ -80,7 +80,7 @@ def plan(image: Gimp.Image, drawables: list[Gimp.Drawable], settings: Settings) 
     """Check what the procedure was called on and finds the region.
 
     Raises:
-        RefusalError: if it cannot be worked on.
+        UserError: if it cannot be worked on.
     """
     drawable = the_drawable(drawables)
     outputs, forbidden = possible_outputs(drawable)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import locale
 import re
 from collections.abc import Callable
 
-from gi.repository import Gdk, GdkPixbuf, GLib, Gtk, Pango
+from gi.repository import Gdk, GdkPixbuf, Gimp, GLib, Gtk, Pango
 
 from maskupe_plugin import preview_image
 from maskupe_plugin.checks import UserError
+from maskupe_plugin.exposure_entry import ExposureEntry
 from maskupe_plugin.i18n import _
 from maskupe_plugin.job import Job
 from maskupe_plugin.preview_source import Proxy, read_proxy, view_of
@@ -36,11 +36,17 @@ class Preview:
     """The preview's widgets, in ``box``.
 
     Args:
+        config: the procedure's arguments.
         plan: gives the job with the settings as they are now; called in the main thread.
         measured: called with the transition's width in layer pixels whenever it is known.
     """
 
-    def __init__(self, plan: Callable[[], Job], measured: Callable[[float], None]) -> None:
+    def __init__(
+        self,
+        config: Gimp.ProcedureConfig,
+        plan: Callable[[], Job],
+        measured: Callable[[float], None],
+    ) -> None:
         self._plan = plan
         self._measured = measured
         self._proxy: Proxy | None = None
@@ -50,6 +56,7 @@ class Preview:
         self._timer = 0
         self._resizing = 0
         self._room = (_WIDTH, _HEIGHT)  # pixels of the screen that the picture may take
+        self._exposure = ExposureEntry(config, lambda text: self.tell(text, False))
         self._worker = PreviewWorker(self._show, self.tell)
         self.box = Gtk.Box(orientation=Gtk.Orientation.VERTICAL, spacing=6)
         self._build()
@@ -105,14 +112,8 @@ class Preview:
         self._zoom.connect("toggled", lambda _toggle: self.refresh())
 
         line = Gtk.Box(spacing=12)
-        self._gain = Gtk.Label(xalign=0.0)
-        self._gain.set_tooltip_text(
-            _("How much lighter the selected area becomes on average, in photographic stops")
-        )
         self._state = Gtk.Label(xalign=0.0, wrap=True, max_width_chars=60)
-        # Shown when it has a text: empty, it would push what is beside it to the right.
-        self._gain.set_no_show_all(True)
-        line.pack_start(self._gain, False, False, 0)
+        line.pack_start(self._exposure.box, False, False, 0)
         line.pack_start(self._state, True, True, 0)
         self.box.pack_start(line, False, False, 0)
         self._place = Gtk.Label(xalign=0.0, ellipsize=Pango.EllipsizeMode.END)
@@ -143,6 +144,10 @@ class Preview:
         markup = _COMMAND.sub(unbroken, GLib.markup_escape_text(text))
         self._state.set_markup(f"<b>{markup}</b>" if failed else markup)
 
+    def settle(self) -> None:
+        """Wait until the settings are those that belong to what was typed."""
+        self._exposure.settle()
+
     def close(self) -> None:
         """End the connection to the daemon."""
         for timer in filter(None, (self._timer, self._resizing)):
@@ -164,11 +169,11 @@ class Preview:
             self._shown = None
             self._draw()
         request = self._proxy.request(job.settings)
-        self._worker.ask(request, self._proxy.planes(), self._proxy)
+        self._worker.ask(request, self._proxy.planes(), (self._proxy, job.settings.strength))
         return False
 
     def _show(self, shown: PreviewResult) -> None:
-        proxy: Proxy = shown.about
+        proxy: Proxy = shown.about[0]
         if proxy is not self._proxy:
             return  # the view has changed since
         self._shown = shown
@@ -183,15 +188,10 @@ class Preview:
     def _show_gain(self, shown: PreviewResult) -> bool:
         if shown is not self._shown:
             return False
-        proxy: Proxy = shown.about
+        proxy, strength = shown.about
         areas = bytes(shown.planes["areas"])
         before, after = memoryview(proxy.before).cast("H"), shown.planes["image"].cast("H")
-        gain = preview_image.exposure_gain(before, after, areas)
-        if gain is not None:
-            # With the decimal sign of the user's language, as GIMP's sliders.
-            number = locale.format_string("%+.1f", gain)
-            self._gain.set_text(_("Selected area: {gain} EV").format(gain=number))
-        self._gain.set_visible(gain is not None)
+        self._exposure.show(strength, preview_image.exposure_gain(before, after, areas))
         return False
 
     def _draw(self) -> None:

@@ -15,8 +15,9 @@ from maskupe_plugin.checks import UserError, possible_outputs, the_drawable
 from maskupe_plugin.error_messages import message_for
 from maskupe_plugin.i18n import _
 from maskupe_plugin.job import Job, plan, send
+from maskupe_plugin.re_edit import MadeLayer, find_made
 from maskupe_plugin.service import connect
-from maskupe_plugin.settings import settings_of
+from maskupe_plugin.settings import put_settings, settings_of
 
 # Shares of the progress bar: sending, working, writing back.
 _SENT, _WORKED = 0.2, 0.8
@@ -30,7 +31,7 @@ def run_noninteractive(
     """Run without a dialog, with the values of ``config``.
 
     Raises:
-        RefusalError: with a text for the photographer; the layer is unchanged.
+        UserError: with a text for the photographer; the layer is unchanged.
     """
     job = plan(image, drawables, settings_of(config))
     Gimp.progress_init(_("Lighting up"))
@@ -44,32 +45,56 @@ def run_interactive(
     drawables: list[Gimp.Drawable],
     config: Gimp.ProcedureConfig,
 ) -> bool:
-    """Ask with the dialog, then runs; False if the user cancelled.
+    """Ask with the dialog, then run; False if the user cancelled.
+
+    On a layer that the filter has made the dialog has its settings, and the result replaces it.
 
     Raises:
-        RefusalError: with a text for the photographer; the layer is unchanged.
+        UserError: with a text for the photographer; the layer is unchanged.
     """
+    made = find_made(image, drawables)
+    if made is not None:
+        drawables = [made.source]
+        put_settings(config, made.settings)
     # What cannot be worked on at all is said at once, not after the settings were made.
     wanted = fit_output(drawables, config)
     fitted = config.get_property("output")
-    plan(image, drawables, settings_of(config))
+    try:
+        if made is not None:
+            made.select()
+        plan(image, drawables, settings_of(config))
+        if not _ask_and_run(procedure, image, drawables, config, made):
+            return False
+    finally:
+        if made is not None:
+            made.deselect()
+    if config.get_property("output") == fitted:
+        # GIMP keeps what is there now for the next time, which may be on a layer of another kind.
+        config.set_property("output", wanted)
+    return True
+
+
+def _ask_and_run(
+    procedure: Gimp.Procedure,
+    image: Gimp.Image,
+    drawables: list[Gimp.Drawable],
+    config: Gimp.ProcedureConfig,
+    made: MadeLayer | None,
+) -> bool:
     from maskupe_plugin.dialog import CancelledError, Dialog
 
-    dialog = Dialog(procedure, config, image, drawables)
+    dialog = Dialog(procedure, config, image, drawables, made.layer.get_name() if made else "")
     try:
         job = dialog.ask()
         if job is None:
             return False
         Gimp.progress_init(_("Lighting up"))
         with connect() as client:
-            dialog.show_progress(lambda report: run_job(client, job, report))
+            dialog.show_progress(lambda report: run_job(client, job, report, made))
     except CancelledError:
         return False
     finally:
         dialog.close()
-    if config.get_property("output") == fitted:
-        # GIMP keeps what is there now for the next time, which may be on a layer of another kind.
-        config.set_property("output", wanted)
     return True
 
 
@@ -80,7 +105,7 @@ def fit_output(drawables: list[Gimp.Drawable], config: Gimp.ProcedureConfig) -> 
         The output that was there.
 
     Raises:
-        RefusalError: if the drawable cannot be worked on, or there is no possible output.
+        UserError: if the drawable cannot be worked on, or there is no possible output.
     """
     outputs, forbidden = possible_outputs(the_drawable(drawables))
     if forbidden is not None and not outputs:
@@ -91,16 +116,22 @@ def fit_output(drawables: list[Gimp.Drawable], config: Gimp.ProcedureConfig) -> 
     return wanted
 
 
-def run_job(client: Client, job: Job, report: Callable[[Progress], None] | None = None) -> None:
-    """Send the region and writes the answer back.
+def run_job(
+    client: Client,
+    job: Job,
+    report: Callable[[Progress], None] | None = None,
+    made: MadeLayer | None = None,
+) -> None:
+    """Send the region and write the answer back.
 
     Args:
         client: a connection to the daemon.
         job: what to do.
         report: called besides GIMP's own progress bar; what it raises cancels the job.
+        made: a layer of ours that the result replaces.
 
     Raises:
-        RefusalError: if the daemon cannot do it; nothing has been written then.
+        UserError: if the daemon cannot do it; nothing has been written then.
     """
 
     bar = _Bar()
@@ -120,7 +151,7 @@ def run_job(client: Client, job: Job, report: Callable[[Progress], None] | None 
         raise UserError(*message_for(error)) from error
     finally:
         tile_io.wait_idle()
-    apply_result(job, answer, written)
+    apply_result(job, answer, written, made)
     Gimp.progress_end()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from maskupe_client.client import Client
 from maskupe_client.errors import ClientError, LinkDownError, NotRunningError
-from maskupe_client.launcher import ensure_running
+from maskupe_client.launcher import ensure_running, wake
 from maskupe_plugin.checks import UserError
 from maskupe_plugin.error_messages import message_for
 from maskupe_plugin.i18n import _
@@ -22,21 +22,33 @@ _CLIENT_NAME = "gimp"
 def connect(wait: Callable[[], None] | None = None, *, start: bool = True) -> Client:
     """Return a connection to the daemon, which is started if it is not running.
 
+    From a sandbox it is started by the session's service.
+
     Args:
         wait: called every 50 ms while the daemon comes up.
         start: whether it may be started.
 
     Raises:
-        RefusalError: if it cannot be reached; the text says how to start it.
+        UserError: if it cannot be reached; the text says how to start it.
     """
     command = daemon_command()
     try:
-        if start and command and not in_sandbox():
+        if start and in_sandbox():
+            return wake(wait=wait, name=_CLIENT_NAME)
+        if start and command:
             return ensure_running(command, wait=wait, name=_CLIENT_NAME)
         return Client.connect(name=_CLIENT_NAME)
     except LinkDownError as error:  # nothing here is to be started
         raise UserError(*message_for(error)) from error
     except NotRunningError as error:
+        if in_sandbox():
+            raise UserError(
+                message_for(error)[0],
+                _(
+                    "Run “maskupe-daemon service install” in a terminal once: "
+                    "from then on it is started whenever GIMP needs it."
+                ),
+            ) from error
         how = shlex.join(command) if command else "maskupe-daemon"
         raise UserError(
             message_for(error)[0],

@@ -144,7 +144,7 @@ def settings_of(config: Gimp.ProcedureConfig) -> Settings:
     """Return the values of one run.
 
     Raises:
-        RefusalError: for a text that cannot be understood.
+        UserError: for a text that cannot be understood.
     """
     automatic = config.get_property("automatic-width")
     automatic_denoise = config.get_property("automatic-denoise")
@@ -157,6 +157,22 @@ def settings_of(config: Gimp.ProcedureConfig) -> Settings:
         model=config.get_property("model") or "default",
         output=config.get_property("output"),
     )
+
+
+def put_settings(config: Gimp.ProcedureConfig, settings: Settings) -> None:
+    """Set the arguments so that :func:`settings_of` gives these settings.
+
+    A number that is automatic keeps the value from before.
+    """
+    for name in ("denoise", "width"):
+        value = getattr(settings, name)
+        config.set_property(f"automatic-{name}", value == AUTO)
+        if value != AUTO:
+            config.set_property(name, value)
+    config.set_property("strength", settings.strength)
+    config.set_property("edges", str(settings.edges))
+    for name in ("side", "model", "output"):
+        config.set_property(name, getattr(settings, name))
 
 
 def _edges(text: str) -> float | str:

@@ -1,0 +1,186 @@
+"""New layers remember what they were made with, so that the filter can make them anew.
+
+A parasite on the layer, or on the illumination layer's group, holds the settings, which layer it
+was made from, and the selection. It is saved in XCF files with the layer.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+import zlib
+
+from gi.repository import Gimp
+
+from maskupe_plugin import pixels
+from maskupe_plugin.checks import UserError, selected_box
+from maskupe_plugin.encoding import selection_dtype, selection_format
+from maskupe_plugin.job import Job
+from maskupe_plugin.region import AUTO, OFF, Box
+from maskupe_plugin.settings import Settings
+
+PARASITE = "maskupe-local-underexposure"
+#: Kept in files and undone with the layer: GIMP's constants have other names in its versions.
+_PERSISTENT, _UNDOABLE = 1, 2
+#: Selections are mostly runs of equal numbers: more effort would hardly make them smaller.
+_QUICK = 1
+#: Of one number of a selection.
+_BYTES = {"u8": 1, "f32": 4}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Selection:
+    """The selection within a layer: where it is there, its numbers' type, and its bytes."""
+
+    box: Box
+    dtype: str
+    data: bytes
+
+
+class MadeLayer:
+    """A layer that the filter has made, and what with.
+
+    Args:
+        layer: the layer, or the illumination layer's group.
+        source: the layer that it was made from.
+        settings: what was asked for.
+        selection: what was selected; None for nothing, when the whole layer was lit up.
+    """
+
+    def __init__(
+        self,
+        layer: Gimp.Layer,
+        source: Gimp.Layer,
+        settings: Settings,
+        selection: _Selection | None,
+    ) -> None:
+        self.layer = layer
+        self.source = source
+        self.settings = settings
+        self._selection = selection
+        self._selected = False
+
+    def is_of_selection(self) -> bool:
+        """Return whether it was made with what is selected now, or nothing is selected."""
+        if Gimp.Selection.is_empty(self.source.get_image()):
+            return True
+        try:
+            bounds = selected_box(self.source)
+        except UserError:  # it does not touch the layer
+            return False
+        return bounds is not None and _read_selection(self.source, bounds) == self._selection
+
+    def select(self) -> None:
+        """Select what was selected, where nothing is, until :meth:`deselect`.
+
+        The undo history does not know of it.
+        """
+        found = self._selection
+        if found is not None and Gimp.Selection.is_empty(self.source.get_image()):
+            self._selected = True
+            self._write_selection(found, found.data)
+
+    def deselect(self) -> None:
+        """Select nothing again, if nothing was selected and nothing else is now."""
+        found = self._selection
+        if found is not None and self._selected and self.is_of_selection():
+            self._write_selection(found, bytes(len(found.data)))
+        self._selected = False
+
+    def _write_selection(self, remembered: _Selection, data: bytes) -> None:
+        # Straight into its pixels: a channel in between would have another curve.
+        babl = selection_format(remembered.dtype)
+        _found, x, y = self.source.get_offsets()
+        place = remembered.box.moved(x, y)
+        selection = self.source.get_image().get_selection()
+        buffer = selection.get_buffer()
+        buffer.set(pixels.rectangle(place), babl, data)
+        buffer.flush()
+        selection.update(*place)
+        Gimp.displays_flush()
+
+
+def note_on(job: Job) -> Gimp.Parasite:
+    """Return what a layer is to remember of the job that it is made by."""
+    about: dict[str, object] = {
+        "settings": dataclasses.asdict(job.settings),
+        "source": job.drawable.get_tattoo(),
+        "size": [job.layer.width, job.layer.height],
+        "selection": None,
+    }
+    if job.bounds is not None:
+        found = _read_selection(job.drawable, job.bounds)
+        # PyGObject takes a parasite's bytes for signed ones: only ASCII gets through.
+        data = base64.b64encode(zlib.compress(found.data, _QUICK)).decode("ascii")
+        about["selection"] = {"box": list(found.box), "dtype": found.dtype, "data": data}
+    content = json.dumps(about).encode("ascii")
+    return Gimp.Parasite.new(PARASITE, _PERSISTENT | _UNDOABLE, content)
+
+
+def find_made(image: Gimp.Image, drawables: list[Gimp.Drawable]) -> MadeLayer | None:
+    """Return what to make anew where a layer of ours is active, or one in a group of ours.
+
+    None if it is another layer, if what it was made from is gone or has another size, and if
+    something else is selected now: that is to be lit up besides.
+    """
+    item: Gimp.Item | None = drawables[0] if len(drawables) == 1 else None
+    while item is not None and item.get_parasite(PARASITE) is None:
+        item = item.get_parent()
+    if not isinstance(item, Gimp.Layer):
+        return None
+    try:
+        made = _read(image, item)
+    except (ValueError, KeyError, TypeError, OverflowError, zlib.error):
+        return None  # damaged, or of a version to come
+    return made if made is not None and made.is_of_selection() else None
+
+
+def _read(image: Gimp.Image, layer: Gimp.Layer) -> MadeLayer | None:
+    about = json.loads(bytes(layer.get_parasite(PARASITE).get_data()))
+    source = image.get_layer_by_tattoo(about["source"])
+    if source is None or [source.get_width(), source.get_height()] != about["size"]:
+        return None
+    if _lies_in(source, layer):
+        return None  # it will go
+    settings = Settings(**about["settings"])
+    _check(settings)
+    selection = None
+    found = about["selection"]
+    if found is not None:
+        box = Box(*found["box"])
+        if not box.inside(*about["size"]) or box.width < 1 or box.height < 1:
+            raise ValueError(box)
+        size = box.width * box.height * _BYTES[found["dtype"]]
+        # A file from elsewhere may hold less, or more than fits into the memory.
+        unpacker = zlib.decompressobj()
+        data = unpacker.decompress(base64.b64decode(found["data"]), size)
+        if len(data) != size:
+            raise ValueError(len(data))
+        selection = _Selection(box, found["dtype"], data)
+    return MadeLayer(layer, source, settings, selection)
+
+
+def _lies_in(item: Gimp.Item | None, group: Gimp.Layer) -> bool:
+    while item is not None and item != group:
+        item = item.get_parent()
+    return item is not None
+
+
+def _check(settings: Settings) -> None:
+    """Raise TypeError for what no argument can be; numbers out of range GIMP does not take."""
+    numbers = [settings.strength]
+    numbers += [v for v in (settings.denoise, settings.width) if v != AUTO]
+    numbers += [settings.edges] if settings.edges not in (AUTO, OFF) else []
+    words = (settings.side, settings.model, settings.output)
+    if not all(isinstance(number, float | int) for number in numbers):
+        raise TypeError(numbers)
+    if not all(isinstance(word, str) for word in words):
+        raise TypeError(words)
+
+
+def _read_selection(drawable: Gimp.Drawable, bounds: Box) -> _Selection:
+    _found, x, y = drawable.get_offsets()
+    dtype = selection_dtype(drawable.get_image())
+    bands = pixels.selection_bands(drawable.get_image(), bounds.moved(x, y), dtype)
+    return _Selection(bounds, dtype, b"".join(bands))
