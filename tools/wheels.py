@@ -95,13 +95,18 @@ def check(wheel: Path, name: str) -> list[str]:
             found = binary(content)
             if "-".join(found) != name:
                 raise WheelError(f"it is for {'-'.join(found)} and not {name}.")
-            _check_glibc(content, wanted.tag)
+            check_glibc(content, wanted.tag)
         except WheelError as error:
             raise WheelError(f"{member} in {wheel.name}: {error}") from None
     return _load(contents) if name == build_kernels.this_machine() else []
 
 
-def _check_glibc(content: bytes, tag: str) -> None:
+def check_glibc(content: bytes, tag: str) -> None:
+    """Look whether a library runs wherever its wheel's tag says so.
+
+    Raises:
+        WheelError: if it asks for a newer glibc.
+    """
     promised = _PROMISED.match(tag)
     if promised is None:
         return
