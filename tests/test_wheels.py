@@ -18,7 +18,10 @@ HERE = build_kernels.this_machine()
 #: The cheapest to build: one level, and a C library that the compiler need not make first.
 FOREIGN = "macos-aarch64" if HERE != "macos-aarch64" else "linux-aarch64"
 
-pytestmark = pytest.mark.skipif(HERE is None, reason="there is no kernel for this platform")
+pytestmark = [
+    pytest.mark.skipif(HERE is None, reason="there is no kernel for this platform"),
+    pytest.mark.timeout(400),  # 15 s of compiling, and minutes on a machine that is busy
+]
 
 
 @pytest.fixture(scope="module")
