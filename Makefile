@@ -6,7 +6,7 @@ VENV ?= .venv
 # offered and not the newest CUDA build of several GB; for a GPU, see README.md.
 TORCH ?= torch==2.13.0
 PIP_FLAGS ?= --disable-pip-version-check
-PYTHONS ?= 3.10 3.11 3.12 3.13
+PYTHONS ?= 3.10 3.11 3.12 3.13 3.14
 
 BIN := $(VENV)/bin
 BASE_STAMP := $(VENV)/.base
@@ -14,7 +14,7 @@ DEV_STAMP := $(VENV)/.dev
 SOURCES := maskupe daemon training gimp_plugin tests
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-fast test-pythons check format docs picture package gimp bench fuzz soak clean
+.PHONY: help demo test test-unit test-fast test-pythons check format docs picture package wheels plugin-zip gimp bench fuzz soak clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -54,6 +54,12 @@ picture: $(BASE_STAMP) ## make the README's picture anew
 
 package: $(DEV_STAMP) ## build wheel and source archive, install the wheel elsewhere, try it
 	@tools/try_package.sh $(BIN)/python
+
+wheels: $(DEV_STAMP) ## build the wheels of all six platforms and look into them: PLATFORMS="macos-aarch64"
+	$(BIN)/python -m tools.wheels --out dist $(PLATFORMS)
+
+plugin-zip: $(BASE_STAMP) ## the plug-in as an archive to unpack into GIMP's folder
+	$(BIN)/python -m maskupe_gimp.bundle dist
 
 gimp: $(DEV_STAMP) ## the tests in real GIMPs 3.0 and 3.2, which must be had
 	MASKUPE_REQUIRE_GIMP=1 MASKUPE_GIMP_VERSIONS=3.0,3.2 MASKUPE_SCREENSHOTS=build/screenshots \

@@ -27,6 +27,8 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 ROOT = Path(__file__).resolve().parent
 NATIVE = Path("maskupe", "native")
+#: Where a checkout has its libraries, and where they are in a wheel.
+IN_PLACE = ROOT / NATIVE / "lib"
 
 FLAGS = [
     *("-std=c11", "-O3", "-shared", "-fvisibility=hidden", "-fno-sanitize=undefined", "-g0"),
@@ -49,7 +51,7 @@ class Platform(NamedTuple):
         target: the compiler's name of the platform.
         processors: library file suffix by processor level, e.g. ``x86_64_v3``.
         suffix: of library files.
-        tag: the wheel's platform tag.
+        tag: the wheel's platform tag, or several with dots between.
     """
 
     target: str
@@ -71,6 +73,7 @@ PLATFORMS = {
         "manylinux_2_17_aarch64.manylinux2014_aarch64",
     ),
     "windows-x86_64": Platform("x86_64-windows-gnu", _X86, ".dll", "win_amd64"),
+    "windows-aarch64": Platform("aarch64-windows-gnu", {"aarch64": "generic"}, ".dll", "win_arm64"),
     "macos-x86_64": Platform("x86_64-macos.11.0", _X86, ".dylib", "macosx_11_0_x86_64"),
     "macos-aarch64": Platform(
         "aarch64-macos.11.0", {"aarch64": "apple_m1"}, ".dylib", "macosx_11_0_arm64"
@@ -78,15 +81,20 @@ PLATFORMS = {
 }
 
 
-def this_platform() -> str | None:
-    """The key of this machine's platform, or None if there is no kernel for it."""
+def wanted_platform() -> str | None:
+    """The key of the platform to build for, or None if there is no kernel for this machine's."""
     wanted = os.environ.get("MASKUPE_WHEEL_PLATFORM")
-    if wanted:
-        if wanted not in PLATFORMS:
-            raise SystemExit(
-                f"MASKUPE_WHEEL_PLATFORM is {wanted!r}; use one of {', '.join(PLATFORMS)}."
-            )
-        return wanted
+    if not wanted:
+        return this_machine()
+    if wanted not in PLATFORMS:
+        raise SystemExit(
+            f"MASKUPE_WHEEL_PLATFORM is {wanted!r}; use one of {', '.join(PLATFORMS)}."
+        )
+    return wanted
+
+
+def this_machine() -> str | None:
+    """The key of this machine's platform, or None if there is no kernel for it."""
     if sys.platform == "linux" and platform.libc_ver()[0] != "glibc":
         return None
     system = {"linux": "linux", "win32": "windows", "darwin": "macos"}.get(sys.platform)
@@ -95,22 +103,17 @@ def this_platform() -> str | None:
     return name if name in PLATFORMS else None
 
 
-def compile_kernels(name: str) -> list[Path]:
-    """Compiles every processor level of a platform into the source tree.
-
-    Returns:
-        The libraries' paths, relative to the root.
+def compile_kernels(name: str, folder: Path) -> list[Path]:
+    """Compiles every processor level of a platform into a folder, where others are removed.
 
     Raises:
         OSError: if there is no compiler.
         subprocess.CalledProcessError: if it fails.
     """
     wanted = PLATFORMS[name]
-    folder = ROOT / NATIVE / "lib"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
     built = []
     digest = _digest_of_sources()
+    # The compiler leaves import libraries and debugging files beside what it is asked for.
     with tempfile.TemporaryDirectory() as temporary:
         for level, processor in wanted.processors.items():
             library = Path(temporary, f"kernel-{level}{wanted.suffix}")
@@ -121,9 +124,10 @@ def compile_kernels(name: str) -> list[Path]:
             if wanted.suffix != ".dll":
                 command.append("-fPIC")
             subprocess.run(command, check=True, capture_output=True, text=True)
-            shutil.copy(library, folder / library.name)
-            built.append(NATIVE / "lib" / library.name)
-    return built
+            built.append(library)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        return [Path(shutil.copy(library, folder)) for library in built]
 
 
 def _digest_of_sources() -> int:
@@ -132,16 +136,16 @@ def _digest_of_sources() -> int:
     return digest
 
 
-def try_compile() -> tuple[str | None, list[Path]]:
-    """The platform and its libraries; none of them, with a warning, where that cannot be."""
+def try_compile(folder: Path) -> tuple[str | None, list[Path]]:
+    """The platform and its libraries in a folder; none, with a warning, where that cannot be."""
     if os.environ.get("MASKUPE_WITHOUT_KERNEL"):
         return None, []
-    name = this_platform()
+    name = wanted_platform()
     if name is None:
         _warn("there is no compiled renderer for this platform")
         return None, []
     try:
-        return name, compile_kernels(name)
+        return name, compile_kernels(name, folder)
     except OSError as error:
         _warn(f"the compiler could not be run ({error})")
     except subprocess.CalledProcessError as error:
@@ -161,7 +165,9 @@ class KernelBuildHook(BuildHookInterface):  # type: ignore[type-arg]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compiles before hatchling collects the files; ``version`` may be ``editable``."""
-        name, libraries = try_compile()
+        # In the source tree stays what runs on this machine, for whichever one a wheel is built.
+        self._folder = IN_PLACE if version == "editable" else Path(tempfile.mkdtemp())
+        name, libraries = try_compile(self._folder)
         if name is None:
             return
         build_data["pure_python"] = False
@@ -169,10 +175,16 @@ class KernelBuildHook(BuildHookInterface):  # type: ignore[type-arg]
         if version == "editable":
             return  # the source tree itself is what is imported
         for library in libraries:
-            build_data["force_include"][str(ROOT / library)] = library.as_posix()
+            inside = (IN_PLACE / library.name).relative_to(ROOT)
+            build_data["force_include"][str(library)] = inside.as_posix()
+
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
+        """Removes what was compiled, which is in the wheel now."""
+        if self._folder != IN_PLACE:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
 
 if __name__ == "__main__":
-    _, paths = try_compile()
+    _, paths = try_compile(IN_PLACE)
     print("\n".join(str(path) for path in paths))
     sys.exit(0 if paths else 1)

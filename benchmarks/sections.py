@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from benchmarks.footprint import footprint
 from benchmarks.jobs import others, scaling
 from benchmarks.measure import Ratio
 from benchmarks.rendering import backends, builds, kinds
@@ -53,6 +54,7 @@ SECTIONS: dict[str, Callable[[Setting], dict[str, Any]]] = {
     "other ways": lambda s: _plain(others(s.megapixels, s.threads, s.few)),
     "sizes": _sizes,
     "daemon": lambda s: service(s.megapixels, s.sizes[-1], s.rounds),
+    "footprint": lambda _: footprint(),
 }
 
 

@@ -51,6 +51,7 @@ def service(megapixels: float, largest: float, rounds: int) -> dict[str, float]:
         try:
             daemon.await_ready()
             ready = time.perf_counter()
+            idle = _status(daemon, "VmRSS")
             with daemon.connect() as client:
                 small, planes = request_of(large(1.0), 1.0)
                 client.enhance(small, planes)
@@ -58,6 +59,7 @@ def service(megapixels: float, largest: float, rounds: int) -> dict[str, float]:
                 return {
                     "start to ready, ms": (ready - began) * 1e3,
                     "first job after that (1 MP), ms": (first - ready) * 1e3,
+                    **({"resident before the first job, MB": idle / 1e6} if idle else {}),
                     **_preview(client, rounds),
                     **_whole(client, image, rounds),
                     **_memory(daemon, client, megapixels, largest),

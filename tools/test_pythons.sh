@@ -1,8 +1,7 @@
 #!/bin/sh
 # Runs the tests with each Python named that is on this machine: test_pythons.sh VERSION...
 #
-# Each gets an environment of its own with the extra `test`, so without PyTorch: what a user has who
-# installs the package. Tests that need the extra `train` are skipped there (tests/conftest.py).
+# Each gets an environment of its own, so without PyTorch: see test_python.sh beside this file.
 set -u
 
 # The command of a version, from the PATH or from pyenv's folder; nothing if there is none.
@@ -22,13 +21,7 @@ for version in "$@"; do
         missing="$missing $version"
         continue
     fi
-    folder=".venv-$version"
-    echo "== Python $version: $python"
-    if [ ! -x "$folder/bin/python" ]; then
-        "$python" -m venv "$folder" || exit 1
-    fi
-    "$folder/bin/python" -m pip install --quiet --disable-pip-version-check -e ".[test]" || exit 1
-    if "$folder/bin/python" -m pytest -m "not gimp"; then
+    if "$(dirname "$0")/test_python.sh" "$python" ".venv-$version"; then
         ran="$ran $version"
     else
         failed="$failed $version"

@@ -1,7 +1,9 @@
-"""What the plug-in consists of on a user's machine, and copying it there.
+"""What the plug-in consists of on a user's machine, and copying it there or into an archive.
 
 GIMP's Python has nothing but the standard library and gi. So the daemon's client modules and the
 pure-Python files of msgpack are copied beside the plug-in; nothing is ever installed into GIMP.
+
+``python -m maskupe_gimp.bundle FOLDER`` writes the archive.
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ import json
 import shutil
 import sys
 import tempfile
+import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import maskupe_client
@@ -23,6 +27,11 @@ from maskupe_gimp.models import offered
 LAUNCHER = "launcher.json"
 
 _VENDORED = "vendored"
+#: Only in the archive: how to unpack it.
+_README = "README.txt"
+#: The date of all files in an archive, the earliest that there is: the same sources always give
+#: the same bytes.
+_DATE = (1980, 1, 1, 0, 0, 0)
 _MSGPACK_FILES = ("__init__.py", "exceptions.py", "ext.py", "fallback.py")
 
 
@@ -60,8 +69,14 @@ def copy_to(plug_ins: Path, *, research: bool = False) -> Path:
     return target
 
 
-def build(folder: Path, *, research: bool = False) -> None:
-    """Write the self-contained plug-in into a new folder; see :func:`copy_to`."""
+def build(folder: Path, *, research: bool = False, command: Sequence[str] | None = None) -> None:
+    """Write the self-contained plug-in into a new folder; see :func:`copy_to`.
+
+    Args:
+        folder: the new folder.
+        research: as for :func:`copy_to`.
+        command: what starts the daemon, if not :func:`daemon_command`; empty lets the plug-in look.
+    """
     from maskupe_gimp import translations
 
     ignored = shutil.ignore_patterns("__pycache__", "*.pyc", "*.po", "*.pot", _VENDORED, LAUNCHER)
@@ -73,7 +88,7 @@ def build(folder: Path, *, research: bool = False) -> None:
     _copy_msgpack(vendored / "msgpack")
     translations.write_catalogues(folder)
     launcher = {
-        "command": daemon_command(),
+        "command": daemon_command() if command is None else list(command),
         "version": __version__,
         "research": research,
         "models": offered(research=research),
@@ -81,6 +96,37 @@ def build(folder: Path, *, research: bool = False) -> None:
     (folder / LAUNCHER).write_text(json.dumps(launcher, indent=1) + "\n", "utf-8")
     script = folder / f"{NAME}.py"
     script.chmod(script.stat().st_mode | 0o111)
+
+
+def write_archive(folder: Path) -> Path:
+    """Write the plug-in as an archive to unpack into GIMP's plug-in folder.
+
+    The same sources give the same bytes.
+
+    Args:
+        folder: where to; made if it is not there.
+
+    Returns:
+        The archive, named after the version.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    archive = folder / f"{NAME}-{__version__}.zip"
+    with tempfile.TemporaryDirectory() as beside:
+        made = Path(beside) / NAME
+        build(made, command=())
+        readme = (Path(__file__).with_name("archive-readme.txt")).read_text("utf-8")
+        (made / _README).write_text(readme.replace("{version}", __version__), "utf-8")
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as out:
+            for path in sorted(path for path in made.rglob("*") if path.is_file()):
+                member = zipfile.ZipInfo(path.relative_to(beside).as_posix(), _DATE)
+                member.create_system = 3  # Unix, whose mode follows: the script must be executable
+                member.external_attr = (0o100755 if path.stat().st_mode & 0o100 else 0o100644) << 16
+                member.compress_type = zipfile.ZIP_DEFLATED
+                out.writestr(member, path.read_bytes())
+    return archive
 
 
 def _copy_msgpack(target: Path) -> None:
@@ -128,3 +174,7 @@ def differences(installed: Path) -> list[str]:
 
 def _same(one: Path, other: Path) -> bool:
     return one.read_bytes() == other.read_bytes()
+
+
+if __name__ == "__main__":
+    print(write_archive(Path(*sys.argv[1:2])))

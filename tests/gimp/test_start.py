@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import threading
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -146,6 +147,44 @@ def test_from_a_sandbox_the_service_starts_the_daemon(installed_gimp: Gimp, fold
         if service.ident is not None:
             service.join(30)
         daemon.stop()
+
+
+def test_a_plug_in_unpacked_by_hand_says_how_to_get_maskupe_and_then_finds_it(
+    installed_gimp: Gimp, folder: Path
+) -> None:
+    plug_ins = prepare(folder)
+    with zipfile.ZipFile(bundle.write_archive(folder)) as archive:
+        archive.extractall(plug_ins)
+    (plug_ins / NAME / f"{NAME}.py").chmod(0o755)  # which Python's own unpacking forgets
+    photo = dark_photo()
+    daemons: list[Daemon] = []
+    thread = threading.Thread(target=start_when_asked, args=(folder, daemons))
+    session = Session(installed_gimp, folder)
+    try:
+        values = {"path": session.put(photo), "babl": babl(photo)}
+        succeeded, message = session.run(CODE, **values)
+        assert not succeeded
+        assert "not running" in message
+        assert "pipx install maskupe" in message
+        assert np.array_equal(session.get(photo.shape, np.uint8), photo)
+
+        program = folder / "home" / ".local" / "bin" / "maskupe-daemon"
+        program.parent.mkdir(parents=True, exist_ok=True)
+        before = repr(bundle.daemon_command()[:-1])
+        relay = RELAY.format(work=str(folder)).replace("sys.argv", f"{before} + sys.argv")
+        program.write_text(relay, "utf-8")
+        program.chmod(0o755)
+        thread.start()
+        assert session.run(CODE, **values, timeout=120) == [True, ""]
+        after = session.get(photo.shape, np.uint8)
+        assert after[220:260, 230:270].mean() > 1.3 * photo[220:260, 230:270].mean()
+    finally:
+        (folder / "over").touch()
+        session.close()
+        if thread.ident is not None:
+            thread.join(30)
+        for daemon in daemons:
+            daemon.stop()
 
 
 def test_errors_in_german(installed_gimp: Gimp, folder: Path) -> None:

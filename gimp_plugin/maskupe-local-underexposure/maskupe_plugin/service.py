@@ -13,7 +13,7 @@ from maskupe_client.launcher import ensure_running, wake
 from maskupe_plugin.checks import UserError
 from maskupe_plugin.error_messages import message_for
 from maskupe_plugin.i18n import _
-from maskupe_plugin.launcher import daemon_command
+from maskupe_plugin.launcher import daemon_command, from_archive, install_command
 from maskupe_plugin.log import log_file
 
 _CLIENT_NAME = "gimp"
@@ -41,6 +41,8 @@ def connect(wait: Callable[[], None] | None = None, *, start: bool = True) -> Cl
     except LinkDownError as error:  # nothing here is to be started
         raise UserError(*message_for(error)) from error
     except NotRunningError as error:
+        if from_archive() and not command:
+            raise UserError(message_for(error)[0], _not_found()) from error
         if in_sandbox():
             raise UserError(
                 message_for(error)[0],
@@ -58,6 +60,17 @@ def connect(wait: Callable[[], None] | None = None, *, start: bool = True) -> Cl
         ) from error
     except ClientError as error:
         raise UserError(*message_for(error)) from error
+
+
+def _not_found() -> str:
+    """Return what to do where the plug-in was unpacked by hand and MaskUPE is not found."""
+    how = install_command()
+    if in_sandbox():  # where the host's programs can be neither seen nor started
+        how += " && maskupe-daemon service install"
+    return _(
+        "The plug-in alone cannot compute. If MaskUPE is not installed yet, install it in a "
+        "terminal with: {command} — then try again."
+    ).format(command=how)
 
 
 def in_sandbox() -> bool:

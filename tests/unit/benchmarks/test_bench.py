@@ -20,7 +20,7 @@ def test_a_quick_run_writes_the_page_the_plot_and_the_numbers(tmp_path):
     # In two parts, which end up on one page.
     options = ["--quick", "--threads", "2", "--write", str(tmp_path)]
     assert main(["renderer", "one thread", "builds", "backends", *options]) == 0
-    assert main(["other ways", "sizes", "daemon", *options]) == 0
+    assert main(["other ways", "sizes", "daemon", "footprint", *options]) == 0
     numbers = json.loads((tmp_path / "benchmarks.json").read_text("utf-8"))
     page = (tmp_path / "benchmarks.md").read_text("utf-8")
     assert numbers["machine"]["commit"] in page
@@ -30,6 +30,11 @@ def test_a_quick_run_writes_the_page_the_plot_and_the_numbers(tmp_path):
             assert numbers["renderer"][f"{kind} {depth}"]["median"] > 0
     assert numbers["other ways"]["MaskUPE"]["milliseconds"] > 0
     assert numbers["daemon"]["preview of 1 MP, a slider moves, ms"] > 0
+    installed = dict(numbers["footprint"])
+    total = installed.pop("installed, all, MB")
+    assert sum(installed.values()) == pytest.approx(total)
+    assert installed["installed, numpy, MB"] > 10
+    assert not any("torch" in name for name in installed), "an extra is none of it"
 
 
 def test_numbers_of_another_machine_or_program_are_not_mixed_in(tmp_path, monkeypatch):
