@@ -163,7 +163,7 @@ def test_a_message_that_does_not_go_on_keeps_others_out_for_a_while_only(start):
         serves(tight, (20, 30, 3))
         began = time.monotonic()
         serves(tight, (120, 150, 3))
-        assert 0.5 < time.monotonic() - began < 10
+        assert 0.5 < time.monotonic() - began < 30
         assert closed(sock)
 
 
@@ -237,7 +237,7 @@ def test_more_connections_than_descriptors_do_not_end_the_daemon(start, greeting
                 Client.connect(1.0, directory=modest.home)
         else:
             serves(modest)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while True:
         try:
             serves(modest)

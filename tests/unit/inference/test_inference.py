@@ -395,7 +395,7 @@ def test_a_graph_that_takes_too_long_is_ended(slow: Path, monkeypatch: pytest.Mo
     began = time.monotonic()
     with pytest.raises(WeightsError, match=r"took longer than 0\.5 s"):
         predictor.predict(*example())
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
 
 
 def test_ctrl_c_ends_a_graph_that_runs(slow: Path) -> None:
@@ -413,5 +413,5 @@ p.predict(np.ones((256, 256, 3), np.float32), np.zeros((2, 256, 256), np.float32
     assert process.stdout.readline() == "begins\n"
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)
-    _, complaint = process.communicate(timeout=20)
+    _, complaint = process.communicate(timeout=60)
     assert "KeyboardInterrupt" in complaint
