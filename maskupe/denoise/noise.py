@@ -50,8 +50,8 @@ NEAR_MOST, NEAR_CELLS = 24.0, 5
 GRAIN = 0.5
 #: Gains below the first show no noise, those above the second show all of it.
 GAINS = (1.5, 3.0)
-#: Denoising by this much more than what is estimated is the most that can be asked for.
-MOST = 2.0
+#: The most that can be asked for: all the noise that is estimated.
+MOST = 1.0
 
 #: Estimates are kept below the first; below the second 16 bits and floats have no noise.
 MOST_ESTIMATED, LEAST_ESTIMATED = 1.0, 0.25
@@ -98,7 +98,7 @@ def denoise_scale(denoise: Denoise) -> float:
     """Return what a strength of denoising means as a number: ``"auto"`` is 1.
 
     Raises:
-        InputError: if it is neither ``"auto"`` nor 0…2.
+        InputError: if it is neither ``"auto"`` nor 0…1.
     """
     if denoise == "auto":
         return 1.0
