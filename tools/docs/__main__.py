@@ -1,4 +1,4 @@
-"""``python -m tests.docs`` (``make docs``): writes the documents' generated tables anew."""
+"""``python -m tools.docs`` (``make docs``): writes the documents' generated tables anew."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tools.docs.tables import keep_edges, keep_evaluation, regenerate
 
 def main() -> None:
     """Rewrite what differs and says which."""
-    parser = argparse.ArgumentParser(prog="python -m tests.docs", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.docs", description=__doc__)
     parser.add_argument(
         "--evaluation",
         type=Path,
