@@ -62,13 +62,14 @@ def test_a_card_can_quote_what_was_measured_later(
     weights.write_bytes((WEIGHTS_FOLDER / weights.name).read_bytes())
     before = weights.read_bytes()
     assert main(["card", str(weights)]) == 0
-    shipped = (WEIGHTS_FOLDER / "star-dce.md").read_text("utf-8")
-    assert weights.with_suffix(".md").read_text("utf-8") == shipped
+    assert "sice test" not in weights.with_suffix(".md").read_text("utf-8")
     measured = json.loads((ROOT / "docs" / "evaluation.json").read_text("utf-8"))
     evaluation = tmp_path / "evaluation.json"
     evaluation.write_text(json.dumps(measured), "utf-8")
     assert main(["card", str(weights), "--metrics", str(evaluation)]) == 0
     card = weights.with_suffix(".md").read_text("utf-8")
+    # The card that ships quotes what the documents do.
+    assert card == (WEIGHTS_FOLDER / "star-dce.md").read_text("utf-8")
     mean = measured["summary"]["star-dce, blended"]["psnr_a"]
     assert f"| sice test psnr a | {mean:.2f} |" in card
     assert "| sice test command | `maskupe-train evaluate lantern " in card
