@@ -399,7 +399,10 @@ def test_a_graph_that_takes_too_long_is_ended(slow: Path, monkeypatch: pytest.Mo
 
 
 def test_ctrl_c_ends_a_graph_that_runs(slow: Path) -> None:
+    # A shell starts what runs in the background with Ctrl-C ignored.
     program = f"""
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
 import numpy as np
 from maskupe.inference import load_predictor
 p = load_predictor({str(slow)!r})

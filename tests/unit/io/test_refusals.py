@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from maskupe.errors import InputError, MaskUPEError, MemoryLimitError
-from maskupe.io import limits, read_mask, read_photo
+from maskupe.io import read_mask, read_photo
 from tests import photographs as ph
 
 
@@ -130,7 +130,7 @@ def test_what_does_not_fit_into_memory_names_both_numbers(monkeypatch, tmp_path)
     class Memory:
         available = 10_000
 
-    monkeypatch.setattr(limits.psutil, "virtual_memory", Memory)
+    monkeypatch.setattr("psutil.virtual_memory", Memory)
     ph.save(tmp_path / "a.png", ph.scene(100, 100))
     with pytest.raises(MemoryLimitError, match=r"needs about .* GiB .* are free"):
         read_photo(tmp_path / "a.png")
