@@ -10,6 +10,7 @@ error: its id stays the same, so the daemon never does the same work twice at on
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -93,8 +94,12 @@ class Client(Session):
         return report
 
     def shutdown(self) -> None:
-        """Ask the daemon to stop; running jobs get a few seconds."""
-        self._ask({"type": "shutdown"}, "ok")
+        """Ask the daemon to stop; running jobs get a few seconds.
+
+        A daemon that has ended before its answer arrived did what it was asked for.
+        """
+        with contextlib.suppress(NotRunningError):
+            self._ask({"type": "shutdown"}, "ok")
 
     def cancel(self, job: str) -> bool:
         """Cancel a job by its id, also another client's; False if there is no such job."""

@@ -326,6 +326,14 @@ def test_the_plug_in_can_start_it(home):
         time.sleep(0.05)
 
 
+def test_asking_a_daemon_to_stop_that_has_ended_is_no_error(start):
+    daemon = start()
+    with daemon.connect() as client:
+        client.shutdown()
+        daemon.process.wait(30)
+        client.shutdown()
+
+
 @pytest.mark.parametrize("command", [["/bin/false"], ["/no/such/file"]])
 def test_a_daemon_that_cannot_be_started_is_an_error_in_words(home, command):
     with pytest.raises(NotRunningError, match=r"status 1|cannot be started"):
