@@ -17,8 +17,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-#: Planes of the network's input: R, G, B, selection, signed distance.
-INPUTS = 5
+# Planes that are made of the five inputs: R, G, B, selection and signed distance.
 _SEEN = 8
 # Channels at 128², 64², … 8².
 _WIDTHS = (24, 40, 64, 96, 112)
