@@ -86,6 +86,7 @@ def test_the_work_is_done_there(far, home, link, capsys):
     for name in ("connection.json", "forward.sock", "daemon.lock"):
         assert stat.S_IMODE((home / name).stat().st_mode) & 0o077 == 0
     serves(forward)
+    forward.await_status(served=1)  # the line is written once the outcome shows there
     assert "ok client=python" in far.log()
     if isinstance(far, SecondUser):
         assert psutil.Process(report["pid"]).username() == far.user

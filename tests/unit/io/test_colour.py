@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import struct
 
@@ -24,8 +25,12 @@ P3 = [0.68, 0.32, 0.265, 0.69, 0.15, 0.06]
 D65 = [0.3127, 0.3290]
 
 
+@functools.cache
 def profile(gamma: float, space: str = "rgb") -> bytes:
-    """A profile with that exponent, made by the colour engine."""
+    """A profile with that exponent, made by the colour engine.
+
+    Made once for each exponent, since the engine writes the time of day into its profiles.
+    """
     options = {} if space == "gray" else {"primaries": REC709, "whitepoint": D65}
     return imagecodecs.cms_profile(space, gamma=gamma, **options)
 
