@@ -64,6 +64,8 @@ class SynthesisRecipe:
         published_colour: least and most share of their saturation that is kept.
         exponent: smallest and largest g of the camera's response.
         shoulder: smallest and largest a - 1 of the camera's response; small is a long shoulder.
+        linear: share of pictures that lose light as sRGB encodes it, without a camera's tone
+            curve, as when a raw file is developed plainly.
     """
 
     exposure: tuple[float, float] = (-5.0, -0.5)
@@ -80,6 +82,7 @@ class SynthesisRecipe:
     published_colour: tuple[float, float] = (1.0, 1.0)
     exponent: tuple[float, float] = (0.7, 1.6)
     shoulder: tuple[float, float] = (0.01, 0.2)
+    linear: float = 0.0
 
     def __post_init__(self) -> None:
         for name in _RANGES:
@@ -127,8 +130,14 @@ class Response:
         return float((self.shoulder - 1.0) * power / (self.shoulder - power))
 
 
+#: Close to sRGB's transfer curve: a power, and next to no shoulder.
+SRGB_RESPONSE = Response(2.2, 1000.0)
+
+
 def draw_response(rng: np.random.Generator, recipe: SynthesisRecipe) -> Response:
-    """Return a response with g uniform and a - 1 log-uniform in the recipe's ranges."""
+    """Return a response with g uniform and a - 1 log-uniform in the recipe's ranges, or sRGB's."""
+    if recipe.linear and rng.random() < recipe.linear:
+        return SRGB_RESPONSE
     shoulder = np.exp(rng.uniform(*np.log(recipe.shoulder)))
     return Response(float(rng.uniform(*recipe.exponent)), 1.0 + float(shoulder))
 
