@@ -109,6 +109,14 @@ class Lantern(LocalNetwork):
         levels = torch.linspace(0.0, 1.0, TABLE).square()
         self.register_buffer("levels", levels, persistent=False)
 
+    def brighten(self, stops: float) -> None:
+        """Let every answer have so many EV more light; negative ones are darker.
+
+        The curve's shape stays what was learned: this is for a level that is off on average.
+        """
+        with torch.no_grad():
+            self.curves[-1].bias[0] += stops * math.log(2.0)  # type: ignore[index, operator]
+
     def predict(self, low: Tensor, areas_low: Tensor) -> tuple[Tensor, ...]:
         """Return table (N, 3, 1024) and residual (N, 3, 8, 8)."""
         seen = F.adaptive_avg_pool2d(low, _SIDE)

@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskupe.errors import InputError
+from maskupe.preprocess.srgb import encode_srgb
 from maskupe_training.data.synthesis import (
+    SRGB_RESPONSE,
     Response,
     SynthesisRecipe,
     bracket,
@@ -61,6 +63,26 @@ def test_without_noise_and_cast_a_known_exposure_is_exact() -> None:
     dark = underexpose(np.random.default_rng(1), photo, recipe, response)
     expected = response.encode(response.light(photo) / 4)
     assert np.abs(dark.astype(int) - expected.astype(int)).max() <= 1
+
+
+def test_some_pictures_lose_light_without_a_tone_curve() -> None:
+    light = np.linspace(0.01, 1.0, 200, dtype=np.float32)
+    plain = SRGB_RESPONSE.encode(light).astype(float)
+    assert np.abs(plain - encode_srgb(light) * 255).max() < 6
+    rng = np.random.default_rng(0)
+    recipe = SynthesisRecipe(linear=0.3)
+    drawn = [draw_response(rng, recipe) for _ in range(2000)]
+    assert np.mean([response is SRGB_RESPONSE for response in drawn]) == pytest.approx(
+        0.3, abs=0.04
+    )
+    cameras = [response for response in drawn if response is not SRGB_RESPONSE]
+    assert max(response.exponent for response in cameras) <= 1.6
+    # Recipes that do not ask for it draw as before.
+    first, second = (
+        draw_response(np.random.default_rng(3), one)
+        for one in (SynthesisRecipe(), SynthesisRecipe(linear=0.0))
+    )
+    assert first == second
 
 
 def test_published_pictures_are_underexposed_less() -> None:

@@ -14,9 +14,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from maskupe import Enhancer
 from maskupe.errors import InputError
 from maskupe.inference.build import build, load
 from maskupe.registry import resolve
@@ -164,6 +166,36 @@ def test_the_export_has_the_average_weights_and_says_what_it_is(
         assert said[key] in card, key
     assert file_digest(path) in card
     assert "Credits" not in card
+
+
+@pytest.mark.slow
+def test_the_level_is_moved_at_export_where_the_network_can(
+    finished: Path, data_root: Path, recipe_path: Path, tmp_path: Path
+) -> None:
+    recipe = load_recipe(str(recipe_path), ["model=lantern", "training.steps=1"])
+    run = tmp_path / "run"
+    fit(recipe, Run(data_root, run, accelerator="cpu"))
+    as_trained, brighter = tmp_path / "trained.safetensors", tmp_path / "brighter.safetensors"
+    export(run / "last.pt", as_trained)
+    assert main(["export", str(run / "last.pt"), "-o", str(brighter), "--stops", "0.5"]) == 0
+    assert "| Level | +0.5 EV at export (`--stops`), chosen on val |" in (
+        brighter.with_suffix(".md").read_text()
+    )
+    assert "| Level |" not in as_trained.with_suffix(".md").read_text()
+    rng = np.random.default_rng(0)
+    photo = rng.integers(5, 40, (64, 64, 3), np.uint8)
+    mask = np.full((64, 64), 255, np.uint8)
+    before, after = (
+        Enhancer.load(str(path)).enhance(photo, mask, denoise=0).astype(np.float64)
+        for path in (as_trained, brighter)
+    )
+    # Half a stop is a factor of 1.41 in light; encoded, and under the shoulder, less.
+    assert 1.05 < after.mean() / before.mean() < 1.35
+    assert (after >= before).all()
+    target = tmp_path / "other.safetensors"
+    with pytest.raises(InputError, match=r"The level of deepupe-mconcat cannot be moved.*--stops"):
+        export(finished / "last.pt", target, stops=0.5)
+    assert not target.exists()
 
 
 @pytest.mark.slow

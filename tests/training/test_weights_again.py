@@ -35,6 +35,8 @@ def test_training_the_default_weights_again_gives_the_same_quality(tmp_path: Pat
     (again,) = [line["val_psnr_a"] for line in lines if line["step"] == steps]
 
     _, network, _ = load(WEIGHTS)
+    # The level was moved after the training.
+    network.brighten(-float(header.metadata.get("stops", 0.0)))
     validator = Validator(load_recipe(arguments[1]), Path(DATA))
     shipped = validator(network, next(network.parameters()).device).psnr_a
     assert again == pytest.approx(shipped, abs=0.1)

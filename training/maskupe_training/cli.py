@@ -82,6 +82,9 @@ def export(
     metrics: Annotated[
         Path | None, typer.Option(help="JSON that `evaluate` wrote, for the card.")
     ] = None,
+    stops: Annotated[
+        float, typer.Option(min=-2.0, max=2.0, help="EV to brighten more by than was trained.")
+    ] = 0.0,
 ) -> None:
     """Write a weight file, its ONNX graph and its model card."""
     from maskupe_training.evaluation.report import card_metrics
@@ -94,7 +97,7 @@ def export(
         typer.echo(str(export_matte(run, output, data, measured)))
         return
     found = card_metrics(metrics, output.stem) if metrics else None
-    typer.echo(str(write(run, output, data, found)))
+    typer.echo(str(write(run, output, data, found, stops)))
 
 
 @app.command()

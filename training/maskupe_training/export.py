@@ -10,6 +10,7 @@ from typing import Any
 from maskupe.errors import InputError
 from maskupe.inference import build as networks
 from maskupe.inference.export import export_onnx
+from maskupe.networks.lantern import Lantern
 from maskupe.registry import resolve
 from maskupe_training import checkpoint
 from maskupe_training.data.manifest import manifest_digest
@@ -24,6 +25,7 @@ def export(
     target: Path,
     data_root: Path | None = None,
     metrics: dict[str, Any] | None = None,
+    stops: float = 0.0,
 ) -> Path:
     """Write ``target`` (``.safetensors``) with its ``.onnx`` and ``.md`` beside it.
 
@@ -33,12 +35,15 @@ def export(
         data_root: where the recipe's data lies, to name its manifest by digest and its
             photographers; ``None`` leaves the digest out.
         metrics: what an evaluation measured; the training's own validation is added.
+        stops: EV by which the exported network brightens more than the trained one, to correct a
+            level that is off on average on the validation split; Lantern only.
 
     Returns:
         The path of the weight file.
 
     Raises:
-        InputError: if the checkpoint is missing or damaged, or the photographers cannot be named.
+        InputError: if the checkpoint is missing or damaged, the photographers cannot be named, or
+            the level of such a network cannot be moved.
         MaskUPEError: if a file cannot be written.
     """
     path = source / "best.pt" if source.is_dir() else source
@@ -54,6 +59,10 @@ def export(
     network = networks.build(config)
     network.load_state_dict(state["network"] | state["average"])
     network.eval()
+    if stops:
+        if not isinstance(network, Lantern):
+            raise InputError(f"The level of {recipe.model} cannot be moved.", "Leave out --stops.")
+        network.brighten(stops)
     # Said with the number, since it is of small pictures and of the cases that chose the weights.
     val = {f"val_{name}": round(value, 3) for name, value in state["val"].items()}
     val |= {
@@ -77,6 +86,8 @@ def export(
         before = started.pop("scenes")
         metadata["started_from"] = started
         metadata["command"] += f" --from {started['name']}"
+    if stops:
+        metadata["stops"] = str(stops)
     scenes = state.get("scenes")
     if scenes:  # of a checkpoint that is older than them, nothing is known
         # The last checkpoint was not chosen by anything.

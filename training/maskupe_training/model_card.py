@@ -87,6 +87,7 @@ def model_card(
         f"| Data manifest | {said.get('training_data', '')} |",
         *(f"| Scenes | {text} |" for text in describe_scenes(header)),
         *_started(header),
+        *_level(said),
         f"| Seed | {said.get('seed', '')} |",
         f"| Source commit | {said.get('commit', '')} |",
         f"| Created | {said.get('created', '')} |",
@@ -112,6 +113,12 @@ def model_card(
         lines += ["## Credits", ""] + [f"- {line}" for line in credits] + [""]
     lines += ["## Recipe", "", "```json", json.dumps(stored, indent=1), "```", ""]
     return "\n".join(lines)
+
+
+def _level(said: Mapping[str, str]) -> list[str]:
+    if "stops" not in said:
+        return []
+    return [f"| Level | {float(said['stops']):+} EV at export (`--stops`), chosen on val |"]
 
 
 def _started(header: Header) -> list[str]:
