@@ -255,6 +255,9 @@ def evaluate_shadows(
     ] = None,
     long_edge: Annotated[int, typer.Option(min=64, help="Of the cases, in pixels.")] = 768,
     threads: Threads = 1,
+    out: Annotated[
+        Path | None, typer.Option(help="For crops at 100 %: input, without, with, truth.")
+    ] = None,
 ) -> None:
     """Measure noise and colour in deep shadows.
 
@@ -263,7 +266,7 @@ def evaluate_shadows(
     from maskupe_training.evaluation.shadows import evaluate_shadows as measure
 
     strengths = (0, *(denoise or ()), "auto")
-    measure(folder, model, split, cases, seed, strengths, long_edge, threads)
+    measure(folder, model, split, cases, seed, strengths, long_edge, threads, out)
 
 
 @app.command("noise-spectra")

@@ -25,7 +25,7 @@ from maskupe.denoise.noise import FREQUENCIES
 from maskupe.errors import InputError
 from maskupe.pixel_layout import LUMA
 from maskupe.preprocess.srgb import decode_srgb, encode_srgb
-from maskupe_training.data.images import F32, U8, fit_long_edge, list_images, read_rgb
+from maskupe_training.data.images import F32, U8, fit_long_edge, list_images, read_rgb, write_rgb
 from maskupe_training.progress import tracked
 
 #: A method under test: from a case to its result, uint8 (H, W, 3).
@@ -46,6 +46,8 @@ _QUALITY = (85, 97)
 _SPLITS = ("tune", "test")
 # Rims of an ellipse say more about the transition than about noise.
 _ERODED = 9
+# Width and height of what a sheet shows of each picture.
+_SHEET = (280, 240)
 # The blur that divides colour error from noise, as a part of the long side.
 _LOW_FREQUENCIES = 60
 
@@ -162,6 +164,7 @@ def evaluate_shadows(
     strengths: Sequence[Denoise],
     long_edge: int,
     threads: int,
+    sheets: Path | None = None,
 ) -> dict[str, dict[str, float]]:
     """Measure a model with several strengths of denoising, and without noise; print the table.
 
@@ -170,6 +173,7 @@ def evaluate_shadows(
         model: a registry name, or the path of a weight file.
         strengths: of denoising; see :meth:`maskupe.Enhancer.enhance`.
         threads: CPU threads.
+        sheets: a folder for a picture of each case, see :func:`_sheet`; none are made if None.
 
     Returns:
         The means of :func:`measure_shadows` by method.
@@ -183,8 +187,12 @@ def evaluate_shadows(
     methods["16 bits without noise, denoise auto"] = _noise_free(enhancer, "auto")
     rows: dict[str, list[dict[str, float]]] = {name: [] for name in methods}
     for case in draw_shadow_cases(folder, split, count, seed, long_edge):
-        for name, method in methods.items():
-            rows[name].append(measure_shadows(case, method(case)))
+        results = {name: method(case) for name, method in methods.items()}
+        for name, result in results.items():
+            rows[name].append(measure_shadows(case, result))
+        if sheets is not None:
+            shown = [results[f"denoise {strength}"] for strength in (strengths[0], strengths[-1])]
+            write_rgb(sheets / f"{Path(case.name).stem}.jpg", _sheet(case, shown), quality=90)
     if not rows[next(iter(rows))]:
         raise InputError(f"There are no photographs in {folder}.")
     means = {
@@ -199,6 +207,17 @@ def evaluate_shadows(
         table.add_row(name, *(f"{values[column]:.2f}" for column in COLUMNS))
     Console(width=100).print(table)
     return means
+
+
+def _sheet(case: ShadowCase, results: Sequence[U8]) -> U8:
+    """Return the middle of the selection at 100 %: the input, the results and the truth."""
+    rows, columns = np.nonzero(case.selection)
+    height, width = case.selection.shape
+    across, down = min(_SHEET[0], width), min(_SHEET[1], height)
+    x = int(np.clip(columns.mean() - across / 2, 0, width - across))
+    y = int(np.clip(rows.mean() - down / 2, 0, height - down))
+    pictures = (case.image, *results, case.truth)
+    return np.hstack([picture[y : y + down, x : x + across] for picture in pictures])
 
 
 def _method(enhancer: Enhancer, strength: Denoise) -> Method:
