@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from concurrent import futures
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 import onnxruntime
@@ -17,6 +16,9 @@ from maskupe.maps import MAP_TYPES, tensor_names
 from maskupe.parallel import machine_threads
 from maskupe.registry import ModelConfig
 
+if TYPE_CHECKING:
+    from maskupe.inference.confined import ConfinedSession
+
 #: Keys of the graph's own metadata.
 DIGEST_KEY = "weights_sha256"
 KIND_KEY = "kind"
@@ -25,10 +27,8 @@ KIND_KEY = "kind"
 # look at and which comes too late where another program has loaded the library before us.
 onnxruntime.disable_telemetry_events()
 
-#: Seconds after which a run is ended; our slowest network takes a second on an old processor.
-LONGEST = 60.0
-
-_EXPORT = "Export it again with 'maskupe-train export'."
+#: What to do about a graph that cannot be used.
+EXPORT_AGAIN = "Export it again with 'maskupe-train export'."
 
 # 256×256 pixels keep no more threads than these busy.
 _MOST_THREADS = 4
@@ -72,38 +72,37 @@ class Session:
             )
             self.about = self._session.get_modelmeta().custom_metadata_map
         except graphfile.UnfitGraphError as error:
-            raise StaleGraphError(f"{graph} {error}, so it is not run.", _EXPORT) from error
+            raise StaleGraphError(f"{graph} {error}, so it is not run.", EXPORT_AGAIN) from error
         except Exception as error:  # ONNX Runtime has no common base for its errors.
             if is_memory_error(error):
                 raise MemoryError(str(error)) from error
             raise StaleGraphError(f"{graph} cannot be loaded.", "Export it again.") from error
         if self.about.get(DIGEST_KEY) != weights_file.digest(weights):
-            raise StaleGraphError(f"{graph} belongs to other weights than {weights.name}.", _EXPORT)
+            raise StaleGraphError(
+                f"{graph} belongs to other weights than {weights.name}.", EXPORT_AGAIN
+            )
         self.inputs = [value.name for value in self._session.get_inputs()]
         self.outputs = [value.name for value in self._session.get_outputs()]
-        self._graph = graph
 
     def run(self, inputs: dict[str, Float]) -> dict[str, npt.NDArray[Any]]:
-        """Return the outputs by name.
-
-        It runs in another thread, so that Ctrl-C, or too long a time, ends it after its next node.
-
-        Raises:
-            WeightsError: if it takes longer than any network of ours does.
-        """
-        options = onnxruntime.RunOptions()
-        with futures.ThreadPoolExecutor(1, "maskupe-network") as pool:
-            running = pool.submit(self._session.run, self.outputs, inputs, options)
-            try:
-                values = running.result(LONGEST)
-            except BaseException as error:
-                options.terminate = True
-                if isinstance(error, futures.TimeoutError):
-                    raise WeightsError(
-                        f"{self._graph} took longer than {LONGEST:g} s.", _EXPORT
-                    ) from error
-                raise
+        """Return the outputs by name."""
+        values = self._session.run(self.outputs, inputs)
         return dict(zip(self.outputs, values, strict=True))
+
+
+def open_session(
+    graph: Path, weights: Path, threads: int | None, confined: bool
+) -> Session | ConfinedSession:
+    """Load a graph, in this process or, ``confined``, in one of its own.
+
+    Raises:
+        StaleGraphError: see :class:`Session` and :class:`ConfinedSession`.
+    """
+    if not confined:
+        return Session(graph, weights, threads)
+    from maskupe.inference.confined import ConfinedSession
+
+    return ConfinedSession(graph, weights, threads)
 
 
 class OnnxPredictor(Predictor):
@@ -114,18 +113,27 @@ class OnnxPredictor(Predictor):
         weights: the ``.safetensors`` file.
         name: what the model is called.
         threads: how many threads one prediction may use; up to four if ``None``.
+        confined: whether the graph may be a stranger's, and runs in a process of its own.
 
     Raises:
-        StaleGraphError: if the graph was exported from other weights.
+        StaleGraphError: if the graph was exported from other weights, or cannot be used.
         WeightsError: if a file is missing or damaged.
     """
 
     backend = "onnxruntime"
 
-    def __init__(self, graph: Path, weights: Path, name: str, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        graph: Path,
+        weights: Path,
+        name: str,
+        threads: int | None = None,
+        *,
+        confined: bool = False,
+    ) -> None:
         header = weights_file.read_header(weights)
         ModelConfig.from_dict(header.json("config"))  # refuses what this version does not know
-        self._session = Session(graph, weights, threads)
+        self._session = open_session(graph, weights, threads, confined)
         kind = MAP_TYPES.get(self._session.about.get(KIND_KEY, ""))
         if kind is None or set(self._session.outputs) != set(tensor_names(kind)):
             raise WeightsError(f"{graph} is not a graph of MaskUPE's.", "Export it again.")

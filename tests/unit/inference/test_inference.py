@@ -20,11 +20,11 @@ import torch
 from maskupe import registry, weights_file
 from maskupe.areas.coverage import full_coverage
 from maskupe.errors import InputError, MaskUPEError, UnknownModelError, WeightsError
-from maskupe.inference import Predictor, graphfile, load_predictor, loading, onnx_backend
+from maskupe.inference import Predictor, confined, graphfile, load_predictor, loading
 from maskupe.inference.build import build, load, save
 from maskupe.inference.export import export_onnx
 from maskupe.inference.graphfile import UnfitGraphError
-from maskupe.inference.onnx_backend import Session
+from maskupe.inference.onnx_backend import Session, StaleGraphError
 from maskupe.inference.torch_backend import TorchPredictor
 from maskupe.maps import AffineGrid, CurveMaps, Window, tensor_names
 from maskupe.rendering import render
@@ -187,7 +187,7 @@ def test_a_graph_of_other_weights_is_not_used(
         network.curves.bias.add_(0.1)
     save(path, config, network, ABOUT)
     assert load_predictor(path).backend == "torch"
-    monkeypatch.setattr(loading, "_has_torch", lambda: False)
+    monkeypatch.setattr(loading, "has_torch", lambda: False)
     with pytest.raises(WeightsError, match="belongs to other weights"):
         load_predictor(path)
 
@@ -202,7 +202,7 @@ def test_a_damaged_graph_or_weight_file(folder: Path, monkeypatch: pytest.Monkey
         load_predictor(path)
     path.write_bytes(content)
     graph.unlink()
-    monkeypatch.setattr(loading, "_has_torch", lambda: False)
+    monkeypatch.setattr(loading, "has_torch", lambda: False)
     with pytest.raises(WeightsError, match=r"no ONNX graph.*maskupe\[torch\]"):
         load_predictor(path)
     path.unlink()
@@ -228,7 +228,7 @@ def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     assert loading.choose_device("auto") == loading.choose_device("cuda") == "cuda"
     with pytest.raises(InputError, match="finds no mps device"):
         loading.choose_device("mps")
-    monkeypatch.setattr(loading, "_has_torch", lambda: False)
+    monkeypatch.setattr(loading, "has_torch", lambda: False)
     assert loading.choose_device("auto") == "cpu"
     with pytest.raises(InputError, match=r"needs PyTorch.*maskupe\[torch\]"):
         loading.choose_device("cuda")
@@ -350,7 +350,7 @@ def test_a_graph_that_no_export_makes_is_not_run_but_our_own_network(
     maps = predictor.predict(*example())
     expected = load_predictor(exported / "star-dce.safetensors").predict(*example())
     np.testing.assert_allclose(part(maps, "maps"), part(expected, "maps"), atol=1e-3)
-    monkeypatch.setattr(loading, "_has_torch", lambda: False)
+    monkeypatch.setattr(loading, "has_torch", lambda: False)
     with pytest.raises(WeightsError, match=SPOILED[spoil]):
         load_predictor(path)
 
