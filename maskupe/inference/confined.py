@@ -216,7 +216,7 @@ def serve(graph: Path, weights: Path, threads: int | None) -> None:
         except WeightsError as error:
             _write(answers, {"message": error.message, "hint": error.hint}, {})
         except Exception as error:  # ONNX Runtime has no common base for its errors
-            told = StaleGraphError(f"{graph} cannot be run.", EXPORT_AGAIN)
+            told = StaleGraphError(f"{graph} cannot be run ({error}).", EXPORT_AGAIN)
             if is_memory_error(error):
                 told = too_much_memory(graph)
             _write(answers, {"message": told.message, "hint": told.hint}, {})
