@@ -188,6 +188,48 @@ def test_jpeg_xl_keeps_every_bit(tmp_path, channels, size):
     assert exif.parse(again.metadata.exif).main[0x010F].data == b"Maker\0"
 
 
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("size", [(48, 64), (300, 20)])
+def test_jpeg_xl_keeps_sixteen_bits_in_srgb(tmp_path, channels, size):
+    """imagecodecs marks them as linear light; they are sRGB's, and another reader sees that."""
+    pixels = ph.scene(*size, channels, np.uint16)
+    _, again = through(Photo(pixels, "PNG", Metadata(exif=ph.exif_block()[6:])), tmp_path / "b.jxl")
+    assert again.pixels.dtype == np.uint16 and again.metadata.profile == b""
+    np.testing.assert_array_equal(again.pixels, pixels)
+    assert exif.parse(again.metadata.exif).main[0x010F].data == b"Maker\0"
+    content = (tmp_path / "b.jxl").read_bytes()
+    np.testing.assert_array_equal(imagecodecs.jpegxl_decode(content), pixels)
+    plain = imagecodecs.jpegxl_encode(pixels, lossless=True, effort=3, usecontainer=True)
+    changed = [a ^ b for a, b in zip(plain, content, strict=False) if a != b]
+    assert len(changed) <= 2  # nothing but the curve's number
+
+
+def test_a_jpeg_xl_made_of_a_jpeg_is_that_jpeg(tmp_path):
+    """Its profile could not be read otherwise, nor its captions."""
+    wide = imagecodecs.cms_profile(
+        "rgb", gamma=2.2, primaries=[0.64, 0.33, 0.21, 0.71, 0.15, 0.06], whitepoint=[0.3127, 0.329]
+    )
+    options = {"exif": ph.exif_block(6), "icc_profile": wide, "xmp": ph.XMP, "quality": 95}
+    original = evil.write(tmp_path / "a.jpg", ph.encoded(ph.scene(32, 48), "JPEG", **options))
+    content = imagecodecs.jpegxl_encode_jpeg(original.read_bytes())
+    photo, expected = read_photo(evil.write(tmp_path / "a.jxl", content)), read_photo(original)
+    assert photo.format == "JPEG XL" and photo.size == (48, 32)
+    np.testing.assert_array_equal(photo.pixels, expected.pixels)
+    assert photo.metadata.icc == expected.metadata.icc == wide
+    assert photo.metadata.exif == expected.metadata.exif
+    assert b'xmp:Rating="5"' in photo.metadata.xmp
+
+
+def test_a_jpeg_xl_with_a_profile_says_what_to_do(tmp_path):
+    codestream = imagecodecs.jpegxl_encode(ph.scene(48, 64), lossless=True, usecontainer=False)
+    # The size takes nine bits. Then nothing is as usual, and the last bit announces a profile.
+    size = int.from_bytes(codestream[2:6], "little") & 0x1FF
+    value = size | int("00000100001"[::-1], 2) << 9
+    made = b"\xff\x0a" + value.to_bytes(4, "little") + codestream[6:]
+    with pytest.raises(InputError, match=r"colour profile.*PNG or TIFF, or as a JPEG XL in sRGB"):
+        read_photo(evil.write(tmp_path / "a.jxl", made))
+
+
 @pytest.mark.parametrize("container", [True, False])
 @pytest.mark.parametrize(("bits", "dtype"), [(8, np.uint8), (10, np.uint16), (12, np.uint16)])
 def test_a_jpeg_xl_s_depth_is_read_in_full(tmp_path, bits, dtype, container):
