@@ -32,6 +32,10 @@ _ALPHA, _SPOT, _FILTER = 0, 2, 5
 _GRAY, _XYB = 1, 2
 _CUSTOM, _DCI_WHITE, _P3, _D65_P3 = 2, 11, 11, 12
 _SRGB_CURVE = 13
+# A JPEG's markers: the end of the picture, a scan, APP0 to APP15, a comment, bytes between markers.
+_END, _SCAN, _SEGMENTS = 0xD9, 0xDA, frozenset([*range(0xE0, 0xF0), 0xFE, 0xFF])
+# 16 MiB in all.
+_MAX_SEGMENTS = 256
 
 
 @dataclass(frozen=True)
@@ -190,7 +194,7 @@ def read(name: str, data: bytes) -> Photo:
         InputError: if it is damaged, animated, HDR, too large, or has a profile.
         MemoryLimitError: if it does not fit into memory.
     """
-    codestream, from_jpeg = data, False
+    codestream = data
     found: dict[bytes, bytes] = {}
     if data.startswith(SIGNATURES[1]):
         codestream = b""
@@ -199,9 +203,7 @@ def read(name: str, data: bytes) -> Photo:
                 codestream = content[4:] if kind == b"jxlp" else content
             elif kind == b"brob" and content[:4] in (b"Exif", b"xml "):
                 found.setdefault(content[:4], _inflated(content[4:]))
-            elif kind == b"jbrd":
-                from_jpeg = True
-            elif kind in (b"Exif", b"xml ", b"jhgm"):
+            elif kind in (b"Exif", b"xml ", b"jhgm", b"jbrd"):
                 found.setdefault(kind, content)
     try:
         header = _header(codestream)
@@ -210,8 +212,10 @@ def read(name: str, data: bytes) -> Photo:
     if header.animated:
         raise InputError(f"{name} is an animation.", "Save the frame you want as a still.")
     check_size(name, header.width, header.height, 16 if header.floats else 8)
-    if from_jpeg and (made_of := _jpeg_again(name, data)) is not None:
-        return made_of
+    if _can_be_rebuilt(found.get(b"jbrd", b"")):
+        made_of = _jpeg_again(name, data)
+        if made_of is not None:
+            return made_of
     if header.codes is None:
         raise InputError(
             f"{name} is a JPEG XL with a colour profile, which cannot be read.",
@@ -243,13 +247,35 @@ def read(name: str, data: bytes) -> Photo:
     return Photo(np.ascontiguousarray(pixels), "JPEG XL", metadata)
 
 
+def _can_be_rebuilt(about: bytes) -> bool:
+    """Return whether there is a JPEG in a file, and one of sensible size.
+
+    Args:
+        about: its box "jbrd", which begins with the JPEG's markers (ISO/IEC 18181-2, annex A). Each
+            segment may claim 64 KiB that take no room in the box, and each scan takes the time of a
+            whole picture.
+    """
+    bits = _Bits(about[:4096])
+    segments = scans = 0
+    try:
+        bits.take(1)
+        while (marker := 0xC0 + bits.take(6)) != _END:
+            scans += marker == _SCAN
+            segments += marker in _SEGMENTS
+    except ValueError:
+        return False
+    return scans <= jpeg.MANY_SCANS and segments <= _MAX_SEGMENTS
+
+
 def _jpeg_again(name: str, data: bytes) -> Photo | None:
     """Return the photo of the JPEG that a file was made of, ``None`` if it cannot be had."""
     try:
-        original = bytes(imagecodecs.jpegxl_decode_jpeg(data))
+        original = bytes(imagecodecs.jpegxl_decode_jpeg(data, numthreads=1))
     except (imagecodecs.JpegxlError, ValueError, RuntimeError):
         return None
-    return replace(jpeg.read(name, original), format="JPEG XL")
+    photo = jpeg.read(name, original)
+    # What only a JPEG could hold has no place in the result.
+    return replace(photo, format="JPEG XL", metadata=replace(photo.metadata, extras=()))
 
 
 def _inflated(content: bytes) -> bytes:
