@@ -138,7 +138,7 @@ def test_readers_never_see_half_a_file(tmp_path):
     seen: list[bytes] = []
 
     def watch() -> None:
-        while not stop.is_set():
+        while not (seen and stop.is_set()):
             seen.append((tmp_path / "a.png").read_bytes()[-12:])
 
     watcher = threading.Thread(target=watch)
