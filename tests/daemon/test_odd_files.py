@@ -119,6 +119,25 @@ def test_the_command_line_with_little_address_space(home, tmp_path, megabytes):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="ulimit -v is Linux's")
+@pytest.mark.parametrize("megabytes", [100, 300, 500])
+@pytest.mark.parametrize(
+    ("module", "arguments"),
+    [
+        ("maskupe.cli", ["models"]),
+        ("maskupe.cli", ["demo", "--out", "out"]),
+        ("maskupe_training.cli", ["fit", "lantern", "--data", "data", "--out", "run"]),
+    ],
+)
+def test_every_command_says_that_the_limit_is_too_low(home, module, arguments, megabytes):
+    program = f"import sys; from {module} import main; sys.exit(main())"
+    process = limited(megabytes, "-c", program, *arguments, home=home)
+    words = process.communicate(timeout=60)[0].strip()
+    assert process.returncode == 1
+    assert f"The limit of {megabytes} MB of memory for a program is too low" in words
+    assert len(words.splitlines()) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ulimit -v is Linux's")
 @pytest.mark.parametrize("megabytes", [100, 300, 500, 900])
 def test_gimp_s_installer_with_little_address_space(home, tmp_path, megabytes):
     """It needs none of the libraries; that the daemon does is a finding of the doctor's."""
