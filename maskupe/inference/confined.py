@@ -30,8 +30,8 @@ import psutil
 
 from maskupe import memory
 from maskupe.errors import WeightsError, is_memory_error
-from maskupe.inference.onnx_backend import EXPORT_AGAIN, Session, StaleGraphError
 from maskupe.inference.predictor import Float
+from maskupe.inference.session import EXPORT_AGAIN, Session, StaleGraphError
 
 #: Seconds after which a run is ended; our slowest network takes a second on an old processor.
 LONGEST = 60.0
@@ -125,6 +125,17 @@ class ConfinedSession:
                     raise too_much_memory(self._graph)
 
 
+def open_session(
+    graph: Path, weights: Path, threads: int | None, confined: bool
+) -> Session | ConfinedSession:
+    """Load a graph, in this process or, ``confined``, in one of its own.
+
+    Raises:
+        StaleGraphError: see :class:`Session` and :class:`ConfinedSession`.
+    """
+    return (ConfinedSession if confined else Session)(graph, weights, threads)
+
+
 def too_much_memory(graph: Path | str) -> StaleGraphError:
     """Return the error for a graph that wants more memory than it may have."""
     return StaleGraphError(f"{graph} needs more memory than a network may take.", EXPORT_AGAIN)
@@ -138,6 +149,7 @@ def _start(arguments: list[str]) -> subprocess.Popen[bytes]:
         stderr=subprocess.DEVNULL,
         # Where the package is; no module of the user's current folder can take another's place.
         cwd=Path(__file__).parents[2],
+        creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),  # Windows would open a console
     )
 
 

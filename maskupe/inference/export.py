@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from maskupe import weights_file
 from maskupe.errors import WeightsError
 from maskupe.inference.build import load_matting_network, stored
-from maskupe.inference.onnx_backend import DIGEST_KEY, KIND_KEY, OnnxPredictor, Session
+from maskupe.inference.onnx_backend import OnnxPredictor
+from maskupe.inference.session import DIGEST_KEY, KIND_KEY, Session
 from maskupe.inference.torch_backend import TorchPredictor
 from maskupe.io.atomic import replace_file
 from maskupe.maps import tensor_names

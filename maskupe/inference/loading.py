@@ -39,7 +39,8 @@ def load_predictor(
     chosen = choose_device(device)
     graph = path.with_suffix(".onnx")
     if chosen == "cpu" and graph.is_file() and may_run_graph(path):
-        from maskupe.inference.onnx_backend import OnnxPredictor, StaleGraphError
+        from maskupe.inference.onnx_backend import OnnxPredictor
+        from maskupe.inference.session import StaleGraphError
 
         try:
             confined = not registry.is_shipped(path)

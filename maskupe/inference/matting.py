@@ -39,7 +39,7 @@ class MattingPredictor:
         graph = path.with_suffix(".onnx")
         self._run: Callable[[Float], Any]
         if device == "cpu" and graph.is_file() and may_run_graph(path):
-            from maskupe.inference.onnx_backend import open_session
+            from maskupe.inference.confined import open_session
 
             session = open_session(graph, path, threads, not registry.is_shipped(path))
 

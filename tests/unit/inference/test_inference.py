@@ -27,7 +27,7 @@ from maskupe.inference.build import build, load, save
 from maskupe.inference.confined import ConfinedSession
 from maskupe.inference.export import export_onnx
 from maskupe.inference.graphfile import UnfitGraphError
-from maskupe.inference.onnx_backend import Session
+from maskupe.inference.session import Session
 from maskupe.inference.torch_backend import TorchPredictor
 from maskupe.maps import AffineGrid, CurveMaps, Window, tensor_names
 from maskupe.rendering import render
