@@ -27,6 +27,7 @@ from maskupe.inference.build import build, load, save
 from maskupe.inference.confined import ConfinedSession
 from maskupe.inference.export import export_onnx
 from maskupe.inference.graphfile import UnfitGraphError
+from maskupe.inference.onnx_backend import OnnxPredictor
 from maskupe.inference.session import Session
 from maskupe.inference.torch_backend import TorchPredictor
 from maskupe.maps import AffineGrid, CurveMaps, Window, tensor_names
@@ -379,6 +380,14 @@ def test_a_stranger_s_graph_is_not_run_but_our_own_network(
     np.testing.assert_allclose(wrong, -expected, atol=1e-3)
 
 
+def process_of(predictor: Predictor) -> psutil.Process:
+    """The process in which a predictor's graph runs."""
+    assert isinstance(predictor, OnnxPredictor)
+    assert isinstance(predictor._session, ConfinedSession)
+    assert predictor._session._process is not None
+    return psutil.Process(predictor._session._process.pid)
+
+
 @pytest.mark.parametrize("name", ["star-dce", "deepupe-mconcat"])
 def test_without_pytorch_it_runs_in_a_process_of_its_own(
     exported: Path, monkeypatch: pytest.MonkeyPatch, name: str
@@ -388,8 +397,8 @@ def test_without_pytorch_it_runs_in_a_process_of_its_own(
     monkeypatch.setattr(loading, "has_torch", lambda: False)
     predictor = load_predictor(path)
     assert predictor.backend == "onnxruntime"
-    children = psutil.Process().children()
-    assert any("maskupe.inference.confined" in child.cmdline() for child in children)
+    child = process_of(predictor)
+    assert "maskupe.inference.confined" in child.cmdline()
     for seed in range(2):
         ours, theirs = (each.predict(*example(seed)) for each in (predictor, reference))
         for tensor in tensor_names(predictor.kind):
@@ -397,13 +406,12 @@ def test_without_pytorch_it_runs_in_a_process_of_its_own(
             scale = max(1.0, float(np.abs(expected).max()))
             assert np.abs(part(ours, tensor) - expected).max() <= 1e-3 * scale, tensor
     # A process that was lost is no reason to fail: another one is started.
-    for child in children:
-        child.kill()
-        child.wait(20)
+    child.kill()
+    assert not psutil.wait_procs([child], 20)[1]
     assert np.isfinite(part(predictor.predict(*example()), tensor_names(predictor.kind)[0])).all()
-    children = psutil.Process().children()
+    child = process_of(predictor)
     del predictor
-    assert not psutil.wait_procs(children, 20)[1]
+    assert not psutil.wait_procs([child], 20)[1]
 
 
 @pytest.mark.parametrize("spoil", SPOILED)
