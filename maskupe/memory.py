@@ -17,6 +17,12 @@ LEAST = 512 << 20
 
 _CONTROL_GROUPS = Path("/sys/fs/cgroup")
 _OUR_GROUP = Path("/proc/self/cgroup")
+# Limit and use by the version of control groups, and what of the use is cached.
+_FILES = {
+    1: ("memory.limit_in_bytes", "memory.usage_in_bytes"),
+    2: ("memory.max", "memory.current"),
+}
+_CACHED = {1: "total_inactive_file", 2: "inactive_file"}
 
 
 def address_limit() -> int | None:
@@ -63,28 +69,33 @@ def free_bytes() -> int:
 
 
 def _control_groups() -> Iterator[tuple[int, int]]:
-    """Yield limit and use of this process's control group (v2) and those above it, on Linux."""
+    """Yield limit and use of this process's control groups and those above them, on Linux."""
     try:
-        lines = _OUR_GROUP.read_text(encoding="utf-8").splitlines()
-        ours = next(line.removeprefix("0::/") for line in lines if line.startswith("0::/"))
-    except (OSError, StopIteration):
+        memberships = _OUR_GROUP.read_text(encoding="utf-8").splitlines()
+    except OSError:
         return
-    group = _CONTROL_GROUPS / ours
-    for folder in (group, *group.parents):
-        try:
-            limit, used = (
-                int((folder / name).read_text(encoding="utf-8"))
-                for name in ("memory.max", "memory.current")
-            )
-        except (OSError, ValueError):  # no limit ("max"), or no group
+    for membership in memberships:
+        _, controllers, ours = membership.split(":", 2)
+        if not controllers:
+            version, group = 2, _CONTROL_GROUPS / ours.lstrip("/")
+        elif "memory" in controllers.split(","):
+            version, group = 1, _CONTROL_GROUPS / "memory" / ours.lstrip("/")
+        else:
             continue
-        yield limit, used - _cached_bytes(folder)
+        for folder in (group, *group.parents):
+            try:
+                limit, used = (
+                    int((folder / name).read_text(encoding="utf-8")) for name in _FILES[version]
+                )
+            except (OSError, ValueError):  # no limit ("max"), or no group
+                continue
+            yield limit, used - _cached_bytes(folder / "memory.stat", _CACHED[version])
 
 
-def _cached_bytes(group: Path) -> int:
+def _cached_bytes(statistics: Path, name: str) -> int:
     """Return what the system drops first: files a group has cached and nobody reads."""
     try:
-        figures = (group / "memory.stat").read_text(encoding="utf-8").split()
-        return int(figures[figures.index("inactive_file") + 1])
+        figures = statistics.read_text(encoding="utf-8").split()
+        return int(figures[figures.index(name) + 1])
     except (OSError, ValueError, IndexError):
         return 0

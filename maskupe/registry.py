@@ -309,6 +309,11 @@ def weights_path(config: ModelConfig) -> Path | None:
     return path if is_file(path) else None
 
 
+def is_shipped(path: Path) -> bool:
+    """Return whether a weight file came with this package."""
+    return path.resolve().parent == WEIGHTS_FOLDER.resolve()
+
+
 def available() -> tuple[str, ...]:
     """Return names of the models whose weights are installed, ``default`` first."""
     names = tuple(name for name, config in MODELS.items() if weights_path(config))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from maskupe.denoise import Denoise, denoise_scale
 from maskupe.errors import InputError
 
 #: What :meth:`maskupe.pipeline.Enhancer.enhance_region` can be asked for.
@@ -30,9 +31,7 @@ def check_image(image: npt.NDArray[Any]) -> None:
         )
 
 
-def check_options(
-    strength: float, outputs: Sequence[str], denoise: float | Literal["auto"] = "auto"
-) -> None:
+def check_options(strength: float, outputs: Sequence[str], denoise: Denoise = "auto") -> None:
     """Check the options of the pipeline.
 
     Raises:
@@ -43,15 +42,7 @@ def check_options(
         raise InputError(
             f"A strength of {strength} is out of range.", f"Use 0 to {MAX_STRENGTH:.0f}."
         )
-    if isinstance(denoise, str):
-        if denoise != "auto":
-            raise InputError(
-                f"The noise reduction {denoise!r} is not a number.", "Use 0 to 1, or 'auto'."
-            )
-    elif not 0.0 <= denoise <= 1.0:
-        raise InputError(
-            f"A noise reduction of {denoise} is out of range.", "Use 0 to 1, or 'auto'."
-        )
+    denoise_scale(denoise)
     for name in outputs:
         if name not in OUTPUTS:
             raise InputError(f"The output {name!r} is unknown.", f"Use {', '.join(OUTPUTS)}.")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import io
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -80,3 +82,33 @@ def encoded(pixels: npt.NDArray[Any], kind: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, kind, **options)
     return buffer.getvalue()
+
+
+# 48 × 32 pixels, the left half dark, the upper right bright, stored to be turned by 90°; and the
+# same in 10 bits. Made by pillow-heif, whose encoder is under the GPL and so no part of
+# our tests.
+_TURNED = (
+    "eNpjYGCQSSupLMhIzUxmAILczDRDEDs3MzGNgYHxRG5qSSIDBChmpOQUQdkMBZnJJQxowCQzJx9siIsDAxMDI4jF+A"
+    "ZCA8FZoBgQMO2Ei5gBsUVmZl4amAeSFQVyUsHKgGoyypINGZAEGUFKXCsywcr5CjJLchmgKhnZMwuKCoDsZ5kFyflA"
+    "ugyo15mRGSQ0AaxI7gPDn78/fjAw8DMnAHVIODDyMP7/D1LADFLBDEJyu5gcEoGSWk6MjGgyCxQaWae9erJs5w6ODA"
+    "MFoBAziGBQTAIqZ3NhPFh8oBNoiXByfk5RXnJOBVCUl4GtASgkkllckAr1rgMUayTnJIJcZgBxPIMCiP7///8HUCAA"
+    "6QfQwBAoyKzIBGlk5uDgAFKcmUX5JUD3MEhmFuTCIoWRgZGtkYmZtaUNyJHKLEpNg0rwJacUJ4OjARRA3LkpiaD4Oq"
+    "nBuJ7N4sP0Gz8z9x9WXvA98/pdn/7/3//eO327c8U+W5OnXt7BgV4nnINEbxafkzebt/rJJaeg2KuteX05rDcmrPda"
+    "t2oTi///Wy18s6/dDf3x4/YS/Uu7DumHbVPLOJHp/tqeRbk73tMg8atUw4+VzJOvBnua5LZlKPpaTtbmymV4yZQukJ"
+    "zUH5J2Q/SQf2bL6s1rZXfrC9d7ZB58maNdX1z7gy8p+jxf7oml//e9dRP8fK79Xu26OyssBP4tv7LD3IlF/n3fsuu/"
+    "77xlCdkWl6F5AOgZNkhi8PVl0ALyOBiYGPnBAccGxGqMQqC4A8UPJDx8E7NTixgAbGzDFw=="
+)
+_DEEP = (
+    "eNpjYGCQSSupLMhIzaxgAILczDRDEDs3MzGNgYGxJje1JJEBAhQzUnKKoGyGgszkEgY0oJSZk58MYrg4MDACIRAwLo"
+    "DQQNAMxMqZmXlpYB5IVBTISWWC8jLKkg1BTL6CzJJcuJI/mQVFBUD6TmZBcj6QLgUqc2Zk4QAy5+4AKZL7wPDn769f"
+    "DAz8zAlAHeIOjDyM//+DFDCDVTADlexickgEymk5MTKiSixQaGS5mbfOK3t2Q1szE0jMCEQwCSQBlbO5MB4sPtAJtE"
+    "M4OT+nKC85pwIoysvA1gAUEsksLkiFeswBijWScxJBbjWAul0BRP////8DkGYC0g9ANBALFGRWZII0MnNxcQEpicyC"
+    "XFgYA4ONtZGJmbUFyO7OTUkEhXG9BuN6Novo5KfL/vNJ3JgnLpT/9aByrE/86gvCuxVe7Fv+5j77/Pw7Tw0CJ5w2n7"
+    "s4J2H2fp0Lr35lbxSSqfXRmOuWvnH93iWa//hUvl6Zdn+9qUzRH89gl/rsy/r6r2JnFRlErEk6uOv977xDTLZR3+e/"
+    "+urM7qm5O0FwRtq0WkFzkXu63ksAdgOMzw=="
+)
+
+
+def heic(*, deep: bool = False) -> bytes:
+    """A HEIC file, of 8 or 10 bits."""
+    return zlib.decompress(base64.b64decode(_DEEP if deep else _TURNED))

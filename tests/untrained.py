@@ -15,10 +15,15 @@ NETWORK = "deepupe-mconcat" if _HAS_TORCH else "star-dce-mconcat"
 
 
 def write_weights(folder: Path, name: str = "untrained") -> Path:
-    """Writes a weight file that changes pictures visibly, the same in every run."""
-    path = folder / f"{name}.safetensors"
+    """Writes a weight file that changes pictures visibly, the same in every run.
+
+    Without PyTorch it is a shipped one, and keeps its name, which its graph knows.
+    """
     if not _HAS_TORCH:
-        return _copy_shipped(path)
+        for suffix in (".onnx", ".safetensors"):
+            shutil.copy(WEIGHTS_FOLDER / f"{NETWORK}{suffix}", folder)
+        return folder / f"{NETWORK}.safetensors"
+    path = folder / f"{name}.safetensors"
     import torch
 
     from maskupe.inference.build import build, save
@@ -34,12 +39,3 @@ def copy_matting(folder: Path) -> None:
     """Copies the matting network that comes with the package, for a weights folder of a test's."""
     for suffix in (".safetensors", ".onnx"):
         shutil.copy((WEIGHTS_FOLDER / MATTES["default"]).with_suffix(suffix), folder)
-
-
-def _copy_shipped(path: Path) -> Path:
-    shutil.copy(WEIGHTS_FOLDER / f"{NETWORK}.safetensors", path)
-    shutil.copy(WEIGHTS_FOLDER / f"{NETWORK}.onnx", path.with_suffix(".onnx"))
-    # The graph takes the weights from the file under whose name it was exported.
-    if path.stem != NETWORK:
-        shutil.copy(WEIGHTS_FOLDER / f"{NETWORK}.safetensors", path.parent)
-    return path

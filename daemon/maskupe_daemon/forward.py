@@ -38,7 +38,7 @@ from maskupe_daemon.logfile import logging_to
 from maskupe_daemon.permissions import AccessError, owner_only, secure_directory
 from maskupe_daemon.presence import announce, only_one, withdraw
 from maskupe_daemon.service import command as daemon_command
-from maskupe_daemon.sockets import LONGEST_SOCKET_PATH
+from maskupe_daemon.sockets import LONGEST_SOCKET_PATH, is_served
 from maskupe_daemon.ssh import SshError, Tunnel, UnreachableError
 
 log = logging.getLogger("maskupe_daemon.forward")
@@ -231,7 +231,7 @@ class _Forward:
 
     def _await_socket(self, tunnel: Tunnel) -> None:
         deadline = time.monotonic() + _LISTENING
-        while not _listens(self._near):
+        while not is_served(self._near):
             tunnel.raise_if_ended()
             if time.monotonic() > deadline:
                 raise UnreachableError(f"ssh has made no link to {self._host} so far.")
@@ -280,16 +280,6 @@ def _words(command: str) -> list[str]:
     if not words:
         raise InputError("--command is empty.", "Name the program on the other machine.")
     return words
-
-
-def _listens(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX) as visitor:
-        visitor.settimeout(1)
-        try:
-            visitor.connect(str(path))
-        except OSError:
-            return False
-        return True
 
 
 @contextlib.contextmanager

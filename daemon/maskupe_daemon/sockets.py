@@ -233,7 +233,7 @@ def _clear_stale(path: Path) -> None:
     try:
         if not stat.S_ISSOCK(path.lstat().st_mode):
             raise BindError(f"{path} is in the way and not a socket.", "Remove it.")
-        if _is_served(path):
+        if is_served(path):  # libzmq would take it away from them
             raise BindError(
                 f"Another program listens at {path}.", "Choose another path with --endpoint."
             )
@@ -244,13 +244,17 @@ def _clear_stale(path: Path) -> None:
         raise BindError(f"The old socket {path} cannot be removed: {error.strerror}.") from error
 
 
-def _is_served(path: Path) -> bool:
-    """Return whether somebody listens at a socket file: libzmq would take it away from them."""
+def is_served(path: Path) -> bool:
+    """Return whether somebody listens at a socket file.
+
+    Raises:
+        OSError: if it cannot be tried, for want of permission say.
+    """
     with socket.socket(socket.AF_UNIX) as visitor:
         visitor.settimeout(1)
         try:
             visitor.connect(str(path))
-        except ConnectionRefusedError:
+        except (ConnectionRefusedError, FileNotFoundError):
             return False
         except (BlockingIOError, TimeoutError):  # there is a queue
             pass

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from maskupe import __version__
 from maskupe.cli.output import handle_broken_pipe
+from maskupe.errors import is_memory_error
 
 if TYPE_CHECKING:
     from maskupe_gimp.profiles import GimpProfile
@@ -29,6 +30,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.debug:
             raise
         print(f"maskupe-gimp: {_describe(error)}", file=sys.stderr)
+        return 1
+    except Exception as error:
+        if options.debug or not is_memory_error(error):
+            raise
+        print("maskupe-gimp: There is not enough memory. Close other programs.", file=sys.stderr)
         return 1
     return status
 

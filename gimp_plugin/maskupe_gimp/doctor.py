@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maskupe import __version__
+from maskupe.errors import MemoryLimitError
+from maskupe.memory import require_address_space
 from maskupe_client.client import Client, EnhanceRequest, PlaneSpec
 from maskupe_client.errors import ClientError, NotRunningError
 from maskupe_client.launcher import ensure_running
@@ -209,9 +211,10 @@ def _daemon() -> Iterator[Finding]:
         started = False
     except NotRunningError:
         try:
+            require_address_space()
             client = ensure_running(bundle.daemon_command(), name="doctor")
             started = True
-        except ClientError as error:
+        except (ClientError, MemoryLimitError) as error:
             yield Finding(False, error.message, error.hint)
             return
     except ClientError as error:

@@ -10,7 +10,6 @@ import typer
 
 from maskupe.cli.output import printable
 from maskupe.cli.runner import application, say
-from maskupe.memory import require_address_space
 
 if TYPE_CHECKING:
     from maskupe.photo_job import PhotoJob
@@ -79,7 +78,6 @@ def enhance(
 
     Size, depth, colour profile, EXIF, XMP and transparency stay.
     """
-    require_address_space()
     from maskupe.areas.transition import Transition
     from maskupe.photo_job import PhotoJob, parse_denoise, parse_edges, parse_width
 
@@ -159,7 +157,6 @@ def batch(
 
     What is done already is skipped; one that fails does not stop the others.
     """
-    require_address_space()
     from maskupe.cli.batch import run_batch
 
     return run_batch(manifest, workers, ray, device, force)

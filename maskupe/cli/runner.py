@@ -14,6 +14,7 @@ import typer
 
 from maskupe.cli.output import printable
 from maskupe.errors import MaskUPEError, is_memory_error
+from maskupe.memory import require_address_space
 
 # Typer raises click's exceptions but, since it brings its own copy of click, does not export
 # their base class; it is the common ancestor of those that it does export.
@@ -82,6 +83,7 @@ def run(app: typer.Typer, name: str, arguments: Sequence[str], extra: str | None
     try:
         if _showed_help(command, name, wanted):
             return 0
+        require_address_space()
         status = command.main(wanted, prog_name=name, standalone_mode=False)
         return status if isinstance(status, int) else 0
     except (KeyboardInterrupt, typer.Abort):

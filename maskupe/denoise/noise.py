@@ -13,7 +13,7 @@ from maskupe.errors import InputError
 from maskupe.pixel_layout import colour_channels
 
 Float = npt.NDArray[np.float32]
-#: How much noise to remove: as much as is estimated, or a multiple of that, 0…2.
+#: How much noise to remove: as much as is estimated, or a share of that, 0…1.
 Denoise: TypeAlias = float | Literal["auto"]
 
 #: Standard deviation of the noise in an orthonormal 8×8 DCT, in codes of 255, at full, half and
@@ -52,6 +52,7 @@ GRAIN = 0.5
 GAINS = (1.5, 3.0)
 #: The most that can be asked for: all the noise that is estimated.
 MOST = 1.0
+_RANGE = f"Use 0 to {MOST:.0f}, or 'auto'."
 
 #: Estimates are kept below the first; below the second 16 bits and floats have no noise.
 MOST_ESTIMATED, LEAST_ESTIMATED = 1.0, 0.25
@@ -102,10 +103,10 @@ def denoise_scale(denoise: Denoise) -> float:
     """
     if denoise == "auto":
         return 1.0
-    if isinstance(denoise, str) or not 0.0 <= denoise <= MOST:  # type: ignore[unreachable]
-        raise InputError(
-            f"Noise cannot be reduced by {denoise}.", f'Use "auto", or a number 0 to {MOST:.0f}.'
-        )
+    if isinstance(denoise, str):  # type: ignore[unreachable]
+        raise InputError(f"The noise reduction {denoise!r} is not a number.", _RANGE)
+    if not 0.0 <= denoise <= MOST:
+        raise InputError(f"A noise reduction of {denoise} is out of range.", _RANGE)
     return float(denoise)
 
 

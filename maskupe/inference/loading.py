@@ -38,18 +38,20 @@ def load_predictor(
     path, name = _locate(model)
     chosen = choose_device(device)
     graph = path.with_suffix(".onnx")
-    if chosen == "cpu" and graph.is_file():
-        from maskupe.inference.onnx_backend import OnnxPredictor, StaleGraphError
+    if chosen == "cpu" and graph.is_file() and may_run_graph(path):
+        from maskupe.inference.onnx_backend import OnnxPredictor
+        from maskupe.inference.session import StaleGraphError
 
         try:
-            return OnnxPredictor(graph, path, name, threads)
+            confined = not registry.is_shipped(path)
+            return OnnxPredictor(graph, path, name, threads, confined=confined)
         except StaleGraphError as error:
-            if not _has_torch():
+            if not has_torch():
                 raise
             _log.warning("%s PyTorch is used instead.", error)
-    if not _has_torch():
+    if not has_torch():
         weights_file.read_header(path)  # a damaged file is no better with PyTorch
-        raise WeightsError(f"{path.name} has no ONNX graph beside it.", _NEEDS_TORCH)
+        raise no_graph(path)
     from maskupe.inference.torch_backend import TorchPredictor
 
     return TorchPredictor(path, name, chosen)
@@ -91,8 +93,8 @@ def choose_device(device: str) -> str:
         return "cpu"
     if device == "auto":
         # Importing torch costs a second or two, so only where it could be of use.
-        return "cuda" if _may_have_cuda() and _has_torch() and _works("cuda") else "cpu"
-    if not _has_torch():
+        return "cuda" if _may_have_cuda() and has_torch() and _works("cuda") else "cpu"
+    if not has_torch():
         raise InputError(f"The device {device} needs PyTorch.", _NEEDS_TORCH)
     if not _works(device):
         raise InputError(
@@ -101,7 +103,22 @@ def choose_device(device: str) -> str:
     return device
 
 
-def _has_torch() -> bool:
+def no_graph(weights: Path) -> WeightsError:
+    """Return the error for a weight file that only PyTorch could run, which is not installed."""
+    return WeightsError(f"{weights.name} has no ONNX graph beside it.", _NEEDS_TORCH)
+
+
+def may_run_graph(weights: Path) -> bool:
+    """Return whether the graph beside a weight file is to be run.
+
+    One that did not come with this package may be a stranger's. Where PyTorch is installed, our own
+    network runs with the file's weights instead.
+    """
+    return registry.is_shipped(weights) or not has_torch()
+
+
+def has_torch() -> bool:
+    """Return whether PyTorch is installed."""
     return find_spec("torch") is not None
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from maskupe import registry, weights_file
 from maskupe.errors import MaskUPEError, WeightsError
-from maskupe.inference.loading import choose_device
+from maskupe.inference.loading import choose_device, has_torch, may_run_graph, no_graph
 from maskupe.registry import MATTES
 
 Float = npt.NDArray[np.float32]
@@ -38,17 +38,19 @@ class MattingPredictor:
         self.device = device
         graph = path.with_suffix(".onnx")
         self._run: Callable[[Float], Any]
-        if device == "cpu" and graph.is_file():
-            from maskupe.inference.onnx_backend import Session
+        if device == "cpu" and graph.is_file() and may_run_graph(path):
+            from maskupe.inference.confined import open_session
 
-            session = Session(graph, path, threads)
+            session = open_session(graph, path, threads, not registry.is_shipped(path))
 
             def run(planes: Float) -> Any:
                 return session.run({"planes": planes})[session.outputs[0]]
 
             self._run = run
-        else:
+        elif has_torch():
             self._run = _torch_network(path, device)
+        else:
+            raise no_graph(path)
 
     def __call__(self, planes: Float) -> Float:
         """Predict float32 (3, 256, 256), each 0…1, from float32 (5, 256, 256).

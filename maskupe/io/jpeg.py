@@ -52,8 +52,8 @@ MAX_SIDE = 65500
 # An extended XMP packet beyond this is damaged or a trap.
 _MAX_XMP = 64 * 2**20
 _CENTIMETRES_PER_INCH = 2.54
-# Scans of one picture: cameras and optimisers make up to 14. Each takes a pass over all pixels.
-_MANY_SCANS = 16
+#: Scans of one picture: cameras and optimisers make up to 14. Each takes a pass over all pixels.
+MANY_SCANS = 16
 _MAX_SCANNED = 1_000_000_000
 _NUMBER_OF_IMAGES = 0xB001
 _CHANNELS = {"Gray": 1, "CMYK": 4, "YCCK": 4}
@@ -258,7 +258,7 @@ def decode(name: str, data: bytes) -> npt.NDArray[np.uint8]:
     # All coefficients of a picture in several scans are held, two bytes each.
     held = math.ceil(channels * 2 / 3) if count > 1 else 0
     check_size(name, width, height, channels + held)
-    if count > _MANY_SCANS and count * width * height > _MAX_SCANNED:
+    if count > MANY_SCANS and count * width * height > _MAX_SCANNED:
         raise InputError(f"{name} is a damaged JPEG file: it has {count} passes over its pixels.")
     if data[end : end + 2] != bytes([0xFF, _END]):
         # All pixels may be there nevertheless: then only the mark behind them was lost.

@@ -3,14 +3,14 @@
 imagecodecs gives out pixels alone. Size, depth and colour space stand in the first bits of the
 codestream (ISO/IEC 18181-1, annexes C to E), EXIF and XMP in boxes around it (18181-2). A profile,
 which is compressed in the codestream, cannot be read: such files are refused, not shown in other
-colours.
+colours. One kind can: what was made of a JPEG is turned into that JPEG again, with all that it had.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import imagecodecs
@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskupe.errors import InputError, MaskUPEError
-from maskupe.io import colour, exif, xmp
+from maskupe.io import colour, exif, jpeg, xmp
 from maskupe.io.limits import check_size
 from maskupe.io.photo import LOST_BESIDE, Metadata, Photo
 
@@ -32,11 +32,21 @@ _ALPHA, _SPOT, _FILTER = 0, 2, 5
 _GRAY, _XYB = 1, 2
 _CUSTOM, _DCI_WHITE, _P3, _D65_P3 = 2, 11, 11, 12
 _SRGB_CURVE = 13
+# A JPEG's markers: the end of the picture, a scan, APP0 to APP15, a comment, bytes between markers.
+_END, _SCAN, _SEGMENTS = 0xD9, 0xDA, frozenset([*range(0xE0, 0xF0), 0xFE, 0xFF])
+# 16 MiB in all.
+_MAX_SEGMENTS = 256
 
 
 @dataclass(frozen=True)
 class _Header:
-    """What a codestream says; ``codes`` as in PNG's cICP chunk, None for an ICC profile."""
+    """What a codestream says.
+
+    Attributes:
+        codes: the colour space as in PNG's cICP chunk, None for an ICC profile.
+        curve_at: the bit behind the signature at which the number of the curve begins, 0 where
+            there is none.
+    """
 
     width: int
     height: int
@@ -44,6 +54,7 @@ class _Header:
     floats: bool = False
     animated: bool = False
     codes: bytes | None = bytes([1, _SRGB_CURVE, 0, 1])
+    curve_at: int = 0
 
 
 class _Bits:
@@ -52,6 +63,7 @@ class _Bits:
     def __init__(self, data: bytes) -> None:
         self._data = int.from_bytes(data, "little")
         self._left = 8 * len(data)
+        self.position = 0
 
     def take(self, count: int) -> int:
         if count > self._left:
@@ -59,6 +71,7 @@ class _Bits:
         value = self._data & ((1 << count) - 1)
         self._data >>= count
         self._left -= count
+        self.position += count
         return value
 
     def flag(self) -> bool:
@@ -93,7 +106,8 @@ def _header(codestream: bytes) -> _Header:
     for _ in range(bits.choice((0, 0), (0, 1), (4, 2), (12, 1))):
         _skip_channel(bits)
     bits.take(1)  # whether pixels are stored as XYB
-    return _Header(width, height, depth, floats, animated, _codes(bits))
+    codes, curve_at = _codes(bits)
+    return _Header(width, height, depth, floats, animated, codes, curve_at)
 
 
 def _size(bits: _Bits) -> tuple[int, int]:
@@ -133,24 +147,28 @@ def _skip_channel(bits: _Bits) -> None:
         bits.choice((0, 1), (2, 0), (4, 3), (8, 19))
 
 
-def _codes(bits: _Bits) -> bytes | None:
-    """Return the colour space; None for a profile, and for one that has no codes."""
+def _codes(bits: _Bits) -> tuple[bytes | None, int]:
+    """Return the colour space and where the number of its curve begins.
+
+    No colour space for a profile, and for one that has no codes; no place for the usual curve.
+    """
     if bits.flag():
-        return bytes([1, _SRGB_CURVE, 0, 1])
+        return bytes([1, _SRGB_CURVE, 0, 1]), 0
     profile, space = bits.flag(), bits.enum()
     if profile or space == _XYB:
-        return None
+        return None, 0
     white = bits.enum()
     primaries = 1 if space == _GRAY else None
     if white == _CUSTOM:
-        return None
+        return None, 0
     if primaries is None:
         primaries = bits.enum()
     if primaries == _CUSTOM or bits.flag():
-        return None
+        return None, 0
     if primaries == _P3 and white != _DCI_WHITE:
         primaries = _D65_P3
-    return bytes([primaries, bits.enum(), 0, 1])
+    curve_at = bits.position
+    return bytes([primaries, bits.enum(), 0, 1]), curve_at
 
 
 def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -185,7 +203,7 @@ def read(name: str, data: bytes) -> Photo:
                 codestream = content[4:] if kind == b"jxlp" else content
             elif kind == b"brob" and content[:4] in (b"Exif", b"xml "):
                 found.setdefault(content[:4], _inflated(content[4:]))
-            elif kind in (b"Exif", b"xml ", b"jhgm"):
+            elif kind in (b"Exif", b"xml ", b"jhgm", b"jbrd"):
                 found.setdefault(kind, content)
     try:
         header = _header(codestream)
@@ -194,10 +212,15 @@ def read(name: str, data: bytes) -> Photo:
     if header.animated:
         raise InputError(f"{name} is an animation.", "Save the frame you want as a still.")
     check_size(name, header.width, header.height, 16 if header.floats else 8)
+    if _can_be_rebuilt(found.get(b"jbrd", b"")):
+        made_of = _jpeg_again(name, data)
+        if made_of is not None:
+            return made_of
     if header.codes is None:
         raise InputError(
             f"{name} is a JPEG XL with a colour profile, which cannot be read.",
-            "Convert it first: djxl photo.jxl photo.png",
+            "Save it as a PNG or TIFF, or as a JPEG XL in sRGB; or convert it: "
+            "djxl photo.jxl photo.png",
         )
     described = colour.profile_of_codes(name, header.codes)
     try:
@@ -224,6 +247,37 @@ def read(name: str, data: bytes) -> Photo:
     return Photo(np.ascontiguousarray(pixels), "JPEG XL", metadata)
 
 
+def _can_be_rebuilt(about: bytes) -> bool:
+    """Return whether there is a JPEG in a file, and one of sensible size.
+
+    Args:
+        about: its box "jbrd", which begins with the JPEG's markers (ISO/IEC 18181-2, annex A). Each
+            segment may claim 64 KiB that take no room in the box, and each scan takes the time of a
+            whole picture.
+    """
+    bits = _Bits(about[:4096])
+    segments = scans = 0
+    try:
+        bits.take(1)
+        while (marker := 0xC0 + bits.take(6)) != _END:
+            scans += marker == _SCAN
+            segments += marker in _SEGMENTS
+    except ValueError:
+        return False
+    return scans <= jpeg.MANY_SCANS and segments <= _MAX_SEGMENTS
+
+
+def _jpeg_again(name: str, data: bytes) -> Photo | None:
+    """Return the photo of the JPEG that a file was made of, ``None`` if it cannot be had."""
+    try:
+        original = bytes(imagecodecs.jpegxl_decode_jpeg(data, numthreads=1))
+    except (imagecodecs.JpegxlError, ValueError, RuntimeError):
+        return None
+    photo = jpeg.read(name, original)
+    # What only a JPEG could hold has no place in the result.
+    return replace(photo, format="JPEG XL", metadata=replace(photo.metadata, extras=()))
+
+
 def _inflated(content: bytes) -> bytes:
     try:
         return bytes(imagecodecs.brotli_decode(content, out=_MAX_UNPACKED))
@@ -234,10 +288,8 @@ def _inflated(content: bytes) -> bytes:
 def encode(pixels: npt.NDArray[Any], metadata: Metadata) -> bytes:
     """Return a JPEG XL file without any loss, of pixels in sRGB.
 
-    Only 8 bits, since what is deeper imagecodecs marks as linear light.
-
     Args:
-        pixels: (H, W) or (H, W, 2|3|4), uint8.
+        pixels: (H, W) or (H, W, 2|3|4), uint8 or uint16.
         metadata: EXIF and XMP of it are written beside them.
     """
     try:
@@ -250,9 +302,29 @@ def encode(pixels: npt.NDArray[Any], metadata: Metadata) -> bytes:
         raise MaskUPEError(
             f"The result could not be encoded as JPEG XL ({error}).", "Write a PNG or TIFF."
         ) from error
-    pieces = [encoded]
+    pieces = [_as_srgb(encoded)]
     for kind, content in ((b"Exif", metadata.exif), (b"xml ", metadata.xmp)):
         if content:
             start = bytes(4) if kind == b"Exif" else b""
             pieces.append(struct.pack(">I", 8 + len(start) + len(content)) + kind + start + content)
     return b"".join(pieces)
+
+
+def _as_srgb(file: bytes) -> bytes:
+    """Return a file whose pixels, stored as they are, are marked as sRGB's.
+
+    imagecodecs marks those of more than 8 bits as linear light. The number of the one curve takes
+    as many bits as that of the other, and lossless pixels do not depend on it.
+    """
+    codestream = next(content for kind, content in _boxes(file) if kind in (b"jxlc", b"jxlp"))
+    start = file.index(codestream[:64]) + codestream.index(SIGNATURES[0])
+    header = _header(file[start : start + 4096])
+    if header.codes is None or header.codes[1] == _SRGB_CURVE:
+        return file
+    # A selector of two bits, 2 for the numbers from 2 on, and four bits.
+    marked = int.from_bytes(file[start : start + 4096], "little")
+    place = header.curve_at + 16 + 2
+    marked &= ~(0b1111 << place)
+    marked |= (_SRGB_CURVE - 2) << place
+    size = min(4096, len(file) - start)
+    return file[:start] + marked.to_bytes(size, "little") + file[start + size :]

@@ -9,6 +9,8 @@ from __future__ import annotations
 import io
 import struct
 import warnings
+from dataclasses import replace
+from importlib.util import find_spec
 from typing import Any, Literal
 
 import imagecodecs
@@ -16,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from maskupe import heic_decoder
 from maskupe.errors import InputError, MaskUPEError, MemoryLimitError
 from maskupe.io import colour, exif, photoshop, xmp
 from maskupe.io.limits import check_size
@@ -88,29 +91,25 @@ def _read(name: str, data: bytes, kind: Kind) -> Photo:
 
 
 def _read_heic(name: str, data: bytes) -> Photo:
-    try:
-        import pi_heif
-    except ImportError:
+    if find_spec("pi_heif") is None:
         raise InputError(
             f"{name} is a HEIC picture.",
             "Install what reads it with: pip install 'maskupe[heic]'; or export it as JPEG.",
-        ) from None
-    file = pi_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=False)
-    width, height = file.size
-    check_size(name, width, height, 8)
-    info = file.info
-    pixels = np.array(file)  # a copy: what it gives is the library's, and goes with the file
-    if pixels.dtype == np.uint16:  # its values are moved up to the highest bits
-        bits = int(info["bit_depth"])
-        pixels = _full_range(pixels >> np.uint16(16 - bits), bits)
-    block = exif.without_mark(info.get("exif") or b"")
+        )
+    found = heic_decoder.decode(data, lambda width, height: check_size(name, width, height, 8))
+    shape = (found.height, found.width, found.channels)[: 2 if found.channels == 1 else 3]
+    if found.bits <= 8:
+        pixels: npt.NDArray[Any] = np.frombuffer(found.pixels, np.uint8).reshape(shape)
+    else:  # its values are moved up to the highest bits
+        deep = np.frombuffer(found.pixels, np.uint16).reshape(shape)
+        pixels = _full_range(deep >> np.uint16(16 - found.bits), found.bits)
+    block = exif.without_mark(found.exif)
     # The library turns the picture as its file says; EXIF only says it again.
-    codes, nclx = b"", info.get("nclx_profile")
-    if nclx:
-        codes = bytes([nclx["color_primaries"], nclx["transfer_characteristics"], 0, 1])
+    codes = bytes([*found.codes, 0, 1]) if found.codes else b""
+    info = {"icc_profile": found.icc, "xmp": found.xmp}
     metadata = _metadata(name, info, block, exif.orientation(block), codes)
-    if info.get("aux") or info.get("depth_images"):
-        metadata = Metadata(**{**vars(metadata), "lost": (LOST_BESIDE,)})
+    if found.has_more:
+        metadata = replace(metadata, lost=(LOST_BESIDE,))
     return Photo(np.ascontiguousarray(pixels), "HEIC", metadata)
 
 

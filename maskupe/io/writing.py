@@ -70,7 +70,7 @@ class Output:
         elif self.format == "PNG":
             part.write_bytes(png.encode(_as_integers(pixels), metadata, extras=same_format))
         elif self.format == "JPEG XL":
-            part.write_bytes(jxl.encode(_as_eight_bits(pixels), metadata))
+            part.write_bytes(jxl.encode(_as_integers(pixels), metadata))
         elif self.format == "WebP" or self.format == "AVIF":
             eight = _as_eight_bits(pixels)
             part.write_bytes(modern.encode(eight, metadata, self.format, quality=self.quality))
@@ -84,8 +84,7 @@ def check_output(path: Path | str, photo: Photo, quality: int = JPEG_QUALITY) ->
     """Return whether the result of this photo can be written there, found out before the work.
 
     Args:
-        path: its ending says the format, .png, .jpg, .tif, .webp, .avif or
-            .jxl; an existing file
+        path: its ending says the format, .png, .jpg, .tif, .webp, .avif or .jxl; an existing file
             will be replaced.
         photo: what the result comes from; it may be the same file.
         quality: of a JPEG or AVIF, 1…100.
@@ -216,11 +215,12 @@ def _notes(kind: Format, photo: Photo) -> tuple[str, ...]:
     notes = list(photo.metadata.lost)
     metadata = photo.metadata
     same_format = kind == photo.format
-    if kind not in ("PNG", "TIFF") and photo.depth != np.uint8:
+    if kind in ("JPEG", "WebP", "AVIF") and photo.depth != np.uint8:
         what = "JPEG holds" if kind == "JPEG" else f"{kind} is written with"
         notes.append(f"{what} 8 bits per channel; write a PNG or TIFF to keep the photo's depth.")
-    if kind == "PNG" and photo.depth == np.float32:
-        notes.append("PNG holds 16 bits per channel; write a TIFF to keep the photo's floats.")
+    if kind in ("PNG", "JPEG XL") and photo.depth == np.float32:
+        what = "PNG holds" if kind == "PNG" else "JPEG XL is written with"
+        notes.append(f"{what} 16 bits per channel; write a TIFF to keep the photo's floats.")
     if kind == "JPEG" and (left_out := jpeg.too_large(metadata, extras=same_format)):
         said = " and ".join(left_out)
         notes.append(f"JPEG has no room for the photo's {said}; write a PNG or TIFF to keep it.")

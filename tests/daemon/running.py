@@ -91,6 +91,13 @@ class RunningDaemon:
     def wait(self, timeout=20):
         return self.process.wait(timeout)
 
+    def await_log(self, words, timeout=20):
+        """Waits until words are in the log, which a thread of the daemon's may still write."""
+        deadline = time.monotonic() + timeout
+        while words not in self.log:
+            assert time.monotonic() < deadline, self.log
+            time.sleep(0.02)
+
     def kill(self):
         if self.process.poll() is None:
             self.process.kill()
@@ -223,8 +230,12 @@ def assert_memory_stays_flat(daemon, model, fault):
                     assert error.code == fault[1]
 
     def settled():
-        time.sleep(4 * REST)  # then it has given back what it can
-        return daemon.status()["resident_bytes"]
+        """The least of two seconds, in which it gives back what it can."""
+        looks = []
+        for _ in range(20):
+            time.sleep(REST / 2)
+            looks.append(daemon.status()["resident_bytes"])
+        return min(looks)
 
     jobs(50)
     early = settled()

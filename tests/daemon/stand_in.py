@@ -34,6 +34,7 @@ NAMES = (
     "quick",
     "slow-4",
     "slow-20",
+    "slow-60",
     "slow-200",
     "full-gpu",
     "tight-gpu",

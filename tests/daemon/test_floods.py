@@ -19,7 +19,7 @@ from maskupe_client.framing import pack
 from maskupe_client.messages import parse
 from maskupe_daemon.intake import Filter, ForeignError
 from tests.daemon.garbage import NULL_GREETING
-from tests.daemon.running import assert_right, dealer_to, region, request_for, serves
+from tests.daemon.running import ROOT, assert_right, dealer_to, region, request_for, serves
 
 READY = bytes([4, 6 + 22]) + b"\x05READY" + b"\x0bSocket-Type\x00\x00\x00\x06DEALER"
 
@@ -91,7 +91,7 @@ def test_a_message_of_a_million_empty_frames_is_cut_off_at_the_tenth(daemon, cou
             for _ in range(count // 100_000):
                 sock.sendall(b"\x01\x00" * 100_000)
         assert closed(sock)
-    assert max(took) < 0.5
+    assert max(took) < 3.0  # eight seconds, if the frames were counted in the end
     assert daemon.status()["resident_bytes"] < before + 20e6
     serves(daemon)
     assert "a flood of frames" in daemon.log
@@ -158,12 +158,12 @@ def test_a_message_that_does_not_go_on_keeps_others_out_for_a_while_only(start):
     request, _ = request_for(image, selection)
     header = pack(request.header())
     with raw(tight) as sock:
+        began = time.monotonic()
         sock.sendall(bytes([3]) + len(header).to_bytes(8, "big") + header)
         sock.sendall(bytes([3]) + image.nbytes.to_bytes(8, "big") + bytes(20_000))
         serves(tight, (20, 30, 3))
-        began = time.monotonic()
         serves(tight, (120, 150, 3))
-        assert 0.5 < time.monotonic() - began < 30
+        assert time.monotonic() - began > 1.0
         assert closed(sock)
 
 
@@ -200,6 +200,69 @@ def test_the_routing_id_that_libzmq_would_give_next_cannot_be_taken(name, comman
     assert first[:-16] == second[:-16] and first[-16:] != second[-16:]
 
 
+#: The daemon's sockets in a process, where one client without an id of its own tells the next
+#: number of libzmq's, and another takes it: through the proxy or ("past") not.
+TAKES_AN_ID = """
+import os, socket, struct, sys, zmq
+from maskupe_daemon import sockets
+from maskupe_daemon.proxy import Bounds
+from tests.daemon.garbage import NULL_GREETING
+
+folder, way = sys.argv[1:]
+listener = sockets.listen(zmq.Context(), f"ipc://{folder}/daemon.sock", Bounds(10, 1000, 1000))
+router = listener.router
+router.rcvtimeo = 20_000
+behind = router.getsockopt_string(zmq.LAST_ENDPOINT).rstrip(chr(0)).removeprefix("ipc://")
+
+def shaken(sock, name=b""):
+    body = b"\\x05READY\\x0bSocket-Type\\x00\\x00\\x00\\x06DEALER"
+    body += b"\\x08Identity" + struct.pack(">I", len(name)) + name
+    sock.settimeout(20)
+    sock.sendall(NULL_GREETING + bytes([4, len(body)]) + body)
+    answer = b""
+    while b"Identity" not in answer:
+        answer += sock.recv(4096)
+    sock.sendall(b"\\x00\\x02hi")
+    return sock, router.recv_multipart()[0]
+
+direct = lambda: sockets._connected(behind.replace("@", chr(0), 1))
+first, given = shaken(direct())
+assert len(given) == 5 and given[0] == 0
+following = b"\\0" + (int.from_bytes(given[1:], "big") + 1).to_bytes(4, "big")
+if way == "past":
+    entrance = direct()
+else:
+    entrance = socket.socket(socket.AF_UNIX)
+    entrance.connect(f"{folder}/daemon.sock")
+second, got = shaken(entrance, following)
+print("taken" if got == following else "its own", len(got), flush=True)
+third, _ = shaken(direct())
+print("goes on", flush=True)
+os._exit(0)
+"""
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="elsewhere nobody gets past the proxy so easily"
+)
+@pytest.mark.parametrize(
+    ("way", "said"), [("through", ["its own 16", "goes on"]), ("past", ["taken 5"])]
+)
+def test_a_client_that_takes_libzmq_s_next_id_does_not_end_the_process(home, way, said):
+    """Without the proxy an assertion of libzmq's does, which shows that this is the attack."""
+    done = subprocess.run(
+        [sys.executable, "-c", TAKES_AN_ID, str(home), way],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0)),
+    )
+    assert done.stdout.splitlines() == said, done.stderr
+    # The process ends without tidying up its threads, or is aborted.
+    assert (done.returncode < 0) == (way == "past")
+
+
 def test_a_handshake_is_passed_on_at_every_step(daemon):
     """A client like libzmq's sends each part of its greeting after an answer to the last."""
     with raw(daemon, b"") as sock:
@@ -228,23 +291,33 @@ def test_an_older_zmtp_is_closed_at_once(old):
 def test_more_connections_than_descriptors_do_not_end_the_daemon(start, greeting):
     """Silent ones make room for others; of those that have shaken hands no more are taken."""
     modest = start(before=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (120, 120)))
+
+    def eventually(between):
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                return serves(modest)
+            except ClientError:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            between()
+
     with contextlib.ExitStack() as stack:
-        for _ in range(300):
-            with contextlib.suppress(ConnectionError):
-                stack.enter_context(raw(modest, greeting))
+
+        def connect(count):
+            for _ in range(count):
+                with contextlib.suppress(ConnectionError):
+                    stack.enter_context(raw(modest, greeting))
+
+        connect(300)
         if greeting:
             with pytest.raises(ClientError):
                 Client.connect(1.0, directory=modest.home)
         else:
-            serves(modest)
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            serves(modest)
-            break
-        except ClientError:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+            # A job may find no descriptor, while libzmq still closes those of the flood. So that
+            # none of the silent ones is dropped for its age, there are always new ones.
+            eventually(lambda: connect(12))
+    eventually(lambda: None)
     assert modest.process.poll() is None
 
 

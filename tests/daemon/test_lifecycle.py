@@ -193,12 +193,15 @@ def test_a_signal_lets_a_short_job_finish(start, home, name):
     daemon = start()
     image, selection = region(np.random.default_rng(1))
     request, planes = request_for(image, selection, model="slow-20")
-    client = daemon.connect()
-    thread, results = in_background(lambda: client.enhance(request, planes)[1])
-    daemon.await_status(running=1)
-    daemon.process.send_signal(getattr(signal, name))
-    thread.join(20)
-    assert_right(results[0], image, selection, request)
+    sent = []
+
+    def stop_it(progress):
+        if progress.stage == "running" and not sent:
+            sent.append(daemon.process.send_signal(getattr(signal, name)))
+
+    _, answer = daemon.connect().enhance(request, planes, stop_it)
+    assert sent
+    assert_right(answer, image, selection, request)
     assert daemon.wait() == 0
     assert left_behind(home) == ["daemon.lock", "daemon.log"]
 
@@ -216,9 +219,9 @@ def test_sigterm_cancels_what_takes_longer_and_tells_every_client(start):
     began = time.monotonic()
     daemon.terminate()
     assert daemon.wait(20) == 0
-    assert time.monotonic() - began < 9  # five by contract, more on a crowded machine
+    assert time.monotonic() - began < 15  # five by contract, more on a crowded machine
     for thread, results in work:
-        thread.join(10)
+        thread.join(20)
         assert isinstance(results[0], AnswerError), results
         assert results[0].code == "shutting-down"
 
@@ -226,15 +229,18 @@ def test_sigterm_cancels_what_takes_longer_and_tells_every_client(start):
 def test_killed_and_restarted_under_a_waiting_client(start):
     first = start()
     image, selection = region(np.random.default_rng(3))
-    request, planes = request_for(image, selection, model="slow-20")
+    request, planes = request_for(image, selection, model="slow-60")
     client = first.connect()
-    thread, results = in_background(lambda: client.enhance(request, planes))
-    first.await_status(running=1)
-    killed = time.monotonic()
-    first.process.kill()
-    thread.join(10)
-    assert isinstance(results[0], ConnectionLostError), results
-    assert time.monotonic() - killed < 3
+    killed = []
+
+    def kill_it(progress):
+        if progress.stage == "running" and not killed:
+            first.process.kill()
+            killed.append(time.monotonic())
+
+    with pytest.raises(ConnectionLostError):
+        client.enhance(request, planes, kill_it)
+    assert time.monotonic() - killed[0] < 10  # a silent daemon would be waited for much longer
     with pytest.raises(NotRunningError, match="without tidying up"):
         Client.connect()
     second = start()
@@ -255,7 +261,7 @@ def test_a_connection_dropped_while_idle_is_renewed(start):
 
 
 def test_models_are_dropped_when_idle_and_asking_is_no_work(start):
-    daemon = start("--idle-unload", "1.0")
+    daemon = start("--idle-unload", "3.0")
     image, selection = region(np.random.default_rng(4))
     with daemon.connect() as client:
         client.enhance(*request_for(image, selection))

@@ -46,6 +46,22 @@ def test_without_a_limit_the_machine_counts(control_group, tmp_path):
     assert memory.total_bytes() == psutil.virtual_memory().total
 
 
+def test_a_control_group_of_the_first_version_limits_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(limits, "_CONTROL_GROUPS", tmp_path)
+    monkeypatch.setattr(limits, "_OUR_GROUP", tmp_path / "membership")
+    # In a container the own group is shown as the root, whatever it is called outside.
+    (tmp_path / "membership").write_text("9:cpu,memory:/docker/5ac9\n1:name=systemd:/\n0::/\n")
+    group = tmp_path / "memory"
+    group.mkdir()
+    (group / "memory.limit_in_bytes").write_text("5000000\n")
+    (group / "memory.usage_in_bytes").write_text("4900000\n")
+    (group / "memory.stat").write_text("inactive_file 7\ntotal_inactive_file 3000000\n")
+    assert memory.total_bytes() == 5_000_000
+    assert memory.free_bytes() == 3_100_000
+    (group / "memory.limit_in_bytes").write_text("9223372036854771712\n")  # none
+    assert memory.total_bytes() == psutil.virtual_memory().total
+
+
 def test_what_is_discarded_ends_in_another_thread():
     ended = []
 

@@ -116,3 +116,57 @@ def test_the_command_line_with_little_address_space(home, tmp_path, megabytes):
         assert not (tmp_path / "out.png").exists()
     else:
         assert megabytes > 500 and (tmp_path / "out.png").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ulimit -v is Linux's")
+@pytest.mark.parametrize("megabytes", [100, 300, 500])
+@pytest.mark.parametrize(
+    ("module", "arguments"),
+    [
+        ("maskupe.cli", ["models"]),
+        ("maskupe.cli", ["demo", "--out", "out"]),
+        ("maskupe_training.cli", ["fit", "lantern", "--data", "data", "--out", "run"]),
+    ],
+)
+def test_every_command_says_that_the_limit_is_too_low(home, module, arguments, megabytes):
+    program = f"import sys; from {module} import main; sys.exit(main())"
+    process = limited(megabytes, "-c", program, *arguments, home=home)
+    words = process.communicate(timeout=60)[0].strip()
+    assert process.returncode == 1
+    assert f"The limit of {megabytes} MB of memory for a program is too low" in words
+    assert len(words.splitlines()) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ulimit -v is Linux's")
+@pytest.mark.parametrize("megabytes", [100, 300, 500, 900])
+def test_gimp_s_installer_with_little_address_space(home, tmp_path, megabytes):
+    """It needs none of the libraries; that the daemon does is a finding of the doctor's."""
+    profile = tmp_path / "GIMP" / "3.0"
+    profile.mkdir(parents=True)
+    installed = limited(
+        megabytes, "-m", "maskupe_gimp.cli", "install", "--profile", profile, home=home
+    )
+    words = installed.communicate(timeout=60)[0]
+    assert installed.returncode == 0, words
+    assert (profile / "plug-ins" / "maskupe-local-underexposure").is_dir()
+    doctor = limited(megabytes, "-m", "maskupe_gimp.cli", "doctor", "--profile", profile, home=home)
+    words = doctor.communicate(timeout=120)[0]
+    assert "Traceback" not in words
+    last = words.strip().splitlines()[-2:]
+    if megabytes < 512:
+        assert doctor.returncode == 1
+        assert f"The limit of {megabytes} MB of memory for a program is too low" in last[0]
+        assert "-> Raise it with: ulimit -v" in last[1]
+
+
+def test_gimp_s_installer_without_any_memory(tmp_path, monkeypatch, capsys):
+    from maskupe_gimp import bundle, cli
+
+    def none_left(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(bundle, "copy_to", none_left)
+    profile = tmp_path / "GIMP" / "3.0"
+    profile.mkdir(parents=True)
+    assert cli.main(["install", "--profile", str(profile)]) == 1
+    assert capsys.readouterr().err.startswith("maskupe-gimp: There is not enough memory.")

@@ -156,11 +156,15 @@ def test_status_and_limits_are_what_the_document_says(daemon):
 
 def test_control_messages_are_answered_while_a_job_runs(daemon):
     image, selection = region(np.random.default_rng(7))
+    request, planes = request_for(image, selection, model="slow-200")
     seen = []
 
     def work():
-        with daemon.connect() as client:
-            client.enhance(*request_for(image, selection, model="slow-20"), seen.append)
+        with daemon.connect() as client, pytest.raises(AnswerError, match="cancelled"):
+            client.enhance(request, planes, seen.append)
+
+    def fractions():
+        return [progress.fraction for progress in seen if progress.stage == "running"]
 
     thread = threading.Thread(target=work)
     thread.start()
@@ -172,12 +176,15 @@ def test_control_messages_are_answered_while_a_job_runs(daemon):
             assert client.status()["running"] == 1
             waits.append(time.perf_counter() - began)
             time.sleep(0.01)
+        deadline = time.monotonic() + 9
+        while len(set(fractions())) < 5:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        client.cancel(request.id)
     thread.join(30)
-    # The job takes a second; a loop that waited for it would show that in every answer.
+    # The job takes ten seconds; a loop that waited for it would show that in every answer.
     assert np.median(waits) < 0.25
-    running = [progress.fraction for progress in seen if progress.stage == "running"]
-    assert running == sorted(running)
-    assert len(set(running)) >= 5
+    assert fractions() == sorted(fractions())
 
 
 def test_the_callback_keeps_a_user_interface_alive(daemon):
@@ -185,7 +192,7 @@ def test_the_callback_keeps_a_user_interface_alive(daemon):
     calls = []
     with daemon.connect() as client:
         client.enhance(
-            *request_for(image, selection, model="slow-20"),
+            *request_for(image, selection, model="slow-60"),
             lambda progress: calls.append(time.monotonic()),
         )
     assert len(calls) >= 10
@@ -202,8 +209,9 @@ def test_raising_in_the_callback_cancels_within_a_strip(daemon):
     with daemon.connect() as client:
         with pytest.raises(KeyboardInterrupt):
             client.enhance(*request_for(image, selection, model="slow-200"), refuse)
-        daemon.await_status(running=0, timeout=5)  # all its strips would take ten seconds
+        daemon.await_status(running=0)
         client.enhance(*request_for(image, selection))  # the same connection goes on
+    # It would have been done in ten seconds, and this line another.
     assert "cancelled client=" in daemon.log
 
 
@@ -269,5 +277,5 @@ def test_cancel_by_id_from_another_client(daemon):
     with daemon.connect() as other:
         assert other.cancel(request.id)
         assert not other.cancel("no-such-job")
-    thread.join(10)
+    thread.join(30)
     assert codes == ["cancelled"]

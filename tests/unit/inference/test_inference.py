@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import signal
 import subprocess
@@ -14,17 +15,20 @@ from typing import Any
 
 import numpy as np
 import onnx
+import psutil
 import pytest
 import torch
 
 from maskupe import registry, weights_file
 from maskupe.areas.coverage import full_coverage
 from maskupe.errors import InputError, MaskUPEError, UnknownModelError, WeightsError
-from maskupe.inference import Predictor, graphfile, load_predictor, loading, onnx_backend
+from maskupe.inference import Predictor, confined, graphfile, load_predictor, loading
 from maskupe.inference.build import build, load, save
+from maskupe.inference.confined import ConfinedSession
 from maskupe.inference.export import export_onnx
 from maskupe.inference.graphfile import UnfitGraphError
-from maskupe.inference.onnx_backend import Session
+from maskupe.inference.onnx_backend import OnnxPredictor
+from maskupe.inference.session import Session
 from maskupe.inference.torch_backend import TorchPredictor
 from maskupe.maps import AffineGrid, CurveMaps, Window, tensor_names
 from maskupe.rendering import render
@@ -85,9 +89,16 @@ def example(seed: int = 0) -> Example:
     return context, areas
 
 
+@pytest.fixture
+def shipped(exported: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The models as if they came with the package: their graphs are run."""
+    monkeypatch.setattr(registry, "WEIGHTS_FOLDER", exported)
+    return exported
+
+
 @pytest.mark.parametrize("name", MODELS)
-def test_both_engines_agree(exported: Path, name: str) -> None:
-    path = exported / f"{name}.safetensors"
+def test_both_engines_agree(shipped: Path, name: str) -> None:
+    path = shipped / f"{name}.safetensors"
     fast, reference = load_predictor(path, "cpu"), TorchPredictor(path, name, "cpu")
     assert (fast.backend, reference.backend) == ("onnxruntime", "torch")
     assert fast.kind is reference.kind is (AffineGrid if "deepupe" in name else CurveMaps)
@@ -101,8 +112,8 @@ def test_both_engines_agree(exported: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_predictions_are_those_of_the_network(exported: Path, name: str) -> None:
-    path = exported / f"{name}.safetensors"
+def test_predictions_are_those_of_the_network(shipped: Path, name: str) -> None:
+    path = shipped / f"{name}.safetensors"
     context, areas = example()
     predictor = load_predictor(path)
     assert predictor.name == name
@@ -120,13 +131,13 @@ def test_predictions_are_those_of_the_network(exported: Path, name: str) -> None
     assert np.array_equal(changed, part(maps, first)) != registry.resolve(name).local
 
 
-def test_a_guide_makes_no_step_where_a_ends(exported: Path) -> None:
+def test_a_guide_makes_no_step_where_a_ends(shipped: Path) -> None:
     name = "deepupe-mconcat"
-    predictor = load_predictor(exported / f"{name}.safetensors")
+    predictor = load_predictor(shipped / f"{name}.safetensors")
     context, areas = example()
     maps = predictor.predict(context, areas)
     assert isinstance(maps, AffineGrid)
-    network = load(exported / f"{name}.safetensors")[1]
+    network = load(shipped / f"{name}.safetensors")[1]
     image, mask = torch.from_numpy(context.transpose(2, 0, 1)[None]), torch.from_numpy(areas[None])
     all_a = torch.stack([torch.ones(1, 256, 256), torch.zeros(1, 256, 256)], dim=1)
     with torch.no_grad():
@@ -162,12 +173,13 @@ import sys
 sys.modules["torch"] = None
 import numpy as np
 from maskupe.inference import load_predictor
-p = load_predictor({str(exported / "star-dce.safetensors")!r})
-p.predict(np.zeros((256, 256, 3), np.float32), np.zeros((2, 256, 256), np.float32))
-print(p.backend, p.device)
+for model in ("default", {str(exported / "star-dce.safetensors")!r}):
+    p = load_predictor(model)
+    p.predict(np.zeros((256, 256, 3), np.float32), np.zeros((2, 256, 256), np.float32))
+    print(p.backend, p.device)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.stdout.split() == ["onnxruntime", "cpu"], done.stderr
+    assert done.stdout.splitlines() == ["onnxruntime cpu"] * 2, done.stderr
 
 
 def test_without_a_graph_torch_is_used(folder: Path) -> None:
@@ -186,8 +198,10 @@ def test_a_graph_of_other_weights_is_not_used(
     with torch.no_grad():
         network.curves.bias.add_(0.1)
     save(path, config, network, ABOUT)
-    assert load_predictor(path).backend == "torch"
-    monkeypatch.setattr(loading, "_has_torch", lambda: False)
+    with monkeypatch.context() as patched:
+        patched.setattr(registry, "WEIGHTS_FOLDER", folder)
+        assert load_predictor(path).backend == "torch"
+    monkeypatch.setattr(loading, "has_torch", lambda: False)
     with pytest.raises(WeightsError, match="belongs to other weights"):
         load_predictor(path)
 
@@ -195,14 +209,16 @@ def test_a_graph_of_other_weights_is_not_used(
 def test_a_damaged_graph_or_weight_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     graph, path = folder / "star-dce.onnx", folder / "star-dce.safetensors"
     graph.write_bytes(graph.read_bytes()[:500])
-    assert load_predictor(path).backend == "torch"
+    with monkeypatch.context() as patched:
+        patched.setattr(registry, "WEIGHTS_FOLDER", folder)
+        assert load_predictor(path).backend == "torch"
     content = path.read_bytes()
     path.write_bytes(content[:-4])
     with pytest.raises(WeightsError, match="damaged"):
         load_predictor(path)
     path.write_bytes(content)
     graph.unlink()
-    monkeypatch.setattr(loading, "_has_torch", lambda: False)
+    monkeypatch.setattr(loading, "has_torch", lambda: False)
     with pytest.raises(WeightsError, match=r"no ONNX graph.*maskupe\[torch\]"):
         load_predictor(path)
     path.unlink()
@@ -228,14 +244,14 @@ def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     assert loading.choose_device("auto") == loading.choose_device("cuda") == "cuda"
     with pytest.raises(InputError, match="finds no mps device"):
         loading.choose_device("mps")
-    monkeypatch.setattr(loading, "_has_torch", lambda: False)
+    monkeypatch.setattr(loading, "has_torch", lambda: False)
     assert loading.choose_device("auto") == "cpu"
     with pytest.raises(InputError, match=r"needs PyTorch.*maskupe\[torch\]"):
         loading.choose_device("cuda")
 
 
-def test_what_is_put_in_is_checked(exported: Path) -> None:
-    predictor = load_predictor(exported / "star-dce.safetensors")
+def test_what_is_put_in_is_checked(shipped: Path) -> None:
+    predictor = load_predictor(shipped / "star-dce.safetensors")
     context, areas = example()
     with pytest.raises(ValueError, match="Expected"):
         predictor.predict(context[:128], areas)
@@ -247,8 +263,8 @@ def test_what_is_put_in_is_checked(exported: Path) -> None:
     assert np.array_equal(clipped.maps, same.maps)
 
 
-def test_an_answer_that_is_not_finite_is_an_error(exported: Path) -> None:
-    predictor = load_predictor(exported / "star-dce.safetensors")
+def test_an_answer_that_is_not_finite_is_an_error(shipped: Path) -> None:
+    predictor = load_predictor(shipped / "star-dce.safetensors")
     context, areas = example()
     context[3, 3, 0] = np.nan
     with pytest.raises(MaskUPEError, match="no usable answer"):
@@ -256,8 +272,8 @@ def test_an_answer_that_is_not_finite_is_an_error(exported: Path) -> None:
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "torch"])
-def test_threads_get_their_own_answers(exported: Path, engine: str) -> None:
-    path = exported / "star-dce-mnorm.safetensors"
+def test_threads_get_their_own_answers(shipped: Path, engine: str) -> None:
+    path = shipped / "star-dce-mnorm.safetensors"
     predictor: Predictor
     predictor = load_predictor(path) if engine == "onnxruntime" else TorchPredictor(path, "", "cpu")
     jobs = []
@@ -337,20 +353,75 @@ SPOILED = {
 }
 
 
+@pytest.fixture
+def no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where PyTorch is not installed: nothing but the graph can be run."""
+    monkeypatch.setattr(loading, "has_torch", lambda: False)
+
+
+def test_a_stranger_s_graph_is_not_run_but_our_own_network(
+    exported: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the graph says: here it answers with other maps, and looks harmless."""
+    graph, path = folder / "star-dce.onnx", folder / "star-dce.safetensors"
+    model = onnx.load(str(graph), load_external_data=False)
+    last = model.graph.node[-1]
+    wanted = last.output[0]
+    last.output[0] = "right"
+    model.graph.node.append(onnx.helper.make_node("Neg", ["right"], [wanted]))
+    graph.write_bytes(model.SerializeToString())
+    expected = part(TorchPredictor(exported / path.name, "", "cpu").predict(*example()), "maps")
+    predictor = load_predictor(path)
+    assert predictor.backend == "torch"
+    np.testing.assert_allclose(part(predictor.predict(*example()), "maps"), expected, atol=1e-5)
+    # The same graph says the opposite where it is trusted.
+    monkeypatch.setattr(registry, "WEIGHTS_FOLDER", folder)
+    wrong = part(load_predictor(path).predict(*example()), "maps")
+    np.testing.assert_allclose(wrong, -expected, atol=1e-3)
+
+
+def process_of(predictor: Predictor) -> psutil.Process:
+    """The process in which a predictor's graph runs."""
+    assert isinstance(predictor, OnnxPredictor)
+    assert isinstance(predictor._session, ConfinedSession)
+    assert predictor._session._process is not None
+    return psutil.Process(predictor._session._process.pid)
+
+
+@pytest.mark.parametrize("name", ["star-dce", "deepupe-mconcat"])
+def test_without_pytorch_it_runs_in_a_process_of_its_own(
+    exported: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    path = exported / f"{name}.safetensors"
+    reference = TorchPredictor(path, name, "cpu")
+    monkeypatch.setattr(loading, "has_torch", lambda: False)
+    predictor = load_predictor(path)
+    assert predictor.backend == "onnxruntime"
+    child = process_of(predictor)
+    assert "maskupe.inference.confined" in child.cmdline()
+    for seed in range(2):
+        ours, theirs = (each.predict(*example(seed)) for each in (predictor, reference))
+        for tensor in tensor_names(predictor.kind):
+            expected = part(theirs, tensor)
+            scale = max(1.0, float(np.abs(expected).max()))
+            assert np.abs(part(ours, tensor) - expected).max() <= 1e-3 * scale, tensor
+    # A process that was lost is no reason to fail: another one is started.
+    child.kill()
+    assert not psutil.wait_procs([child], 20)[1]
+    assert np.isfinite(part(predictor.predict(*example()), tensor_names(predictor.kind)[0])).all()
+    child = process_of(predictor)
+    del predictor
+    assert not psutil.wait_procs([child], 20)[1]
+
+
 @pytest.mark.parametrize("spoil", SPOILED)
-def test_a_graph_that_no_export_makes_is_not_run_but_our_own_network(
-    folder: Path, exported: Path, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Any], None]
+def test_a_graph_that_no_export_makes_is_not_run(
+    folder: Path, no_torch: None, spoil: Callable[[Any], None]
 ) -> None:
     graph, path = folder / "star-dce.onnx", folder / "star-dce.safetensors"
     model = onnx.load(str(graph), load_external_data=False)
     spoil(model)
     graph.write_bytes(model.SerializeToString())
-    predictor = load_predictor(path)
-    assert predictor.backend == "torch"
-    maps = predictor.predict(*example())
-    expected = load_predictor(exported / "star-dce.safetensors").predict(*example())
-    np.testing.assert_allclose(part(maps, "maps"), part(expected, "maps"), atol=1e-3)
-    monkeypatch.setattr(loading, "_has_torch", lambda: False)
     with pytest.raises(WeightsError, match=SPOILED[spoil]):
         load_predictor(path)
 
@@ -365,44 +436,114 @@ def test_every_cut_through_a_graph_is_a_sentence(folder: Path) -> None:
             Session(graph, path, 1)
 
 
-@pytest.fixture
-def slow(folder: Path) -> Path:
-    """Weights with a graph that has nothing forbidden and takes minutes."""
-    graph, path = folder / "star-dce.onnx", folder / "star-dce.safetensors"
+def after_the_last_node(path: Path, *nodes: onnx.NodeProto) -> Path:
+    """Let a graph compute further nodes, the last of which gives a number ``more``, and add it."""
+    graph = path.with_suffix(".onnx")
     model = onnx.load(str(graph), load_external_data=False)
-    make = onnx.helper.make_node
-    shape = onnx.helper.make_tensor("shape", onnx.TensorProto.INT64, [2], [1500, 1500])
-    nodes = [
-        make("ReduceMean", ["context"], ["slow_mean"], keepdims=0),
-        make("Constant", [], ["slow_shape"], value=shape),
-        make("Expand", ["slow_mean", "slow_shape"], ["slow_0"]),
-    ]
-    nodes += [make("MatMul", [f"slow_{n}", f"slow_{n}"], [f"slow_{n + 1}"]) for n in range(2000)]
-    nodes += [make("ReduceMin", ["slow_2000"], ["slow_least"], keepdims=0)]
     last = model.graph.node[-1]
-    name = last.output[0]
-    last.output[0] = "quick"
-    nodes += [make("Sum", ["quick", "slow_least"], [name])]
-    model.graph.node.extend(nodes)
+    wanted = last.output[0]
+    last.output[0] = "right"
+    model.graph.node.extend([*nodes, onnx.helper.make_node("Sum", ["right", "more"], [wanted])])
     graph.write_bytes(model.SerializeToString())
     return path
 
 
+def constant(name: str, *values: int) -> onnx.NodeProto:
+    value = onnx.helper.make_tensor(name, onnx.TensorProto.INT64, [len(values)], values)
+    return onnx.helper.make_node("Constant", [], [name], value=value)
+
+
+def node(operator: str, inputs: str, output: str, **attributes: Any) -> onnx.NodeProto:
+    return onnx.helper.make_node(operator, inputs.split(), [output], **attributes)
+
+
+def least(of: str) -> onnx.NodeProto:
+    return node("ReduceMin", of, "more", keepdims=0)
+
+
+MEAN = node("ReduceMean", "context", "mean", keepdims=0)
+#: Graphs without anything forbidden that ask for gigabytes, in loading or in running.
+GREEDY = {
+    "fill": [constant("shape", 30_000, 100_000), node("ConstantOfShape", "shape", "a"), least("a")],
+    "expand": [
+        MEAN,
+        constant("shape", 30_000, 100_000),
+        node("Expand", "mean shape", "a"),
+        least("a"),
+    ],
+    "tile": [constant("times", 1, 1, 70, 70), node("Tile", "context times", "a"), least("a")],
+    "pad": [
+        constant("pads", 0, 0, 20_000, 20_000, 0, 0, 20_000, 20_000),
+        node("Pad", "context pads", "a"),
+        least("a"),
+    ],
+    "resize": [
+        constant("sizes", 1, 3, 30_000, 30_000),
+        onnx.helper.make_node("Resize", ["context", "", "", "sizes"], ["a"], mode="nearest"),
+        least("a"),
+    ],
+    "matrix": [
+        constant("column", -1, 1),
+        node("Reshape", "context column", "flat"),
+        constant("turned", 1, -1),
+        node("Reshape", "context turned", "row"),
+        node("MatMul", "flat row", "a"),
+        least("a"),
+    ],
+    "many": [
+        MEAN,
+        constant("shape", 5_000, 10_000),
+        node("Expand", "mean shape", "a0"),
+        *(node("Add", f"a{number} mean", f"a{number + 1}") for number in range(39)),
+        node("Sum", " ".join(f"a{number}" for number in range(40)), "a"),
+        least("a"),
+    ],
+}
+
+
+@pytest.mark.parametrize("nodes", GREEDY.values(), ids=GREEDY)
+def test_memory_that_a_graph_takes_is_bounded(
+    folder: Path, no_torch: None, nodes: list[onnx.NodeProto]
+) -> None:
+    path = after_the_last_node(folder / "star-dce.safetensors", *nodes)
+    before = psutil.Process().memory_info().rss
+    with pytest.raises(WeightsError, match="more memory than a network may take"):
+        load_predictor(path).predict(*example())
+    assert psutil.Process().memory_info().rss < before + 200e6
+
+
+#: One operator that takes hours, in which ONNX Runtime cannot be interrupted.
+SLOW = [
+    MEAN,
+    constant("shape", 1, 1, 3000, 3000),
+    node("Expand", "mean shape", "large"),
+    node("MaxPool", "large", "a", kernel_shape=[2999, 2999], pads=[1499] * 4),
+    least("a"),
+]
+
+
+@pytest.fixture
+def slow(folder: Path) -> Path:
+    """Weights with a graph that has nothing forbidden and takes hours."""
+    return after_the_last_node(folder / "star-dce.safetensors", *SLOW)
+
+
 def test_a_graph_that_takes_too_long_is_ended(slow: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnx_backend, "LONGEST", 0.5)
-    predictor = load_predictor(slow)
-    assert predictor.backend == "onnxruntime"
-    began = time.monotonic()
+    session = ConfinedSession(slow.with_suffix(".onnx"), slow, None)
+    child = session._process
+    assert child is not None
+    monkeypatch.setattr(confined, "LONGEST", 0.5)
     with pytest.raises(WeightsError, match=r"took longer than 0\.5 s"):
-        predictor.predict(*example())
-    assert time.monotonic() - began < 30
+        session.run({"context": np.ones((1, 3, 256, 256), np.float32)})
+    assert child.wait(20)
 
 
 def test_ctrl_c_ends_a_graph_that_runs(slow: Path) -> None:
     # A shell starts what runs in the background with Ctrl-C ignored.
     program = f"""
-import signal
+import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.modules["torch"] = None
 import numpy as np
 from maskupe.inference import load_predictor
 p = load_predictor({str(slow)!r})
@@ -414,7 +555,20 @@ p.predict(np.ones((256, 256, 3), np.float32), np.zeros((2, 256, 256), np.float32
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "begins\n"
+    (child,) = psutil.Process(process.pid).children()
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)
     _, complaint = process.communicate(timeout=60)
     assert "KeyboardInterrupt" in complaint
+    assert not psutil.wait_procs([child], 20)[1]
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", b"no answer\n", b'{"shapes": 3}\n', b'{"shapes": {"a": [9e9]}}\n']
+)
+def test_an_answer_that_is_none_is_an_error(answer: bytes) -> None:
+    with pytest.raises((EOFError, ValueError, KeyError, TypeError, AttributeError)):
+        confined._read(io.BytesIO(answer))
+    huge = b'{"shapes": {"a": [1000000, 1000000]}}\n'
+    with pytest.raises(ValueError, match="too large"):
+        confined._read(io.BytesIO(huge))

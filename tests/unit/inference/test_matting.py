@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from maskupe.errors import InputError, MaskUPEError, WeightsError
+from maskupe.inference import loading, matting
 from maskupe.inference.matting import MattingPredictor, load_matting
 from maskupe.registry import MATTES, WEIGHTS_FOLDER
 
@@ -45,6 +46,31 @@ def test_without_the_graph_pytorch_runs(tmp_path: Path) -> None:
     shipped = load_matting("default", "cpu", 1)
     assert np.abs(alone(planes(1)) - shipped(planes(1))).max() < 1e-3
     assert load_matting("default", "cpu", 1) is shipped
+
+
+def test_a_stranger_s_graph_is_run_apart_and_only_without_pytorch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    onnx = pytest.importorskip("onnx")
+    shipped = load_matting("default", "cpu", 1)(planes(1))
+    source = WEIGHTS_FOLDER / MATTES["default"]
+    # The graph takes its weights from the file that it was exported for.
+    path = Path(shutil.copy(source, tmp_path))
+    shutil.copy(source.with_suffix(".onnx"), tmp_path)
+    monkeypatch.setattr(matting, "has_torch", lambda: False)
+    monkeypatch.setattr(loading, "has_torch", lambda: False)
+    assert np.abs(MattingPredictor(path, "cpu", 1)(planes(1)) - shipped).max() < 1e-5
+    monkeypatch.undo()
+    graph = path.with_suffix(".onnx")
+    model = onnx.load(str(graph), load_external_data=False)
+    model.graph.node.append(onnx.helper.make_node("Neg", [model.graph.output[0].name], ["maps_"]))
+    model.graph.output[0].name = "maps_"
+    graph.write_bytes(model.SerializeToString())
+    assert np.abs(MattingPredictor(path, "cpu", 1)(planes(1)) - shipped).max() < 1e-3
+    graph.unlink()
+    monkeypatch.setattr(matting, "has_torch", lambda: False)
+    with pytest.raises(WeightsError, match="no ONNX graph"):
+        MattingPredictor(path, "cpu", 1)
 
 
 def test_an_untrained_network_says_the_selections_own_ramp() -> None:

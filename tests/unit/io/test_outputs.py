@@ -75,7 +75,7 @@ def test_an_opaque_alpha_may_become_a_jpeg(tmp_path):
     assert read_photo(tmp_path / "a.jpg").pixels.shape == (48, 64, 3)
 
 
-@pytest.mark.parametrize(("suffix", "top"), [(".jpg", 255), (".png", 65535)])
+@pytest.mark.parametrize(("suffix", "top"), [(".jpg", 255), (".png", 65535), (".jxl", 65535)])
 def test_less_depth_is_rounded_and_said(tmp_path, suffix, top):
     pixels = np.linspace(-0.2, 1.3, 64 * 64, dtype=np.float32).reshape(64, 64)
     tifffile.imwrite(tmp_path / "a.tif", pixels)
@@ -138,7 +138,7 @@ def test_readers_never_see_half_a_file(tmp_path):
     seen: list[bytes] = []
 
     def watch() -> None:
-        while not stop.is_set():
+        while not (seen and stop.is_set()):
             seen.append((tmp_path / "a.png").read_bytes()[-12:])
 
     watcher = threading.Thread(target=watch)
