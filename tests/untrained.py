@@ -6,12 +6,26 @@ import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
-from maskupe.registry import MATTES, MODELS, WEIGHTS_FOLDER
+import pytest
+
+from maskupe.registry import (
+    DEFAULT,
+    MATTES,
+    MODELS,
+    RESEARCH_WEIGHTS,
+    WEIGHTS_FOLDER,
+    find_weights,
+)
 
 _HAS_TORCH = find_spec("torch") is not None
-#: The model that the file is of; any would do. Without PyTorch it is the smallest one shipped,
+#: The model that the file is of; any would do. Without PyTorch it is the one that is always there,
 #: which nobody has to make.
-NETWORK = "deepupe-mconcat" if _HAS_TORCH else "star-dce-mconcat"
+NETWORK = "deepupe-mconcat" if _HAS_TORCH else DEFAULT
+
+#: For tests of the weights that a checkout has and the source archive has not.
+needs_research_weights = pytest.mark.skipif(
+    not all(map(find_weights, RESEARCH_WEIGHTS)), reason="needs the weights for research"
+)
 
 
 def write_weights(folder: Path, name: str = "untrained") -> Path:

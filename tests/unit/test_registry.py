@@ -64,7 +64,7 @@ def test_names_and_the_alias() -> None:
 
 
 def test_available_are_those_with_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "WEIGHTS_FOLDER", tmp_path)
+    monkeypatch.setattr(registry, "weights_folders", lambda: (tmp_path,))
     assert registry.available() == ()
     (tmp_path / "deepupe.safetensors").touch()
     assert registry.available() == ("deepupe",)
