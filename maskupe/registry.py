@@ -31,9 +31,7 @@ RESEARCH_USE = "research use, non-commercial"
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 
 #: Where a checkout has the weights for research, which are a distribution of their own.
-_RESEARCH_IN_CHECKOUT = (
-    Path(__file__).parents[1] / "research_weights" / "maskupe_research_weights"
-)
+_RESEARCH_IN_CHECKOUT = Path(__file__).parents[1] / "research_weights" / "maskupe_research_weights"
 
 _log = logging.getLogger(__name__)
 

@@ -181,7 +181,9 @@ def test_the_metadata(wheel: zipfile.ZipFile) -> None:
     assert not [line for line in needs if line.startswith(("torch", "scipy", "ray"))], (
         "a user must not need PyTorch"
     )
-    assert {"torch", "train", "ray", "research", "test", "dev"} <= set(found.get_all("Provides-Extra"))
+    assert {"torch", "train", "ray", "research", "test", "dev"} <= set(
+        found.get_all("Provides-Extra")
+    )
     commands = wheel.read(name.replace("METADATA", "entry_points.txt")).decode()
     for command in ("maskupe", "maskupe-daemon", "maskupe-gimp", "maskupe-train"):
         assert f"\n{command} = " in commands
