@@ -16,10 +16,10 @@ from maskupe.registry import (
     find_weights,
 )
 
-_HAS_TORCH = find_spec("torch") is not None
+HAS_TORCH = find_spec("torch") is not None
 #: The model that the file is of; any but the default would do. Without PyTorch it is the smallest
 #: one that is published, which nobody has to make.
-NETWORK = "deepupe-mconcat" if _HAS_TORCH else "star-dce-mconcat"
+NETWORK = "deepupe-mconcat" if HAS_TORCH else "star-dce-mconcat"
 
 #: For tests of the weights that a checkout has and the source archive has not.
 needs_research_weights = pytest.mark.skipif(
@@ -32,7 +32,7 @@ def write_weights(folder: Path, name: str = "untrained") -> Path:
 
     Without PyTorch it is called as the shipped one, whose name its graph asks for.
     """
-    if not _HAS_TORCH:
+    if not HAS_TORCH:
         return _copy_shipped(folder)
     path = folder / f"{name}.safetensors"
     import torch
