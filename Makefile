@@ -84,7 +84,7 @@ $(BIN)/python:
 	@tools/make_venv.sh "$(PYTHON)" "$(VENV)"
 
 $(BASE_STAMP): pyproject.toml | $(BIN)/python
-	@echo "Installing MaskUPE into $(VENV): about 300 MB, a minute or two …"
+	@echo "Installing MaskUPE into $(VENV): about 460 MB, a minute or two …"
 	$(BIN)/python -m pip install $(PIP_FLAGS) -e .
 	@touch $@
 
