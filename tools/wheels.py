@@ -31,7 +31,7 @@ _INSIDE = "maskupe/native/lib/"
 _GLIBC = re.compile(rb"GLIBC_(\d+)\.(\d+)")
 _PROMISED = re.compile(r"manylinux_(\d+)_(\d+)_")
 RESEARCH = "research-weights"
-_RESEARCH_SOURCE = ROOT / "research_weights"
+_RESEARCH = ROOT / "research_weights" / "pyproject.toml"
 
 
 class WheelError(Exception):
@@ -191,7 +191,7 @@ def build(name: str, folder: Path) -> Path:
     with tempfile.TemporaryDirectory() as temporary:
         done = subprocess.run(
             [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", temporary],
-            cwd=_RESEARCH_SOURCE if name == RESEARCH else ROOT,
+            cwd=_RESEARCH.parent if name == RESEARCH else ROOT,
             env=os.environ | {"MASKUPE_WHEEL_PLATFORM": name},
             capture_output=True,
             text=True,
@@ -217,7 +217,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown:
         parser.error(f"there is no wheel {', '.join(unknown)}; use {', '.join(known)}")
     # The source archive has no weights for research.
-    here = [name for name in known if name != RESEARCH or _RESEARCH_SOURCE.is_dir()]
+    here = [name for name in known if name != RESEARCH or _RESEARCH.is_file()]
     for name in options.wheels or here:
         try:
             wheel = build(name, options.out)
