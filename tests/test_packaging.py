@@ -191,7 +191,9 @@ def test_the_metadata(wheel: zipfile.ZipFile) -> None:
 
 def test_the_source_archive_has_what_a_build_and_its_tests_need(source: list[str]) -> None:
     # The weights for research are not under the archive's licence.
-    own = files_below("research_weights/maskupe_research_weights", "research_weights/pyproject.toml")
+    own = files_below(
+        "research_weights/maskupe_research_weights", "research_weights/pyproject.toml"
+    )
     missing = files_below(".") - own - {".gitignore"} - set(source)
     assert not missing, sorted(missing)
     assert own and not own & set(source)
