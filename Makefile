@@ -55,8 +55,8 @@ picture: $(BASE_STAMP) ## make the README's picture anew
 package: $(DEV_STAMP) ## build wheel and source archive, install the wheel elsewhere, try it
 	@tools/try_package.sh $(BIN)/python
 
-wheels: $(DEV_STAMP) ## build the wheels of all six platforms and look into them: PLATFORMS="macos-aarch64"
-	$(BIN)/python -m tools.wheels --out dist $(PLATFORMS)
+wheels: $(DEV_STAMP) ## build all wheels and look into them; or some: WHEELS="macos-aarch64 research-weights"
+	$(BIN)/python -m tools.wheels --out dist $(WHEELS)
 
 plugin-zip: $(BASE_STAMP) ## the plug-in as an archive to unpack into GIMP's folder
 	$(BIN)/python -m maskupe_gimp.bundle dist
@@ -84,7 +84,7 @@ $(BIN)/python:
 	@tools/make_venv.sh "$(PYTHON)" "$(VENV)"
 
 $(BASE_STAMP): pyproject.toml | $(BIN)/python
-	@echo "Installing MaskUPE into $(VENV): about 300 MB, a minute or two …"
+	@echo "Installing MaskUPE into $(VENV): about 460 MB, a minute or two …"
 	$(BIN)/python -m pip install $(PIP_FLAGS) -e .
 	@touch $@
 

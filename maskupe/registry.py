@@ -1,7 +1,9 @@
-"""The models: which networks there are, how each is conditioned, and which weights are shipped.
+"""The models: which networks there are, how each is conditioned, and which weights are published.
 
 Other packages add networks by an entry point of the group ``maskupe.networks``: the network's name,
-and where its :class:`NetworkSpec` is. Its models are NAME, NAME-mconcat and NAME-mnorm.
+and where its :class:`NetworkSpec` is. Its models are NAME, NAME-mconcat and NAME-mnorm. They add
+weights of our models by one of the group ``maskupe.weights``: any name, and where the ``Path`` of
+their folder is.
 
 A model is its configuration; everything is built from it by one code path
 (:func:`maskupe.inference.build.build`). Nothing here imports torch.
@@ -9,6 +11,7 @@ A model is its configuration; everything is built from it by one code path
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -24,8 +27,13 @@ Conditioning = Literal["none", "mconcat", "mnorm", "native"]
 ANY_USE = "any use"
 RESEARCH_USE = "research use, non-commercial"
 
-#: Where the shipped weights lie.
+#: Where the weights lie that come with this package: those for any use.
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
+
+#: Where a checkout has the weights for research, which are a distribution of their own.
+_RESEARCH_IN_CHECKOUT = Path(__file__).parents[1] / "research_weights" / "maskupe_research_weights"
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -62,8 +70,9 @@ NETWORKS: Mapping[str, NetworkSpec] = {
 }
 
 
-#: The group of entry points by which other packages add networks.
+#: The groups of entry points by which other packages add networks and weights.
 ENTRY_POINTS = "maskupe.networks"
+WEIGHTS_ENTRY_POINTS = "maskupe.weights"
 
 
 @cache
@@ -108,7 +117,8 @@ class ModelConfig:
         conditioning: how the mask enters; see :data:`Conditioning`.
         description: one sentence for ``maskupe models``.
         licence: what its weights may be used for.
-        weights: file name in :data:`WEIGHTS_FOLDER`, ``None`` if none is shipped.
+        weights: file name in one of :func:`weights_folders`, ``None`` for a network of another
+            package.
         learned_transition: whether it was trained to make the transition in B itself.
         options: the network's options, of those in its :class:`NetworkSpec`.
         where: which norms MNorm takes over, of those in its :class:`NetworkSpec`.
@@ -244,7 +254,7 @@ MODELS: Mapping[str, ModelConfig] = {
     )
 }
 
-#: The matting networks' weight files in :data:`WEIGHTS_FOLDER`; see :mod:`maskupe.matting.matte`.
+#: The matting networks' weight files; see :mod:`maskupe.matting.matte`.
 MATTES: Mapping[str, str] = {
     "default": "matte.safetensors",
     "matte": "matte.safetensors",
@@ -253,6 +263,29 @@ MATTES: Mapping[str, str] = {
 
 #: What ``default`` stands for.
 DEFAULT = "lantern"
+
+#: The weight files of the distribution ``maskupe-research-weights``.
+RESEARCH_WEIGHTS = frozenset(
+    f"{name}.safetensors"
+    for name in (
+        "deepupe",
+        "deepupe-mconcat",
+        "deepupe-mnorm",
+        "lantern-research",
+        "lantern-uieb-research",
+        "matte-research",
+        "star-dce",
+        "star-dce-mconcat",
+        "star-dce-mconcat-uieb-research",
+        "star-dce-mnorm",
+    )
+)
+
+#: How they are had.
+GET_RESEARCH_WEIGHTS = (
+    "The weights for research, which may not be used commercially, are installed with: "
+    "pip install 'maskupe[research]'"
+)
 
 
 def given_file(model: str | Path) -> Path | None:
@@ -301,17 +334,38 @@ def _of_added(name: str) -> ModelConfig | None:
     return ModelConfig(name, network, how, learned_transition=learned, options=options)
 
 
+@cache
+def _added_folders() -> tuple[Path, ...]:
+    """Return the folders of weights that other packages add; one that cannot be had is left out."""
+    folders = [_RESEARCH_IN_CHECKOUT] if _RESEARCH_IN_CHECKOUT.is_dir() else []
+    for entry in entry_points(group=WEIGHTS_ENTRY_POINTS):
+        try:
+            folder = Path(entry.load())
+        except Exception as error:  # it is somebody else's code
+            _log.warning("The weights of %s cannot be found: %s.", entry.value, error)
+            continue
+        folders.append(folder)
+    return tuple(folders)
+
+
+def weights_folders() -> tuple[Path, ...]:
+    """Return the folders that have weights, in the order in which they are searched: ours first."""
+    return (WEIGHTS_FOLDER, *_added_folders())
+
+
+def find_weights(file: str) -> Path | None:
+    """Return the path of a published weight file by its name, ``None`` if it is not installed."""
+    return next((path for folder in weights_folders() if is_file(path := folder / file)), None)
+
+
 def weights_path(config: ModelConfig) -> Path | None:
-    """Return the path of a model's shipped weights, ``None`` where there are none."""
-    if config.weights is None:
-        return None
-    path = WEIGHTS_FOLDER / config.weights
-    return path if is_file(path) else None
+    """Return the path of a model's weights, ``None`` where none are installed."""
+    return None if config.weights is None else find_weights(config.weights)
 
 
 def is_shipped(path: Path) -> bool:
-    """Return whether a weight file came with this package."""
-    return path.resolve().parent == WEIGHTS_FOLDER.resolve()
+    """Return whether a weight file came with this package, or with an installed one of weights."""
+    return path.resolve().parent in {folder.resolve() for folder in weights_folders()}
 
 
 def available() -> tuple[str, ...]:

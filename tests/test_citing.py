@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from maskupe.registry import MODELS, WEIGHTS_FOLDER
+from maskupe.registry import MODELS, find_weights, weights_folders
+from tests.untrained import needs_research_weights
 
 yaml = pytest.importorskip("yaml")
 
 ROOT = Path(__file__).resolve().parent.parent
 BIB = (ROOT / "docs" / "references.bib").read_text("utf-8")
 CITING = (ROOT / "docs" / "citing.md").read_text("utf-8")
-CARDS = sorted(WEIGHTS_FOLDER.glob("*.md"))
+CARDS = sorted(card for folder in weights_folders() for card in folder.glob("*.md"))
 
 
 def test_the_citation_file_has_what_its_format_asks_for() -> None:
@@ -52,14 +53,17 @@ def test_cards_begin_with_what_hugging_face_reads(card: Path) -> None:
     assert all(isinstance(tag, str) for tag in content["tags"])
 
 
+@needs_research_weights
 def test_a_card_can_quote_what_was_measured_later(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("torch")
     from maskupe_training.cli import main
 
-    weights = tmp_path / "star-dce.safetensors"
-    weights.write_bytes((WEIGHTS_FOLDER / weights.name).read_bytes())
+    shipped = find_weights("star-dce.safetensors")
+    assert shipped is not None
+    weights = tmp_path / shipped.name
+    weights.write_bytes(shipped.read_bytes())
     before = weights.read_bytes()
     assert main(["card", str(weights)]) == 0
     assert "sice test" not in weights.with_suffix(".md").read_text("utf-8")
@@ -69,7 +73,7 @@ def test_a_card_can_quote_what_was_measured_later(
     assert main(["card", str(weights), "--metrics", str(evaluation)]) == 0
     card = weights.with_suffix(".md").read_text("utf-8")
     # The card that ships quotes what the documents do.
-    assert card == (WEIGHTS_FOLDER / "star-dce.md").read_text("utf-8")
+    assert card == shipped.with_suffix(".md").read_text("utf-8")
     mean = measured["summary"]["star-dce, blended"]["psnr_a"]
     assert f"| sice test psnr a | {mean:.2f} |" in card
     assert "| sice test command | `maskupe-train evaluate lantern " in card

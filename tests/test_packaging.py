@@ -13,10 +13,16 @@ from pathlib import Path
 import pytest
 
 import maskupe
+from maskupe import registry
+from tests.untrained import needs_research_weights
+
+pytest.importorskip("hatchling")
+
+from tools import wheels
 
 ROOT = Path(__file__).resolve().parent.parent
 #: The promise of the README: everything included, weights too.
-LARGEST = 15_000_000
+LARGEST = 8_000_000
 PACKAGES = (
     "maskupe",
     "daemon/maskupe_client",
@@ -35,7 +41,6 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     all of it, installs it and tries the commands.
     """
     folder = tmp_path_factory.mktemp("dist")
-    pytest.importorskip("hatchling")
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-d", str(folder)],
         cwd=ROOT,
@@ -44,6 +49,12 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
         capture_output=True,
     )
     return folder
+
+
+@pytest.fixture(scope="module")
+def research(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of the weights for research."""
+    return wheels.build(wheels.RESEARCH, tmp_path_factory.mktemp("research"))
 
 
 @pytest.fixture(scope="module")
@@ -94,15 +105,71 @@ def test_the_wheel_has_nothing_else(wheel: zipfile.ZipFile) -> None:
     assert f"{information}/licenses/LICENSE" in wheel.namelist()
 
 
-def test_every_weight_file_has_its_graph_and_its_card_with_the_licence(
+def test_every_weight_file_has_its_graph_and_its_card_and_may_be_used_for_anything(
     wheel: zipfile.ZipFile,
 ) -> None:
-    weights = [name for name in wheel.namelist() if name.endswith(".safetensors")]
-    assert weights
-    for name in weights:
-        stem = name.removesuffix(".safetensors")
-        assert f"{stem}.onnx" in wheel.namelist()
-        assert "Licence of the weights" in wheel.read(f"{stem}.md").decode()
+    assert wheel.filename is not None
+    names = wheels.check_weights(Path(wheel.filename), registry.ANY_USE)
+    assert names == ["lantern.safetensors", "matte.safetensors"]
+    for name in names:
+        card = wheel.read(f"maskupe/weights/{Path(name).stem}.md").decode()
+        assert "| Licence of the weights | any use |" in card
+
+
+@needs_research_weights
+def test_the_weights_for_research_are_a_wheel_of_their_own(
+    wheel: zipfile.ZipFile, research: Path
+) -> None:
+    found = wheels.check_weights(research, registry.RESEARCH_USE)
+    assert set(found) == registry.RESEARCH_WEIGHTS
+    with zipfile.ZipFile(research) as archive:
+        information = next(n for n in archive.namelist() if n.endswith("/METADATA"))
+        about = email.message_from_bytes(archive.read(information))
+        licence = archive.read(information.replace("METADATA", "licenses/LICENSE")).decode()
+    assert about["Name"] == "maskupe-research-weights"
+    assert about["License-Expression"] == "LicenseRef-Research-Use-Non-Commercial"
+    assert "not commercial" in " ".join(licence.split())
+    with pytest.raises(wheels.WheelError, match=r"deepupe.*for 'research use, non-commercial' and"):
+        wheels.check_weights(research, registry.ANY_USE)
+
+
+@needs_research_weights
+def test_without_the_weights_for_research_models_says_how_to_get_them_and_with_them_uses_them(
+    built: Path, research: Path, tmp_path: Path
+) -> None:
+    """The two wheels as they are unpacked by an installer."""
+    for path, folder in ((next(built.glob("*.whl")), "alone"), (research, "research")):
+        with zipfile.ZipFile(path) as archive:
+            archive.extractall(tmp_path / folder)
+
+    def run(*folders: str, code: str) -> subprocess.CompletedProcess[str]:
+        places = os.pathsep.join(str(tmp_path / folder) for folder in folders)
+        return subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": places, "COLUMNS": "100"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    models = "from maskupe.cli import main; main(['models'])"
+    load = "from maskupe import Enhancer; print(Enhancer.load('star-dce', device='cpu'))"
+    offer = "pip install 'maskupe[research]'"
+    alone = run("alone", code=models).stdout
+    table, _, below = alone.partition("\n\n")
+    assert "lantern (default)" in table and "star-dce" not in table
+    assert "For research, not installed: deepupe, star-dce, deepupe-mconcat," in below
+    assert offer in below and "lpf-mconcat" in below.partition(offer)[2]
+    refused = run("alone", code=load)
+    assert refused.returncode and "No weights are installed for the model star-dce." in (
+        refused.stderr
+    )
+    assert offer in refused.stderr
+    both = run("alone", "research", code=models).stdout
+    assert "star-dce-mconcat-uieb-research" in both.partition("\n\n")[0] and offer not in both
+    loaded = run("alone", "research", code=load)
+    assert loaded.returncode == 0, loaded.stderr
 
 
 def test_the_metadata(wheel: zipfile.ZipFile) -> None:
@@ -114,16 +181,22 @@ def test_the_metadata(wheel: zipfile.ZipFile) -> None:
     assert not [line for line in needs if line.startswith(("torch", "scipy", "ray"))], (
         "a user must not need PyTorch"
     )
-    assert {"torch", "train", "ray", "test", "dev"} <= set(found.get_all("Provides-Extra"))
+    assert {"torch", "train", "ray", "research", "test", "dev"} <= set(
+        found.get_all("Provides-Extra")
+    )
     commands = wheel.read(name.replace("METADATA", "entry_points.txt")).decode()
     for command in ("maskupe", "maskupe-daemon", "maskupe-gimp", "maskupe-train"):
         assert f"\n{command} = " in commands
 
 
 def test_the_source_archive_has_what_a_build_and_its_tests_need(source: list[str]) -> None:
-    needed = files_below(".") - {".gitignore"}
-    missing = needed - set(source)
+    # The weights for research are not under the archive's licence.
+    own = files_below(
+        "research_weights/maskupe_research_weights", "research_weights/pyproject.toml"
+    )
+    missing = files_below(".") - own - {".gitignore"} - set(source)
     assert not missing, sorted(missing)
+    assert own and not own & set(source)
 
 
 def test_the_source_archive_has_nothing_else(source: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Installs the wheel for this machine into an empty environment and uses it: try_wheel.py FOLDER
+"""Installs the wheels for this machine into an empty environment and uses them: try_wheel.py FOLDER
 
 pip itself chooses among the wheels in the folder; what they depend on comes from the package index.
 Standard library only, on any system. The environment, in build/wheel, has no PyTorch.
@@ -34,10 +34,14 @@ def main(wheels: Path) -> None:
     run("python", *pip, "maskupe")  # which is there: the rest
     for program in PROGRAMS:
         run(program, "--version")
+    run("maskupe", "models")
     run("python", "-c", RENDERER)
     shutil.copy(ROOT / "daemon" / "maskupe_daemon" / "data" / "portrait.jpg", work / "photo.jpg")
     run("maskupe", "enhance", "photo.jpg", "-o", "lit.png")
     run("maskupe", "demo", "--out", "demo")
+    weights = "maskupe-research-weights"
+    run("python", *pip, "--no-index", "--no-deps", "--find-links", str(wheels), weights)
+    run("maskupe", "enhance", "photo.jpg", "-o", "other.png", "--model", "star-dce-mconcat")
     print("The wheel installs, and its programs do their work.")
 
 

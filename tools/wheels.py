@@ -2,7 +2,9 @@
 
 A wheel is accepted if it holds the kernel of its platform, each file for the right system and
 processor, and none of another; if a library for Linux asks for no newer glibc than the wheel's tag
-promises; and if those that this machine can load do load, with ctypes as the package does it.
+promises; if those that this machine can load do load, with ctypes as the package does it; and if it
+holds only weights that may be used for anything. Those for research are a wheel of their own, for
+all platforms.
 """
 
 from __future__ import annotations
@@ -21,11 +23,15 @@ from typing import NamedTuple
 
 import build_kernels
 from build_kernels import PLATFORMS, ROOT
+from maskupe import registry, weights_file
+from maskupe.errors import WeightsError
 from maskupe.native import library, sources
 
 _INSIDE = "maskupe/native/lib/"
 _GLIBC = re.compile(rb"GLIBC_(\d+)\.(\d+)")
 _PROMISED = re.compile(r"manylinux_(\d+)_(\d+)_")
+RESEARCH = "research-weights"
+_RESEARCH = ROOT / "research_weights" / "pyproject.toml"
 
 
 class WheelError(Exception):
@@ -75,6 +81,7 @@ def check(wheel: Path, name: str) -> list[str]:
     Raises:
         WheelError: if something is missing, is too much, or is not what it should be.
     """
+    check_weights(wheel, registry.ANY_USE)
     wanted = PLATFORMS[name]
     with zipfile.ZipFile(wheel) as archive:
         contents = {
@@ -99,6 +106,41 @@ def check(wheel: Path, name: str) -> list[str]:
         except WheelError as error:
             raise WheelError(f"{member} in {wheel.name}: {error}") from None
     return _load(contents) if name == build_kernels.this_machine() else []
+
+
+def check_weights(wheel: Path, licence: str) -> list[str]:
+    """Look whether a wheel's weights may all be used as it is said, and are complete.
+
+    Args:
+        wheel: the file.
+        licence: of the weights, as in :mod:`maskupe.registry`.
+
+    Returns:
+        The names of the weight files.
+
+    Raises:
+        WheelError: if there are none, or a file is under another licence, damaged, or without its
+            graph or its card.
+    """
+    with zipfile.ZipFile(wheel) as archive, tempfile.TemporaryDirectory() as folder:
+        names = archive.namelist()
+        weights = sorted(name for name in names if name.endswith(".safetensors"))
+        if not weights:
+            raise WheelError(f"{wheel.name} holds no weights.")
+        for name in weights:
+            absent = {str(Path(name).with_suffix(end)) for end in (".onnx", ".md")} - set(names)
+            if absent:
+                raise WheelError(f"{wheel.name} holds {name} without {sorted(absent)}.")
+            try:
+                said = weights_file.read_header(archive.extract(name, folder)).metadata
+            except WeightsError as error:
+                raise WheelError(f"{wheel.name}: {error}") from None
+            if said.get("licence") != licence:
+                raise WheelError(
+                    f"{wheel.name} holds {name}, which is for {said.get('licence')!r} and not for "
+                    f"{licence!r}."
+                )
+    return [Path(name).name for name in weights]
 
 
 def check_glibc(content: bytes, tag: str) -> None:
@@ -137,7 +179,11 @@ def _load(contents: dict[str, bytes]) -> list[str]:
 
 
 def build(name: str, folder: Path) -> Path:
-    """Build the wheel of a platform into a folder, replacing one of the same name.
+    """Build a wheel into a folder, replacing one of the same name.
+
+    Args:
+        name: a key of PLATFORMS, or RESEARCH.
+        folder: where to.
 
     Raises:
         WheelError: if it cannot be built; the text ends with the build's own words.
@@ -145,7 +191,7 @@ def build(name: str, folder: Path) -> Path:
     with tempfile.TemporaryDirectory() as temporary:
         done = subprocess.run(
             [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", temporary],
-            cwd=ROOT,
+            cwd=_RESEARCH.parent if name == RESEARCH else ROOT,
             env=os.environ | {"MASKUPE_WHEEL_PLATFORM": name},
             capture_output=True,
             text=True,
@@ -153,7 +199,7 @@ def build(name: str, folder: Path) -> Path:
         )
         made = list(Path(temporary).glob("*.whl"))
         if done.returncode or len(made) != 1:
-            raise WheelError(f"the wheel for {name} cannot be built:\n{done.stdout}{done.stderr}")
+            raise WheelError(f"the wheel {name} cannot be built:\n{done.stdout}{done.stderr}")
         folder.mkdir(parents=True, exist_ok=True)
         target = folder / made[0].name
         target.write_bytes(made[0].read_bytes())
@@ -163,23 +209,36 @@ def build(name: str, folder: Path) -> Path:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Build and check the wheels; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tools.wheels", description=__doc__)
-    parser.add_argument("platforms", nargs="*", metavar="PLATFORM", help=", ".join(PLATFORMS))
+    known = (*PLATFORMS, RESEARCH)
+    parser.add_argument("wheels", nargs="*", metavar="WHEEL", help=", ".join(known))
     parser.add_argument("--out", type=Path, default=Path("dist"), help="folder (default: dist)")
     options = parser.parse_args(arguments)
-    unknown = sorted(set(options.platforms) - set(PLATFORMS))
+    unknown = sorted(set(options.wheels) - set(known))
     if unknown:
-        parser.error(f"there is no platform {', '.join(unknown)}; use {', '.join(PLATFORMS)}")
-    for name in options.platforms or PLATFORMS:
+        parser.error(f"there is no wheel {', '.join(unknown)}; use {', '.join(known)}")
+    # The source archive has no weights for research.
+    here = [name for name in known if name != RESEARCH or _RESEARCH.is_file()]
+    for name in options.wheels or here:
         try:
             wheel = build(name, options.out)
-            loaded = check(wheel, name)
+            what = _checked(wheel, name)
         except WheelError as error:
             print(f"tools.wheels: {error}", file=sys.stderr)
             return 1
-        what = f"loaded here: {', '.join(loaded)}" if loaded else "cannot be loaded on this machine"
-        size = wheel.stat().st_size / 1e6
-        print(f"{name}: {wheel}, {size:.1f} MB, holds its own kernel alone; {what}", flush=True)
+        print(f"{name}: {wheel}, {wheel.stat().st_size / 1e6:.1f} MB, {what}", flush=True)
     return 0
+
+
+def _checked(wheel: Path, name: str) -> str:
+    """Check a wheel and say what was found."""
+    if name == RESEARCH:
+        found = check_weights(wheel, registry.RESEARCH_USE)
+        if set(found) != registry.RESEARCH_WEIGHTS:
+            raise WheelError(f"{wheel.name} holds {found} and not what the registry lists.")
+        return f"holds {len(found)} weight files, for {registry.RESEARCH_USE} alone"
+    loaded = check(wheel, name)
+    what = f"loaded here: {', '.join(loaded)}" if loaded else "cannot be loaded on this machine"
+    return f"holds its own kernel alone, and weights for {registry.ANY_USE}; {what}"
 
 
 if __name__ == "__main__":

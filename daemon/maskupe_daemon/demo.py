@@ -32,6 +32,7 @@ from maskupe_client.connection import STATE_VARIABLE
 from maskupe_client.errors import ClientError
 from maskupe_client.launcher import ensure_running
 from maskupe_daemon.demo_image import PORTRAIT, SHADE, shaded, silhouette
+from maskupe_daemon.presence import await_end
 
 # Height of each picture in the sheet, and of the line with its label, in pixels.
 _SHEET_HEIGHT, _LABEL_HEIGHT = 480, 34
@@ -121,13 +122,11 @@ def _daemon() -> Iterator[Client]:
 
 
 def _stop(client: Client, folder: Path, patience: float = 10.0) -> None:
-    """Ask the daemon to stop and wait until its connection file is gone."""
+    """Ask the daemon to stop and wait until it has let go of the folder, so that it can go."""
     with suppress(ClientError):  # it may have stopped already
         client.shutdown()
     client.close()
-    deadline = time.monotonic() + patience
-    while (folder / "connection.json").exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
+    await_end(folder, patience)
 
 
 def _enhance(

@@ -85,7 +85,9 @@ def _places(options: argparse.Namespace) -> list[GimpProfile]:
 
 
 def _install(options: argparse.Namespace) -> int:
+    from maskupe.registry import GET_RESEARCH_WEIGHTS
     from maskupe_gimp import NAME, bundle
+    from maskupe_gimp.models import research_installed
 
     places = _places(options)
     if not places:
@@ -112,6 +114,9 @@ def _install(options: argparse.Namespace) -> int:
         if place.sandboxed:
             print("  From its sandbox this GIMP can only have the daemon started by a service.")
             print("  Run once: maskupe-daemon service install")
+    if options.research_models and not research_installed():
+        print(GET_RESEARCH_WEIGHTS)
+        print("Then run this command again.")
     if failed < len(places):
         print(f"Restart GIMP; the plug-in is under {_MENU}")
     return 1 if failed else 0

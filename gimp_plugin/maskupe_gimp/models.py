@@ -42,3 +42,8 @@ def offered(*, research: bool) -> dict[str, dict[str, Any]]:
         if research or config.licence == registry.ANY_USE:
             found[name] = {"purpose": purpose(name), "licence": config.licence}
     return found
+
+
+def research_installed() -> bool:
+    """Return whether there are weights for research that the dialog could offer."""
+    return offered(research=True) != offered(research=False)

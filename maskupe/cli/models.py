@@ -41,10 +41,19 @@ def show_models(as_json: bool) -> None:
     for entry in entries:
         if "problem" in entry:
             console.print(f"{entry['name']}: {entry['problem']}", soft_wrap=True, markup=False)
-    others = [e["name"] for e in entries if not e["installed"] and "problem" not in e]
+    absent = [e["name"] for e in entries if not e["installed"] and "problem" not in e]
+    research = [n for n in absent if registry.MODELS[n].weights in registry.RESEARCH_WEIGHTS]
+    others = [name for name in absent if name not in research]
+    said = []
+    if research:
+        said.append(f"For research, not installed: {', '.join(research)}.")
+        said.append(registry.GET_RESEARCH_WEIGHTS)
     if others:
-        said = f"To be trained by 'maskupe-train fit', without weights here: {', '.join(others)}."
-        console.print(f"\n{said}", soft_wrap=True, highlight=False)
+        said.append(f"To be trained by 'maskupe-train fit', without weights: {', '.join(others)}.")
+    if said:
+        console.print()
+    for line in said:
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
 def describe(name: str, count: bool = True) -> dict[str, Any]:

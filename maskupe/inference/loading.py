@@ -67,10 +67,10 @@ def _locate(model: str | Path) -> tuple[Path, str]:
     config = registry.resolve(str(model))
     found = registry.weights_path(config)
     if found is None:
-        raise WeightsError(
-            f"No weights are installed for the model {config.name}.",
-            f"Installed are: {', '.join(registry.available()) or 'none'}.",
-        )
+        hint = f"Installed are: {', '.join(registry.available()) or 'none'}."
+        if config.weights in registry.RESEARCH_WEIGHTS:
+            hint = f"{hint} {registry.GET_RESEARCH_WEIGHTS}"
+        raise WeightsError(f"No weights are installed for the model {config.name}.", hint)
     # A file says itself how its network is built; under a registry name it must say the same.
     about = weights_file.read_header(found).metadata
     if (about.get("network"), about.get("conditioning")) != (config.network, config.conditioning):

@@ -96,16 +96,17 @@ def load_matting(
 
 @functools.lru_cache(maxsize=4)
 def _loaded(name: str, device: str, threads: int | None) -> MattingPredictor:
-    path = registry.WEIGHTS_FOLDER / MATTES.get(name, "")
     if name.endswith(".safetensors"):
-        path = Path(name)
-    if name in MATTES and not path.is_file():
-        raise WeightsError(
-            f"The weights of the matting network {name!r} are not included.",
-            "Name another one, or switch off the following of edges.",
-        )
-    if not path.is_file():
+        path: Path | None = Path(name)
+    elif name in MATTES:
+        path = registry.find_weights(MATTES[name])
+    else:
         raise WeightsError(
             f"There is no matting network {name!r}.", f"There are: {', '.join(MATTES)}."
         )
+    if path is None:
+        hint = "Name another one, or switch off the following of edges."
+        if MATTES[name] in registry.RESEARCH_WEIGHTS:
+            hint = f"{hint} {registry.GET_RESEARCH_WEIGHTS}"
+        raise WeightsError(f"The weights of the matting network {name!r} are not installed.", hint)
     return MattingPredictor(path, device, threads)

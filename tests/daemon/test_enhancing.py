@@ -25,7 +25,7 @@ def models(tmp_path, monkeypatch):
     """Real weights; the renderer is the torch one on a graphics card."""
     write_weights(tmp_path, "deepupe-mconcat")
     copy_matting(tmp_path)
-    monkeypatch.setattr("maskupe.registry.WEIGHTS_FOLDER", tmp_path)
+    monkeypatch.setattr("maskupe.registry.weights_folders", lambda: (tmp_path,))
     monkeypatch.setenv(BACKEND_VARIABLE, "torch:cuda")
     return Models(Maskupe(), "cpu")
 

@@ -15,8 +15,9 @@ from tests.daemon.hurry import hurried
 
 
 def main():
-    folder = Path(os.environ.get("MASKUPE_TEST_WEIGHTS", registry.WEIGHTS_FOLDER))
-    with hurried(), patch.object(registry, "WEIGHTS_FOLDER", folder):
+    folder = os.environ.get("MASKUPE_TEST_WEIGHTS")
+    folders = (Path(folder),) if folder else registry.weights_folders()
+    with hurried(), patch.object(registry, "weights_folders", lambda: folders):
         return cli.main()
 
 

@@ -180,7 +180,7 @@ def test_the_same_backbone_trained_globally_joins_and_is_blended(
     torch.manual_seed(1)
     installed = resolve("deepupe")
     save(tmp_path / "deepupe.safetensors", installed, build(installed), {"recipe": {}})
-    monkeypatch.setattr("maskupe.registry.WEIGHTS_FOLDER", tmp_path)
+    monkeypatch.setattr("maskupe.registry.weights_folders", lambda: (tmp_path,))
     copy_matting(tmp_path)
     request = Request((str(weights),), folder="brackets", split="val", cases=2)
     quick = [name for name in BASELINES if name not in SLOW]

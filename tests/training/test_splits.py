@@ -33,6 +33,7 @@ from maskupe_training.raw import weight_file
 from maskupe_training.recipe_files import load
 from maskupe_training.trainer import Run, fit
 from tests.training.conftest import scene
+from tests.untrained import needs_research_weights
 
 #: The lists as they stand: whoever changes one changes what all published numbers are about.
 LISTS = {
@@ -112,6 +113,7 @@ def test_prepare_divides_sice_by_the_lists_and_others_by_seed(tmp_path: Path) ->
     assert sorted(name for members in mine.values() for name in members) == sorted(names)
 
 
+@needs_research_weights
 @pytest.mark.parametrize(
     ("model", "folder", "trained"),
     [

@@ -21,7 +21,7 @@ from maskupe.matting.matte import Predict
 from maskupe.preprocess.context import CONTEXT_EDGE, downscale
 from maskupe.rendering.illumination import illumination
 from tests.matte_cases import told
-from tests.untrained import write_weights
+from tests.untrained import HAS_TORCH, write_weights
 
 
 @pytest.fixture(scope="module")
@@ -152,9 +152,11 @@ def test_a_region_with_context_gives_what_the_whole_layer_gives(
         downscale(image, CONTEXT_EDGE),
         window=Window(columns.start, rows.start, 900, 700),
     ).image
-    one_level = 1.0 if dtype is np.uint8 else (257.0 if dtype is np.uint16 else 1 / 255)
+    level = 1.0 if dtype is np.uint8 else (257.0 if dtype is np.uint16 else 1 / 255)
+    # A trained network, which there is without PyTorch, brightens more, and so do its roundings.
+    most = level if HAS_TORCH else 3 * level
     difference = whole[rows, columns].astype(np.float64) - part.astype(np.float64)
-    assert np.abs(difference).max() <= one_level
+    assert np.abs(difference).max() <= most
     assert np.array_equal(enhancer.enhance(image, mask)[rows, columns], part)
 
 

@@ -64,7 +64,7 @@ def test_names_and_the_alias() -> None:
 
 
 def test_available_are_those_with_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "WEIGHTS_FOLDER", tmp_path)
+    monkeypatch.setattr(registry, "weights_folders", lambda: (tmp_path,))
     assert registry.available() == ()
     (tmp_path / "deepupe.safetensors").touch()
     assert registry.available() == ("deepupe",)
@@ -241,3 +241,29 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     weights_file.write(path, arrays, {"config": "[" * 100_000})
     with pytest.raises(WeightsError, match="cannot be read"):
         load(path)
+
+
+def test_other_packages_add_weights_and_ours_come_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    package, about = tmp_path / "their_weights", tmp_path / "their_weights-1.0.dist-info"
+    package.mkdir()
+    about.mkdir()
+    (package / "__init__.py").write_text("from pathlib import Path\nFOLDER = Path(__file__).parent")
+    for name in (registry.DEFAULT, "unet-mnorm"):
+        (package / f"{name}.safetensors").touch()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: their-weights\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text(
+        "[maskupe.weights]\ntheirs = their_weights:FOLDER\nbroken = their_weights:NOWHERE\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    registry._added_folders.cache_clear()
+    try:
+        assert registry.find_weights("unet-mnorm.safetensors") == package / "unet-mnorm.safetensors"
+        ours = registry.weights_path(registry.resolve("default"))
+        assert ours == registry.WEIGHTS_FOLDER / f"{registry.DEFAULT}.safetensors"
+        assert "The weights of their_weights:NOWHERE cannot be found" in caplog.text
+        assert "unet-mnorm" in registry.available()
+    finally:
+        registry._added_folders.cache_clear()
+        sys.modules.pop("their_weights", None)

@@ -60,13 +60,18 @@ def models() -> str:
                 f"`{name}`" + (", the default" if entry["default"] else ""),
                 f"{entry['parameters']:,}",
                 f"{entry['multiply_adds'] / 1e6:,.0f} M",
-                "yes" if entry["installed"] else "no",
+                _where(name) if entry["installed"] else "not published",
                 entry["licence"],
                 entry["description"],
             )
         )
-    head = ("name", "parameters", "multiply-adds", "weights included", "weights are for", "")
+    head = ("name", "parameters", "multiply-adds", "weights", "weights are for", "")
     return table(head, rows, "lrrlll")
+
+
+def _where(name: str) -> str:
+    research = registry.MODELS[name].weights in registry.RESEARCH_WEIGHTS
+    return "`maskupe[research]`" if research else "included"
 
 
 def recipes() -> str:

@@ -13,6 +13,7 @@ import pytest
 
 from maskupe import __version__
 from maskupe_gimp import NAME, bundle
+from tests.untrained import needs_research_weights
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +96,7 @@ def test_an_older_copy_is_replaced_and_a_loose_one_removed(tmp_path: Path) -> No
     assert [path.name for path in tmp_path.iterdir()] == ["another-plug-in"]
 
 
+@needs_research_weights
 def test_models_for_research_are_offered_only_on_demand(built: Path, tmp_path: Path) -> None:
     usual = json.loads((built / bundle.LAUNCHER).read_text("utf-8"))["models"]
     assert usual == {"default": {"purpose": "For every photograph.", "licence": "any use"}}

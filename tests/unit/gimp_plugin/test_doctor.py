@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from maskupe import registry
 from maskupe_gimp import NAME, bundle, cli
 from maskupe_gimp.doctor import Finding, examine
 from maskupe_gimp.profiles import GimpProfile
+from tests.untrained import needs_research_weights
 
 
 @pytest.fixture
@@ -121,6 +123,24 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     error = capsys.readouterr().err
     assert "no such GIMP profile folder" in error
     assert "Traceback" not in error
+
+
+@needs_research_weights
+def test_without_the_weights_for_research_the_installer_says_how_to_get_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    profile = tmp_path / "3.0"
+    profile.mkdir()
+    command = ["install", "--research-models", "--profile", str(profile)]
+    offer = "pip install 'maskupe[research]'"
+    assert cli.main(command) == 0
+    assert offer not in capsys.readouterr().out
+    monkeypatch.setattr(registry, "weights_folders", lambda: (registry.WEIGHTS_FOLDER,))
+    assert cli.main(command) == 0
+    said = capsys.readouterr().out
+    assert offer in said and "Then run this command again." in said
+    assert cli.main(["install", "--profile", str(profile)]) == 0
+    assert offer not in capsys.readouterr().out
 
 
 def test_a_python_without_gi(

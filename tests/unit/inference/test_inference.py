@@ -227,7 +227,7 @@ def test_a_damaged_graph_or_weight_file(folder: Path, monkeypatch: pytest.Monkey
 
 
 def test_names_come_from_the_registry(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "WEIGHTS_FOLDER", folder)
+    monkeypatch.setattr(registry, "weights_folders", lambda: (folder,))
     assert load_predictor("star-dce-mnorm").name == "star-dce-mnorm"
     with pytest.raises(UnknownModelError, match="no model"):
         load_predictor("../weights/star-dce")

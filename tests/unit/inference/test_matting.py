@@ -11,9 +11,9 @@ import pytest
 from maskupe.errors import InputError, MaskUPEError, WeightsError
 from maskupe.inference import loading, matting
 from maskupe.inference.matting import MattingPredictor, load_matting
-from maskupe.registry import MATTES, WEIGHTS_FOLDER
+from maskupe.registry import MATTES, WEIGHTS_FOLDER, find_weights
 
-SHIPPED = sorted({name for name in MATTES.values() if (WEIGHTS_FOLDER / name).is_file()})
+INSTALLED = sorted({path for name in MATTES.values() if (path := find_weights(name))})
 
 
 def planes(seed: int = 0) -> np.ndarray:
@@ -24,15 +24,15 @@ def planes(seed: int = 0) -> np.ndarray:
     return found
 
 
-@pytest.mark.parametrize("name", SHIPPED)
-def test_the_graph_says_what_pytorch_says(name: str) -> None:
+@pytest.mark.parametrize("path", INSTALLED, ids=lambda path: path.stem)
+def test_the_graph_says_what_pytorch_says(path: Path) -> None:
     torch = pytest.importorskip("torch")
     from maskupe.inference.build import load_matting_network
 
-    said = MattingPredictor(WEIGHTS_FOLDER / name, "cpu", 1)(planes())
+    said = MattingPredictor(path, "cpu", 1)(planes())
     assert said.shape == (3, 256, 256) and said.dtype == np.float32
     assert said.min() >= 0 and said.max() <= 1
-    network = load_matting_network(WEIGHTS_FOLDER / name)
+    network = load_matting_network(path)
     assert sum(value.numel() for value in network.parameters()) <= 700_000
     with torch.inference_mode():
         expected = network(torch.from_numpy(planes()[None]))[0].numpy()
