@@ -83,6 +83,7 @@ class StandIn:
         denoise,
         transition,
         outputs,
+        part,
         strip_pixels,
         backend,
         progress,
