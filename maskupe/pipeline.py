@@ -21,7 +21,7 @@ from maskupe.areas.partition import make_areas
 from maskupe.areas.region import region_of
 from maskupe.areas.transition import Areas, Transition
 from maskupe.blending.weights import BlendCurve, linear, perceptual
-from maskupe.denoise import clean_source, denoise_scale
+from maskupe.denoise import CleanRows, clean_source, denoise_scale
 from maskupe.effect import EffectStats, predict_effect
 from maskupe.errors import InputError
 from maskupe.maps import Maps, Window
