@@ -111,3 +111,86 @@ def test_actual_pixels_are_those_that_ok_gives(desk: Zoomed) -> None:
     desk.press("alt+p")
     desk.finish()
     assert desk.pixels() == after.tobytes()
+
+
+def test_actual_pixels_of_floats_in_another_space(desk: Zoomed) -> None:
+    window, before, after = desk.prepare(
+        grainy_photo(),
+        "image.convert_color_profile(Gimp.ColorProfile.new_rgb_adobe(),"
+        " Gimp.ColorRenderingIntent.RELATIVE_COLORIMETRIC, True)\n"
+        "image.convert_precision(Gimp.Precision.FLOAT_LINEAR)\n",
+    )
+    desk.press("alt+1")
+    assert desk.until(lambda: desk.place_of(window, after) is not None, 20)
+    assert desk.place_of(window, before) is None
+
+
+def test_actual_pixels_follow_the_settings(desk: Zoomed) -> None:
+    window, _, after = desk.prepare(
+        grainy_photo(), strength=0.4, **{"automatic-width": False, "width": 300.0}
+    )
+    desk.press("alt+1")
+    desk.strength("0.4")
+    desk.press("alt+a")
+    desk.press("alt+w")
+    desk.desktop.run("xdotool", "key", "ctrl+a")
+    desk.desktop.run("xdotool", "type", "300")  # farther than what was read at first
+    desk.press("Tab")
+    assert desk.until(lambda: desk.place_of(window, after) is not None, 20)
+    desk.press("alt+a")
+    desk.strength("1.0")
+
+
+def test_the_wheel_zooms_where_the_pointer_is(desk: Zoomed) -> None:
+    window, _, after = desk.prepare(grainy_photo())
+    fitted = desk.look(window)
+    desk.click(window, 240, 210, "4", times=2)  # 50 %, 100 %
+    assert desk.until(lambda: desk.place_of(window, after) is not None, 20)
+    column, row = desk.place_of(window, after) or (0, 0)
+    desk.click(window, 240, 210, "4")
+    assert desk.until(lambda: _is_doubled(desk.look(window, "doubled")), 20)
+    shown = desk.look(window)[..., ::-1]
+    # The pixel under the pointer stayed there.
+    at = column + 240 - PATCH[1].start, row + 210 - PATCH[0].start
+    near = after[at[1] - 1 : at[1] + 2, at[0] - 1 : at[0] + 2].reshape(-1, 3).astype(int)
+    assert np.abs(near - shown[210, 240]).max(axis=1).min() <= 2
+    desk.click(window, 240, 210, "5", times=3)
+    assert desk.until(lambda: desk.changed(fitted, desk.look(window)) < 100, 20)
+
+
+def _is_doubled(dialog: Pixels) -> bool:
+    even = (np.diff(dialog[PATCH].astype(int), axis=1) == 0).all(axis=2)
+    return bool(max(even[:, ::2].mean(), even[:, 1::2].mean()) > 0.99)
+
+
+def test_the_mask_is_shown_as_a_tint(desk: Zoomed) -> None:
+    window, _, _ = desk.prepare(grainy_photo())
+    for view in ("fitted", "actual"):
+        if view == "actual":
+            desk.press("alt+1")
+            time.sleep(2.0)
+        plain = desk.look(window).astype(int)
+        desk.press("alt+k")
+        time.sleep(1.5)
+        tinted = desk.look(window, f"mask-{view}").astype(int)
+        more_red = (np.diff(tinted, axis=2) - np.diff(plain, axis=2))[..., 1][PATCH]
+        assert np.median(more_red[100:140, 160:200]) > 60  # in the middle of the selection
+        if view == "fitted":
+            assert abs(more_red[:4, -4:]).max() <= 1  # a corner beyond the transition
+        desk.press("alt+k")
+
+
+def test_a_double_click_leads_there_and_back(desk: Zoomed) -> None:
+    window, _, after = desk.prepare(grainy_photo())
+    fitted = desk.look(window)
+    desk.click(window, 300, 220, times=2)
+    assert desk.until(lambda: desk.place_of(window, after) is not None, 20)
+    desk.press("alt+v")  # split view: its line is dragged, not the picture
+    split = desk.look(window, "split-actual-pixels")
+    assert desk.place_of(window, after) is None
+    desk.press("Right", "Right")
+    desk.press("alt+v")
+    assert desk.place_of(window, after) is not None
+    assert desk.changed(split, desk.look(window)) > 3000
+    desk.click(window, 300, 220, times=2)
+    assert desk.until(lambda: desk.changed(fitted, desk.look(window)) < 100, 20)

@@ -19,7 +19,7 @@ from maskupe_plugin.preview_worker import ACTUAL_PIXELS, FITTED, PreviewResult, 
 from maskupe_plugin.region import Box
 from maskupe_plugin.screen import free_size, set_sharp, sharpness
 from maskupe_plugin.viewport import ZOOMS, Viewport, next_zoom
-from maskupe_plugin.zoom_control import ZoomControl
+from maskupe_plugin.zoom_control import LAYER, MAGNIFIED, SELECTION, ZoomControl
 
 #: Milliseconds without a change after which a preview that is being made is given up for a newer.
 _DEBOUNCE = 30
@@ -68,6 +68,7 @@ class Preview:
         self._resizing = 0
         self._resting = 0
         self._job: Job | None = None
+        self._selection_only = True  # whether the fitted view leaves the rest of the layer out
         self._viewport: Viewport | None = None  # None: the fitted view
         self._grabbed: tuple[float, float] | None = None  # where the picture is held
         self._room = (_WIDTH, _HEIGHT)  # pixels of the screen that the picture may take
@@ -116,10 +117,10 @@ class Preview:
             toggles,
             _("Split _view"),
             False,
-            _("Layer to the left of the line, result to the right"),
-        )
-        self._zoom = self._toggle(
-            toggles, _("_Zoom to selection"), True, _("Show the selection's surroundings only")
+            _(
+                "Layer to the left of the line, result to the right. "
+                "Drag the line, or move it with the left and right arrow keys"
+            ),
         )
         self._outline = self._toggle(
             toggles,
@@ -136,22 +137,27 @@ class Preview:
         self.box.pack_start(toggles, False, False, 0)
         for toggle in (self._on, self._split, self._outline, self._tint):
             toggle.connect("toggled", lambda _toggle: self._draw())
-        self._split.connect("toggled", self._explain_split)
         self._tint.connect("toggled", lambda _toggle: self.refresh())
-        self._zoom.connect("toggled", self._zoom_toggled)
 
         line = Gtk.Box(spacing=12)
-        self._state = Gtk.Label(xalign=0.0, wrap=True, max_width_chars=60)
+        self._zoom_control = ZoomControl(
+            self._zoom_by,
+            lambda: self._fit(selection_only=False),
+            lambda: self._fit(selection_only=True),
+            self._show_actual,
+        )
         line.pack_start(self._exposure.box, False, False, 0)
-        line.pack_start(self._state, True, True, 0)
+        line.pack_end(self._zoom_control.box, False, False, 0)
         self.box.pack_start(line, False, False, 0)
+        # What is to be said takes the place of what did the work.
+        self._state = Gtk.Label(xalign=0.0, wrap=True, max_width_chars=60)
         self._place = Gtk.Label(xalign=0.0, ellipsize=Pango.EllipsizeMode.END)
         self._place.get_style_context().add_class("dim-label")
-        self._zoom_control = ZoomControl(self._zoom_by, self._fit, self._show_actual)
-        last = Gtk.Box(spacing=12)
+        last = Gtk.Box()
+        last.pack_start(self._state, True, True, 0)
         last.pack_start(self._place, True, True, 0)
-        last.pack_start(self._zoom_control.box, False, False, 0)
         self.box.pack_start(last, False, False, 0)
+        self._state.set_no_show_all(True)
 
     @staticmethod
     def _toggle(box: Gtk.Box, label: str, active: bool, tip: str) -> Gtk.CheckButton:
@@ -176,6 +182,8 @@ class Preview:
         unbroken = r'<span allow_breaks="false">\g<0></span>'
         markup = _COMMAND.sub(unbroken, GLib.markup_escape_text(text))
         self._state.set_markup(f"<b>{markup}</b>" if failed else markup)
+        self._state.set_visible(bool(text))
+        self._place.set_visible(not text)
 
     def settle(self) -> None:
         """Wait until the settings are those that belong to what was typed."""
@@ -197,8 +205,7 @@ class Preview:
             self.tell(str(refusal), True)
             return False
         self._job = job
-        self._zoom.set_sensitive(job.selected)
-        view = view_of(job, self._zoom.get_active())
+        view = view_of(job, self._selection_only)
         if self._proxy is None or (self._proxy.view, self._read_for) != (view, self._room):
             self._proxy, self._read_for = read_proxy(job, view, self._room), self._room
             self._shown = None
@@ -268,10 +275,14 @@ class Preview:
             kinds = GdkPixbuf.InterpType
             picture = picture.scale_simple(*size, kinds.NEAREST if nearer else kinds.BILINEAR)
         set_sharp(self._image, picture)
-        zoom = self._zoom_now(self._proxy)
-        self._zoom_control.show(
-            zoom, self._viewport is None, self._viewport is not None, zoom < ZOOMS[-1]
-        )
+        self._show_zoom(self._proxy)
+
+    def _show_zoom(self, proxy: Proxy) -> None:
+        zoom, selected = self._zoom_now(proxy), self._job is not None and self._job.selected
+        view = SELECTION if self._selection_only and selected else LAYER
+        if self._viewport is not None:
+            view = MAGNIFIED
+        self._zoom_control.show(zoom, view, selected, zoom < ZOOMS[-1])
 
     def _magnified(self, proxy: Proxy) -> int:
         """Return how many pixels of the screen a pixel of the fitted view takes."""
@@ -362,18 +373,11 @@ class Preview:
         self.refresh()
         return False
 
-    def _explain_split(self, toggle: Gtk.CheckButton) -> None:
-        """Tell how to move the line while there is one; else the tip would cover the picture."""
-        tip = _("In the split view, drag the line, or move it with the left and right arrow keys")
-        self._area.set_tooltip_text(tip if toggle.get_active() else None)
-
-    def _zoom_toggled(self, _toggle: Gtk.CheckButton) -> None:
-        self._viewport = None
-        self._draw()
-        self.refresh()
-
-    def _fit(self) -> None:
+    def _fit(self, selection_only: bool) -> None:
         self._look(None)
+        if selection_only != self._selection_only:
+            self._selection_only = selection_only
+            self.refresh()
 
     def _show_actual(self) -> None:
         self._zoom_to(1.0)
@@ -460,7 +464,7 @@ class Preview:
         elif name in ("minus", "Subtract"):
             self._zoom_by(-1)
         elif name == "0":
-            self._fit()
+            self._look(None)
         elif name == "1":
             self._show_actual()
         elif across and self._split.get_active():
