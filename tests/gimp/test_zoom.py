@@ -176,7 +176,7 @@ def test_the_mask_is_shown_as_a_tint(desk: Zoomed) -> None:
         more_red = (np.diff(tinted, axis=2) - np.diff(plain, axis=2))[..., 1][PATCH]
         assert np.median(more_red[100:140, 160:200]) > 60  # in the middle of the selection
         if view == "fitted":
-            assert abs(more_red[:4, -4:]).max() <= 1  # a corner beyond the transition
+            assert abs(more_red[:4, -4:]).max() <= 4  # where it has nearly faded out
         desk.press("alt+k")
 
 
