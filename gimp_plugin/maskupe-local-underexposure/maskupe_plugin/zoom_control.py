@@ -11,6 +11,9 @@ from maskupe_plugin.i18n import _
 #: What is seen.
 LAYER, SELECTION, MAGNIFIED = "layer", "selection", "magnified"
 
+#: Themes make buttons so wide that the dialog would not fit on small screens.
+_NARROW = b"button { padding: 3px 8px; min-width: 8px; min-height: 0; }"
+
 Action = Callable[[], None]
 
 
@@ -63,7 +66,12 @@ class ZoomControl:
             self._nearer,
         ):
             buttons.pack_start(button, False, False, 0)
-        self.box = Gtk.Box(spacing=6)
+        style = Gtk.CssProvider()
+        style.load_from_data(_NARROW)
+        for button in buttons.get_children():
+            priority = Gtk.STYLE_PROVIDER_PRIORITY_APPLICATION
+            button.get_style_context().add_provider(style, priority)
+        self.box = Gtk.Box(spacing=6, valign=Gtk.Align.CENTER)
         self.box.pack_start(self._percent, False, False, 0)
         self.box.pack_start(buttons, False, False, 0)
 
