@@ -27,7 +27,7 @@ _DEBOUNCE = 30
 #: is beside, above and below it needs so much of the screen.
 _WIDTH, _HEIGHT = 600, 420
 _LEAST_WIDTH, _LEAST_HEIGHT = 280, 160
-_BESIDE, _BELOW = 500, 250
+_BESIDE, _BELOW = 500, 265
 #: Most pixels of the screen that a preview is computed for, in either direction.
 _MOST = 1600
 #: Small pictures are magnified by a whole number, at most by this.
