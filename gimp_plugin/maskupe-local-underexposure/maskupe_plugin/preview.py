@@ -316,10 +316,10 @@ class Preview:
         assert self._job is not None  # it is planned before anything is read
         before = self._actual.before(view, self._job)
         after = bytearray(before)
-        if self._shown is not None and self._on.get_active():
+        if self._on.get_active():
             # Until its actual pixels are there, the fitted view stands in for a part.
             seen = view.within(self._job.box)
-            if not self._actual.covers(seen):
+            if self._shown is not None and not self._actual.covers(seen):
                 after = bytearray(_stretched(self._shown, proxy, before, view, seen))
             self._actual.lay_over(after, view)
         return self._compose(
