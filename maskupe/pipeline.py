@@ -21,7 +21,7 @@ from maskupe.areas.partition import make_areas
 from maskupe.areas.region import region_of
 from maskupe.areas.transition import Areas, Transition
 from maskupe.blending.weights import BlendCurve, linear, perceptual
-from maskupe.denoise import CleanRows, clean_source, denoise_scale
+from maskupe.denoise import clean_source, denoise_scale
 from maskupe.effect import EffectStats, predict_effect
 from maskupe.errors import InputError
 from maskupe.maps import Maps, Window
@@ -382,13 +382,13 @@ class Enhancer:
                 effect=strength,
                 threads=self._threads,
                 origin=(window.y, window.x),
+                part=part,
             )
 
         if part is not None:
             region = np.ascontiguousarray(region[rows, columns])
             areas = areas.crop(rows, columns)
             window = replace(window, x=window.x + columns.start, y=window.y + rows.start)
-            clean = clean and _cut_out(clean, rows, columns)
 
         def brightened(where: Coverage, fade: BlendCurve) -> npt.NDArray[Any]:
             return render(
@@ -443,16 +443,6 @@ class Enhancer:
     ) -> EffectStats:
         key = context.tobytes() + shares.tobytes() + (b"" if matte is None else matte.key)
         return self._effects.get(key, lambda: predict_effect(maps, context, shares, matte, window))
-
-
-def _cut_out(clean: CleanRows, rows: slice, columns: slice) -> CleanRows:
-    """Return denoised rows of a part of the region."""
-
-    def cut(first: int, last: int) -> Float | None:
-        found = clean(rows.start + first, rows.start + last)
-        return None if found is None else np.ascontiguousarray(found[:, columns])
-
-    return cut
 
 
 _Value = TypeVar("_Value")

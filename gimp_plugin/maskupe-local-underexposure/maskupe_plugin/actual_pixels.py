@@ -30,7 +30,7 @@ from maskupe_plugin.viewport import part_to_render
 #: Most bytes of a region that are kept for the preview.
 _MOST_BYTES = 1 << 30
 #: So many pixels are rendered for a view of fewer, so that panning a little asks for nothing.
-_AHEAD_PIXELS = 3_000_000
+_AHEAD_PIXELS = 1_000_000
 _SHOWN = "R'G'B'A u8"
 _NONE = Gegl.AbyssPolicy.NONE
 
