@@ -31,7 +31,8 @@ from maskupe_plugin.viewport import part_to_render
 _MOST_BYTES = 1 << 30
 #: So many pixels are rendered for a view of fewer, so that panning a little asks for nothing.
 _AHEAD_PIXELS = 1_000_000
-_SHOWN = "R'G'B'A u8"
+#: The format of the fitted view: babl takes long to find its way to another one.
+_SHOWN = "R'G'B'A u16"
 _NONE = Gegl.AbyssPolicy.NONE
 
 _Context = tuple[PlaneSpec, bytes]
@@ -247,7 +248,9 @@ class ActualPixels:
         self._part = _Part(
             key,
             box,
-            _converted(result.planes["image"], box.width, box.height, encoding.format, _SHOWN),
+            preview_image.high_bytes(
+                _converted(result.planes["image"], box.width, box.height, encoding.format, _SHOWN)
+            ),
             bytes(result.planes["areas"]),
             None if weight is None else weight_bytes(weight, box.width, box.height),
         )
@@ -260,7 +263,8 @@ class ActualPixels:
         """Return the layer as it is in a view, RGBA with 8 bits."""
         if self._before is None or self._before[0] != view:
             buffer = self._copy.buffer if self._copy else job.drawable.get_buffer()
-            self._before = view, buffer.get(rectangle(view), 1.0, _SHOWN, _NONE)
+            pixels = buffer.get(rectangle(view), 1.0, _SHOWN, _NONE)
+            self._before = view, preview_image.high_bytes(pixels)
         return self._before[1]
 
     def lay_over(self, shown: bytearray, view: Box) -> None:
