@@ -456,7 +456,7 @@ class Preview:
         return step is not None
 
     def _key(self, _area: Gtk.Widget, event: Gdk.EventKey) -> bool:
-        name = Gdk.keyval_name(event.keyval).removeprefix("KP_")
+        name = (Gdk.keyval_name(event.keyval) or "").removeprefix("KP_")
         across = {"Left": -1, "Right": 1}.get(name, 0)
         down = {"Up": -1, "Down": 1}.get(name, 0)
         if name in ("plus", "equal", "Add"):
