@@ -363,7 +363,8 @@ def test_settings_are_kept_as_a_preset(desk: Desk) -> None:
     assert desk.changed(weaker, lit) > 3000
     first_preset(window)
     time.sleep(1.0)
-    assert desk.changed(weaker, desk.look(window, "preset")) < 1000
+    # Below the picture is the pointer, with a tip.
+    assert desk.changed(weaker[:430], desk.look(window, "preset")[:430]) < 100
     desk.finish()
     assert float(desk.last("strength")) == 0.4
 
