@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
@@ -55,7 +55,8 @@ class RegionResult:
     """What came of one region.
 
     Attributes:
-        image: the enhanced region, of the input's shape and dtype.
+        image: the enhanced region, of the input's shape and dtype; or the part asked for, and so
+            are the others.
         areas: the region's areas.
         weight: float32 (h, w), the weight with which the effect was blended in, where asked for.
         illumination: input divided by result, float32 (h, w[, 3]) in 0…1, where asked for: a layer
@@ -297,6 +298,7 @@ class Enhancer:
         denoise: float | Literal["auto"] = "auto",
         transition: Transition | None = None,
         outputs: Sequence[str] = ("image",),
+        part: tuple[slice, slice] | None = None,
         strip_pixels: int | None = None,
         backend: str | None = None,
         progress: Progress | None = None,
@@ -313,6 +315,8 @@ class Enhancer:
             transition: see :meth:`enhance`.
             outputs: of :data:`maskupe.validation.OUTPUTS`; all but image and areas are made only
                 where asked for.
+            part: rows and columns of the region, with a start, a stop and no step: the result
+                holds only these pixels, with the values that they have in the whole result.
             strip_pixels: how many pixels to render at a time, see :func:`maskupe.rendering.render`:
                 for a device that has run out of memory.
             backend: what to render with, see :func:`maskupe.rendering.render`.
@@ -334,6 +338,11 @@ class Enhancer:
             raise InputError(
                 f"The selection is {shape_text(selection)} pixels, the region {shape_text(region)}."
             )
+        rows, columns = part or (slice(0, height), slice(0, width))
+        if not (0 <= rows.start < rows.stop <= height) or not (
+            0 <= columns.start < columns.stop <= width
+        ):
+            raise InputError("The part to render does not lie inside the region.")
         tell = progress or (lambda _: None)
         done = 0.0
         with cancellable(lambda: tell(done)):
@@ -373,7 +382,13 @@ class Enhancer:
                 effect=strength,
                 threads=self._threads,
                 origin=(window.y, window.x),
+                part=part,
             )
+
+        if part is not None:
+            region = np.ascontiguousarray(region[rows, columns])
+            areas = areas.crop(rows, columns)
+            window = replace(window, x=window.x + columns.start, y=window.y + rows.start)
 
         def brightened(where: Coverage, fade: BlendCurve) -> npt.NDArray[Any]:
             return render(
@@ -392,7 +407,7 @@ class Enhancer:
 
         image = brightened(areas, fade)
         enhanced = (
-            brightened(full_coverage(height, width), linear()) if "enhanced" in outputs else None
+            brightened(full_coverage(*areas.shape), linear()) if "enhanced" in outputs else None
         )
         return RegionResult(
             image,

@@ -114,6 +114,11 @@ _TABLE = (
                 None,
             ),
             Field("outputs", Listed(Choice(*OUTPUTS), 1, len(OUTPUTS)), ("image",)),
+            Field(
+                "part",
+                Nullable(Shape((0, MAX_SIDE), (0, MAX_SIDE), (1, MAX_SIDE), (1, MAX_SIDE))),
+                None,
+            ),
             Field("replaces", Nullable(_IDENTIFIER), None),
         ),
     ),
@@ -280,6 +285,10 @@ def _check_enhance(fields: Mapping[str, Any]) -> None:
         raise WireError("bad-field", "A context has 1 or 3 channels.")
     if len(set(fields["outputs"])) != len(fields["outputs"]):
         raise WireError("bad-field", "An output is asked for twice.")
+    if fields["part"] is not None:
+        row, column, height, width = fields["part"]
+        if row + height > rows or column + width > columns:
+            raise WireError("bad-field", "The part reaches beyond the region.")
 
 
 def plane_specs(fields: Mapping[str, Any]) -> list[Any]:

@@ -44,6 +44,8 @@ class EnhanceRequest:
             far: ``maskupe.areas.transition.Transition.reach``.
         outputs: what to answer with: ``"image"``, ``"weight"``, ``"illumination"``, ``"areas"``,
             ``"enhanced"``.
+        part: (row, column, height, width) of the only part of the region that is wanted back, which
+            has the same values as in the whole answer; None for all of it.
         replaces: id of an older job of the same client that is not wanted any more.
         id: identifies the job; keep it when repeating a request.
     """
@@ -60,6 +62,7 @@ class EnhanceRequest:
     side: str = "outside"
     edges: float | str = "auto"
     outputs: Sequence[str] = ("image",)
+    part: tuple[int, int, int, int] | None = None
     replaces: str | None = None
     id: str = field(default_factory=new_id)
 
@@ -80,5 +83,6 @@ class EnhanceRequest:
             "selection": self.selection.as_map() if self.selection else None,
             "context": self.context.as_map() if self.context else None,
             "outputs": list(self.outputs),
+            "part": list(self.part) if self.part else None,
             "replaces": self.replaces,
         }

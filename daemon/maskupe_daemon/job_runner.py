@@ -100,6 +100,7 @@ def enhance(
         "denoise": fields["denoise"],
         "transition": Transition(fields["width"], fields["side"], fields["edges"]),
         "outputs": fields["outputs"],
+        "part": _slices(fields["part"]),
         "progress": progress,
     }
     began = time.perf_counter()
@@ -203,6 +204,14 @@ def _array(spec: PlaneSpec, data: Any) -> npt.NDArray[Any]:
         array = array.copy()
     array.flags.writeable = False
     return array
+
+
+def _slices(part: tuple[int, int, int, int] | None) -> tuple[slice, slice] | None:
+    """Return a part of the region as its rows and columns."""
+    if part is None:
+        return None
+    row, column, height, width = part
+    return slice(row, row + height), slice(column, column + width)
 
 
 def _output(result: Any, name: str) -> npt.NDArray[Any]:

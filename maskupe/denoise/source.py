@@ -17,6 +17,8 @@ from maskupe.parallel import machine_threads
 
 Float = npt.NDArray[np.float32]
 _TONES = 256
+#: Pixels along a region's edges in which the result depends on what lies beyond.
+_EDGE = 64
 
 
 class CleanRows(Protocol):
@@ -41,6 +43,7 @@ def clean_source(
     compiled: bool | None = None,
     noise: Noise | None = None,
     origin: tuple[int, int] = (0, 0),
+    part: tuple[slice, slice] | None = None,
 ) -> CleanRows | None:
     """Prepare denoising of a region: makes its coarse sizes and estimates the noise.
 
@@ -55,10 +58,11 @@ def clean_source(
         noise: in place of the estimate.
         origin: row and column of the region's first pixel in its layer: the result is the same for
             any region of it, but for the 64 pixels along its edges.
+        part: rows and columns of the region that are wanted; the noise is that of all of it.
 
     Returns:
-        What gives denoised rows, or None if there is nothing to remove. It holds about an eighth
-        as many floats as the region has colour values.
+        What gives denoised rows, of the part if there is one, or None if there is nothing to
+        remove. It holds about an eighth as many floats as there are colour values.
     """
     amount = amounts(curve, effect)
     if strength == 0 or not amount.any():
@@ -78,17 +82,17 @@ def clean_source(
     )
     cleaning.coarsen(threads)
     rows = _within(cleaning.cells[0], cleaning.top, coverage.shape[0])
-    columns = _within(cleaning.cells[1], cleaning.left, coverage.shape[1])
+    cell_columns = _within(cleaning.cells[1], cleaning.left, coverage.shape[1])
     cells = np.zeros(cleaning.cells, bool)
     middles = np.ix_(
         *(
             (4 * places + 2 - before).clip(0, size - 1)
             for places, before, size in zip(
-                (rows, columns), (cleaning.top, cleaning.left), coverage.shape, strict=True
+                (rows, cell_columns), (cleaning.top, cleaning.left), coverage.shape, strict=True
             )
         )
     )
-    cells[np.ix_(rows, columns)] = coverage[middles] > 0
+    cells[np.ix_(rows, cell_columns)] = coverage[middles] > 0
     tones = np.clip(cleaning.coarse[0], 0, _TONES - 1).astype(np.intp)
     cells &= amount[tones] > 0
     if not cells.any():
@@ -98,7 +102,31 @@ def clean_source(
         found = replace(found, luma=max(found.luma, model.QUANTISATION))
     if found.luma < model.LEAST_ESTIMATED:
         return None
-    cleaning.tune(replace(found, white=found.white or white).scaled(strength))
+    found = replace(found, white=found.white or white).scaled(strength)
+    if part is None:
+        return _prepared(cleaning, found, threads)
+    around = tuple(
+        slice(max(0, side.start - _EDGE), min(size, side.stop + _EDGE))
+        for side, size in zip(part, coverage.shape, strict=True)
+    )
+    first_row, first_column = (side.start for side in around)
+    cleaning = type(cleaning)(
+        image[around], coverage[around], amount, (origin[0] + first_row, origin[1] + first_column)
+    )
+    cleaning.coarsen(threads)
+    cleaned, down = _prepared(cleaning, found, threads), part[0].start - first_row
+    columns = slice(part[1].start - first_column, part[1].stop - first_column)
+
+    def rows_of_part(first: int, last: int) -> Float | None:
+        rows = cleaned(first + down, last + down)
+        return None if rows is None else np.ascontiguousarray(rows[:, columns])
+
+    return rows_of_part
+
+
+def _prepared(cleaning: Filter, noise: Noise, threads: int) -> Filter:
+    """Set the strength and compute the corrections, where the coarse sizes are there."""
+    cleaning.tune(noise)
     cleaning.correct(threads)
     cleaning.forget()
     return cleaning

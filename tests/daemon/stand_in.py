@@ -84,6 +84,7 @@ class StandIn:
         denoise,
         transition,
         outputs,
+        part,
         strip_pixels,
         backend,
         progress,

@@ -132,3 +132,22 @@ def test_other_faults_are_not_tried_again(models, monkeypatch):
     with pytest.raises(RuntimeError, match="illegal instruction"):
         enhance(models, fields, planes, lambda _: None, Timing())
     assert len(calls) == 1
+
+
+def test_a_part_of_the_region_is_answered_with_that_part(models, monkeypatch):
+    monkeypatch.delenv(BACKEND_VARIABLE)
+    image, selection = region(np.random.default_rng(0), SHAPE)
+    answers = []
+    for part in (None, (40, 100, 120, 70)):
+        request, planes = request_for(
+            image, selection, model="deepupe-mconcat", outputs=("image", "areas"), part=part
+        )
+        fields = parse(pack(request.header()), "client")
+        answers.append(enhance(models, fields, planes, lambda _: None, Timing()))
+    whole, found = answers
+    cut = slice(40, 160), slice(100, 170)
+    assert [spec["shape"] for spec in found.fields["planes"]] == [[120, 70, 3], [120, 70]]
+    assert sum(found.fields["counts"].values()) == 120 * 70
+    assert np.abs(found.planes[0].astype(int) - whole.planes[0][cut]).max() <= 1
+    assert np.array_equal(found.planes[1], whole.planes[1][cut])
+    assert not np.array_equal(found.planes[0], image[cut])

@@ -58,6 +58,11 @@ def test_a_noise_reduction_comes_through(denoise):
     assert parse(pack(request.header()), "client")["denoise"] == denoise
 
 
+def test_a_part_of_the_region_comes_through():
+    request = replace(REQUEST, part=(1, 2, 3, 3))
+    assert parse(pack(request.header()), "client")["part"] == (1, 2, 3, 3)
+
+
 def test_defaults_are_filled_in():
     fields = parse(
         pack(
@@ -75,6 +80,7 @@ def test_defaults_are_filled_in():
     assert fields["origin"] == (0, 0)
     # What a client means that does not know these fields.
     assert (fields["denoise"], fields["edges"]) == ("auto", "auto")
+    assert fields["part"] is None
 
 
 def test_unknown_fields_are_ignored():
@@ -136,6 +142,12 @@ def test_unknown_fields_are_ignored():
         changed(context={"shape": [8, 9, 2], "dtype": "u8"}),
         changed(context={"shape": [1025, 9, 3], "dtype": "u8"}),
         changed(context=None),
+        changed(part=[0, 0, 4]),
+        changed(part=[0, 0, 0, 1]),
+        changed(part=[-1, 0, 1, 1]),
+        changed(part=[1, 0, 4, 5]),
+        changed(part=[0, 3, 4, 3]),
+        changed(part="all"),
         changed(outputs=[]),
         changed(outputs=["image", "image"]),
         changed(outputs=["everything"]),

@@ -332,6 +332,43 @@ def test_a_model_for_research_is_used_where_it_was_asked_for(desk: Desk) -> None
         launcher.write_text(usual, "utf-8")
 
 
+def test_settings_are_kept_as_a_preset(desk: Desk) -> None:
+    kept = desk.session.work / "profile" / "plug-in-settings"
+    file = kept / "maskupe-local-underexposure-presets.json"
+
+    def first_preset(window: str) -> None:
+        _, height = desk.size(window)
+        place = ("180", str(height - 41))  # beside Help
+        desk.desktop.run("xdotool", "mousemove", "--window", window, *place)
+        desk.desktop.run("xdotool", "click", "1")
+        time.sleep(0.5)
+        desk.press("Down", "Return")
+
+    window = desk.show()
+    desk.strength("0.4")
+    weaker = desk.look(window)
+    first_preset(window)  # Save as preset…
+    naming = desk.desktop.window("^Save as preset$")
+    desk.desktop.focus(naming)
+    desk.desktop.run("xdotool", "type", "Soft light")
+    desk.look(naming, "preset-name")
+    desk.press("Return")
+    assert desk.until(file.exists, 10)
+    presets = json.loads(file.read_text("utf-8"))["presets"]
+    assert list(presets) == ["Soft light"]
+    assert presets["Soft light"]["strength"] == 0.4
+    desk.desktop.focus(window)
+    desk.strength("1.0")
+    lit = desk.look(window)
+    assert desk.changed(weaker, lit) > 3000
+    first_preset(window)
+    time.sleep(1.0)
+    # Below the picture is the pointer, with a tip.
+    assert desk.changed(weaker[:430], desk.look(window, "preset")[:430]) < 100
+    desk.finish()
+    assert float(desk.last("strength")) == 0.4
+
+
 BROWSER = """[Desktop Entry]
 Type=Application
 Name=Browser

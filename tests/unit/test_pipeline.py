@@ -253,6 +253,32 @@ def test_the_full_effect_blended_by_the_weight_is_the_result(
     assert np.abs(blended - found.image[..., :3]).max() < level
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+@pytest.mark.parametrize("selected", [True, False])
+def test_a_part_is_cut_out_of_the_whole_result(
+    enhancer: Enhancer, dtype: type, selected: bool
+) -> None:
+    image = photo(300, 340, 4, dtype)
+    noise = np.random.default_rng(3).normal(0, 0.03, (300, 340, 3))
+    scale = 255 if dtype is np.uint8 else 1
+    image[..., :3] = np.clip(image[..., :3] + noise * scale, 0, scale).astype(dtype)
+    mask = disc(300, 340) if selected else None
+    outputs = ("image", "weight", "illumination", "enhanced")
+    window = Window(0, 0, 340, 300)
+    whole = enhancer.enhance_region(image, mask, None, window=window, outputs=outputs)
+    plain = enhancer.enhance_region(image, mask, None, window=window, denoise=0.0)
+    assert not np.array_equal(whole.image, plain.image)  # noise is reduced
+    part = slice(37, 190), slice(101, 250)
+    found = enhancer.enhance_region(image, mask, None, window=window, outputs=outputs, part=part)
+    assert found.width == whole.width
+    assert np.array_equal(found.areas.plane, whole.areas.plane[part])
+    for name in outputs:
+        values, wanted = getattr(found, name), getattr(whole, name)[part]
+        assert values.dtype == wanted.dtype and values.shape == wanted.shape
+        step = 1 if values.dtype == np.uint8 else 1e-5
+        assert np.abs(values.astype(np.float64) - wanted).max() <= step, name
+
+
 def test_illumination_of_black_is_one() -> None:
     black = np.zeros((2, 2, 3), np.uint8)
     assert (illumination(black, black) == 1).all()
@@ -272,6 +298,9 @@ def test_bad_input_is_refused_in_words(enhancer: Enhancer, tmp_path: Path) -> No
         enhancer.enhance(image, mask, strength=float("nan"))
     with pytest.raises(InputError, match="inside its layer"):
         enhancer.enhance_region(image, mask, None, window=Window(50, 0, 100, 60))
+    with pytest.raises(InputError, match="inside the region"):
+        window, part = Window(0, 0, 70, 60), (slice(0, 61), slice(0, 70))
+        enhancer.enhance_region(image, mask, None, window=window, part=part)
     with pytest.raises(UnknownModelError, match="default"):
         Enhancer.load("../../etc/passwd")
 

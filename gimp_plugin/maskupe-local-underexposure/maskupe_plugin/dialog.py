@@ -16,6 +16,7 @@ from maskupe_plugin.edges_button import EdgesButton  # noqa: E402
 from maskupe_plugin.i18n import _  # noqa: E402
 from maskupe_plugin.job import Job, plan  # noqa: E402
 from maskupe_plugin.model_row import ModelRow  # noqa: E402
+from maskupe_plugin.presets_button import PresetsButton  # noqa: E402
 from maskupe_plugin.preview import Preview  # noqa: E402
 from maskupe_plugin.settings import settings_of  # noqa: E402
 from maskupe_plugin.width_rows import WidthRows  # noqa: E402
@@ -62,10 +63,18 @@ class Dialog:
         columns.pack_start(self._settings, False, False, 0)
         self._dialog.get_content_area().pack_start(columns, True, True, 0)
         columns.show_all()
+        self._add_presets()
         self._bar = Gtk.ProgressBar(show_text=True, margin=12)
         self._dialog.get_content_area().pack_end(self._bar, False, False, 0)
         config.connect("notify", lambda *_changed: self._preview.refresh())
         self._dialog.connect_after("map", lambda *_mapped: self._preview.let_shrink())
+
+    def _add_presets(self) -> None:
+        presets = PresetsButton(self._config, lambda text: self._preview.tell(text, True)).button
+        buttons = self._dialog.get_widget_for_response(Gtk.ResponseType.CANCEL).get_parent()
+        buttons.pack_start(presets, False, False, 0)
+        buttons.set_child_secondary(presets, True)  # to the left, beside Help
+        presets.show()
 
     def _build_settings(self) -> Gtk.Box:
         dialog = self._dialog

@@ -112,7 +112,7 @@ def send(
         ClientError: if the daemon is gone, cannot do it, or refuses.
     """
     box, encoding = job.box, job.encoding
-    selection, context = None, None
+    context = None
     # One buffer for both, which keeps the tiles that it may have got for the context.
     buffer = job.drawable.get_buffer()
     _kept.append(buffer)
@@ -120,28 +120,47 @@ def send(
     planes: list[object] = [ChunkedFrame(size, lambda: pixels.region_bands(buffer, box, encoding))]
     if job.selected:
         _, offset_x, offset_y = job.drawable.get_offsets()
-        dtype = selection_dtype(job.image)
-        selection = PlaneSpec((box.height, box.width), dtype)
-        planes.append(_selection_plane(job.image, box.moved(offset_x, offset_y), selection))
+        plane = PlaneSpec((box.height, box.width), selection_dtype(job.image))
+        planes.append(_selection_plane(job.image, box.moved(offset_x, offset_y), plane))
     if box != job.layer:
         context, data = read_context(job.drawable, buffer, encoding)
         planes.append(data)
-    request = EnhanceRequest(
+    request = request_of(job, context, outputs)
+    header, found = client.enhance(request, planes, report, takers=takers)
+    return Answer(found, header["seconds"], header["width"], header["notes"])
+
+
+def request_of(
+    job: Job,
+    context: PlaneSpec | None,
+    outputs: tuple[str, ...],
+    part: tuple[int, int, int, int] | None = None,
+) -> EnhanceRequest:
+    """Return what the daemon is asked for.
+
+    Args:
+        job: what to do.
+        context: of the layer scaled down; None if the region is all of it.
+        outputs: which planes are wanted back.
+        part: row, column, height and width of the only part of the region that is wanted back.
+    """
+    box, encoding, settings = job.box, job.encoding, job.settings
+    selection = PlaneSpec((box.height, box.width), selection_dtype(job.image))
+    return EnhanceRequest(
         image=PlaneSpec((box.height, box.width, encoding.channels), encoding.dtype),
         layer=(job.layer.height, job.layer.width),
         origin=(box.y, box.x),
-        selection=selection,
+        selection=selection if job.selected else None,
         context=context,
-        model=job.settings.model,
-        strength=job.settings.strength,
-        denoise=job.settings.denoise,
-        width=job.settings.width,
-        side=job.settings.side,
-        edges=job.settings.edges,
+        model=settings.model,
+        strength=settings.strength,
+        denoise=settings.denoise,
+        width=settings.width,
+        side=settings.side,
+        edges=settings.edges,
         outputs=outputs,
+        part=part,
     )
-    header, found = client.enhance(request, planes, report, takers=takers)
-    return Answer(found, header["seconds"], header["width"], header["notes"])
 
 
 def _selection_plane(image: Gimp.Image, box: Box, plane: PlaneSpec) -> ChunkedFrame:

@@ -10,18 +10,24 @@ import math
 import re
 from collections.abc import Iterator
 
+from maskupe_plugin.region import Box
+
 #: What the daemon's plane ``areas`` holds.
 C, B, A = 0, 1, 2
 
 _IS_A = bytes(int(value == A) for value in range(256))
 _IS_A_OR_B = bytes(int(value != C) for value in range(256))
 _SET = re.compile(rb"[^\0]")
-_PIXEL = 4
+#: Bytes of a pixel of a picture: RGBA.
+PIXEL = 4
 
 _YELLOW = b"\xff\xd2\x28\xff"
 _WHITE = b"\xff\xff\xff\xff"
 _BLACK = b"\x00\x00\x00\xff"
 _DASH = 4
+#: What is lit up is coloured like this, and at most so opaque.
+_TINT = b"\xff\x20\x20\x00"
+_OPACITY = bytes(round(0.6 * value) for value in range(256))
 
 #: Mean luminance, in linear light, below which an area is black.
 _BLACKEST = 1e-5
@@ -47,13 +53,42 @@ def compose(
     """
     if split is None:
         return bytearray(after)
-    row, at = width * _PIXEL, min(max(split, 0), width) * _PIXEL
+    row, at = width * PIXEL, min(max(split, 0), width) * PIXEL
     shown = bytearray()
     for start in range(0, row * height, row):
         shown += before[start : start + at] + after[start + at : start + row]
         if 0 < at < row:
-            shown[start + at - _PIXEL : start + at] = _WHITE
+            shown[start + at - PIXEL : start + at] = _WHITE
     return shown
+
+
+def paste(source: bytes, place: Box, target: bytearray, where: Box, pixel: int) -> None:
+    """Copy a picture to where it belongs in another one.
+
+    Args:
+        source: the picture.
+        place: its rectangle.
+        target: the other picture.
+        where: the other's rectangle, in the same coordinates.
+        pixel: bytes per pixel of both.
+    """
+    common = place.within(where)
+    wide = common.width * pixel
+    for row in range(common.y, common.bottom):
+        start = ((row - place.y) * place.width + common.x - place.x) * pixel
+        at = ((row - where.y) * where.width + common.x - where.x) * pixel
+        target[at : at + wide] = source[start : start + wide]
+
+
+def tint(weight: bytes) -> bytes:
+    """Return a picture that colours what is lit up, the more the higher the weight: RGBA.
+
+    Args:
+        weight: one byte per pixel, 255 where the effect is full.
+    """
+    picture = bytearray(_TINT * len(weight))
+    picture[3::PIXEL] = weight.translate(_OPACITY)
+    return bytes(picture)
 
 
 def draw_outlines(picture: bytearray, areas: bytes, width: int, height: int) -> None:
@@ -66,8 +101,8 @@ def draw_outlines(picture: bytearray, areas: bytes, width: int, height: int) -> 
 
 
 def _put(picture: bytearray, column: int, row: int, width: int, colour: bytes) -> None:
-    at = (row * width + column) * _PIXEL
-    picture[at : at + _PIXEL] = colour
+    at = (row * width + column) * PIXEL
+    picture[at : at + PIXEL] = colour
 
 
 def edges(mask: bytes, width: int, height: int) -> Iterator[tuple[int, int]]:
@@ -110,7 +145,7 @@ def exposure_gain(before: memoryview, after: memoryview, areas: bytes) -> float 
 
 
 def _luminance(pixels: memoryview, index: int) -> float:
-    at = index * _PIXEL
+    at = index * PIXEL
     red, green, blue = pixels[at], pixels[at + 1], pixels[at + 2]
     return 0.2126 * _linear(red) + 0.7152 * _linear(green) + 0.0722 * _linear(blue)
 

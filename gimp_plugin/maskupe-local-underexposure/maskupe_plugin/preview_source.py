@@ -40,8 +40,13 @@ class Proxy:
     selection: bytes | None
     context: tuple[PlaneSpec, bytes] | None
 
-    def request(self, settings: Settings) -> EnhanceRequest:
-        """Return what the daemon is asked for."""
+    def request(self, settings: Settings, weight: bool) -> EnhanceRequest:
+        """Return what the daemon is asked for.
+
+        Args:
+            settings: the user's.
+            weight: whether the blend weight is wanted too.
+        """
         size = (self.box.height, self.box.width)
         return EnhanceRequest(
             image=PlaneSpec((*size, _CHANNELS), "u16"),
@@ -55,7 +60,7 @@ class Proxy:
             width=scaled(settings.width, self.scale),
             side=settings.side,
             edges=scaled(settings.edges, self.scale),
-            outputs=("image", "areas"),
+            outputs=("image", "areas", "weight") if weight else ("image", "areas"),
         )
 
     def planes(self) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Asks the daemon for previews beside the user interface; the newest request wins.
+"""Asks the daemon for previews beside the user interface; the newest request of a kind wins.
 
 The thread only speaks to the daemon. It never calls GIMP, whose library belongs to the main
 thread; what it has to say goes there with ``GLib.idle_add``.
@@ -27,6 +27,10 @@ from maskupe_plugin.service import connect
 _PATIENCE = 0.4
 _BUSY = _("The daemon is busy with another job…")
 _LOADING = _("The daemon loads the model…")
+_RENDERING = _("Rendering the actual pixels…")
+
+#: Kinds of previews: all of what is worked on, scaled down, and a part of it at full size.
+FITTED, ACTUAL_PIXELS = _ORDER = ("fitted", "actual-pixels")
 
 
 class _OvertakenError(Exception):
@@ -34,16 +38,26 @@ class _OvertakenError(Exception):
 
 
 @dataclass(frozen=True)
+class _Request:
+    kind: str
+    request: EnhanceRequest
+    planes: list[Any]
+    about: Any
+
+
+@dataclass(frozen=True)
 class PreviewResult:
     """A preview that is ready.
 
     Attributes:
+        kind: as it was asked for.
         about: what was handed in with the request.
         planes: the answer's planes by name.
         width: width of the transition in preview pixels.
         place: where it was computed, and details of that.
     """
 
+    kind: str
     about: Any
     planes: dict[str, memoryview]
     width: float
@@ -66,23 +80,30 @@ class PreviewWorker(threading.Thread):
         self._ready = ready
         self._told = told
         self._change = threading.Condition()
-        self._wanted: tuple[EnhanceRequest, list[Any], Any] | None = None
+        self._wanted: dict[str, _Request] = {}
         self._working = False
         self._closing = False
         self._client: Client | None = None
         self._served = False  # whether this client has brought an answer
 
-    def ask(self, request: EnhanceRequest, planes: list[Any], about: Any) -> None:
-        """Ask for a preview; one that is being made is given up."""
+    def ask(self, kind: str, request: EnhanceRequest, planes: list[Any], about: Any = None) -> None:
+        """Ask for a preview; one of the same kind that is being made is given up.
+
+        Args:
+            kind: ``FITTED``, which goes first, or ``ACTUAL_PIXELS``.
+            request: what the daemon is asked for.
+            planes: its planes.
+            about: what the answer comes with.
+        """
         with self._change:
-            self._wanted = (request, planes, about)
+            self._wanted[kind] = _Request(kind, request, planes, about)
             self._change.notify()
 
     @property
     def idle(self) -> bool:
         """Whether everything asked for has been answered or has failed."""
         with self._change:
-            return self._wanted is None and not self._working
+            return not self._wanted and not self._working
 
     def close(self) -> None:
         """End the thread and its connection, which ends its job in the daemon too."""
@@ -96,15 +117,18 @@ class PreviewWorker(threading.Thread):
         while True:
             with self._change:
                 self._working = False
-                while self._wanted is None and not self._closing:
+                while not self._wanted and not self._closing:
                     self._change.wait()
-                if self._closing or self._wanted is None:
+                if self._closing:
                     break
-                request, planes, about = self._wanted
-                self._wanted, self._working = None, True
+                asked = self._wanted.pop(min(self._wanted, key=_ORDER.index))
+                self._working = True
             try:
-                self._serve(request, planes, about)
+                self._serve(asked)
             except _OvertakenError:
+                with self._change:
+                    if FITTED in self._wanted and asked.kind != FITTED:
+                        self._wanted.setdefault(asked.kind, asked)  # it only has to wait
                 continue
             except ClientError as error:
                 self._say(" ".join(message_for(error)).strip(), True)
@@ -117,7 +141,7 @@ class PreviewWorker(threading.Thread):
         if self._client:
             self._client.close()
 
-    def _serve(self, request: EnhanceRequest, planes: list[Any], about: Any) -> None:
+    def _serve(self, asked: _Request) -> None:
         if self._client is None:
             self._say(_("Connecting to the MaskUPE daemon, which is started if need be…"), False)
             self._client = connect(wait=self._stop_if_closing)
@@ -126,27 +150,30 @@ class PreviewWorker(threading.Thread):
 
         def progress(state: Progress) -> None:
             nonlocal said
-            self._stop_if_overtaken()
+            self._stop_if_overtaken(asked.kind)
             if not said and time.monotonic() - began > _PATIENCE:
                 said = True
                 busy = state.stage == "queued" and state.position > 0
-                self._say(_BUSY if busy else _LOADING, False)
+                waiting = _LOADING if asked.kind == FITTED else _RENDERING
+                self._say(_BUSY if busy else waiting, False)
 
         served = self._served
         try:
-            header, found = self._client.enhance(request, planes, progress)
+            header, found = self._client.enhance(asked.request, asked.planes, progress)
         except ClientError as error:
             self._client.close()
             self._client, self._served = None, False
             # A daemon that answered before has been ended meanwhile. Connecting starts the next,
             # which does the same work; only if that fails is there something to tell.
             if served and isinstance(error, ConnectionLostError):
-                self._serve(request, planes, about)
+                self._serve(asked)
                 return
             raise
         self._served = True
         self._say("", False)
-        shown = PreviewResult(about, found, header["width"], place(self._client, header))
+        shown = PreviewResult(
+            asked.kind, asked.about, found, header["width"], place(self._client, header)
+        )
         GLib.idle_add(self._deliver, shown)
 
     def _deliver(self, shown: PreviewResult) -> bool:
@@ -158,8 +185,8 @@ class PreviewWorker(threading.Thread):
         if self._closing:
             raise _OvertakenError
 
-    def _stop_if_overtaken(self) -> None:
-        if self._closing or self._wanted is not None:
+    def _stop_if_overtaken(self, kind: str) -> None:
+        if self._closing or kind in self._wanted or FITTED in self._wanted:
             raise _OvertakenError
 
     def _say(self, text: str, failed: bool) -> None:

@@ -43,6 +43,16 @@ class Box(NamedTuple):
         """Return the rectangle in coordinates whose origin lies at (-dx, -dy)."""
         return Box(self.x + dx, self.y + dy, self.width, self.height)
 
+    def grown(self, margin: int) -> Box:
+        """Return the rectangle with a margin on every side."""
+        return Box(
+            self.x - margin, self.y - margin, self.width + 2 * margin, self.height + 2 * margin
+        )
+
+    def holds(self, other: Box) -> bool:
+        """Return whether the other rectangle lies wholly in this one."""
+        return self.within(other) == other
+
     def inside(self, width: int, height: int) -> bool:
         """Return whether it lies wholly within a canvas of that size."""
         return self.x >= 0 and self.y >= 0 and self.right <= width and self.bottom <= height
@@ -116,10 +126,7 @@ def reach(width: float | str, side: str, edges: float | str, bounds: Box, short_
 
 def padded(bounds: Box, margin: int, layer_width: int, layer_height: int) -> Box:
     """Return the bounds with a margin on every side, clipped to the layer."""
-    left, top = max(0, bounds.x - margin), max(0, bounds.y - margin)
-    right = min(layer_width, bounds.right + margin)
-    bottom = min(layer_height, bounds.bottom + margin)
-    return Box(left, top, right - left, bottom - top)
+    return bounds.grown(margin).within(Box(0, 0, layer_width, layer_height))
 
 
 def context_size(width: int, height: int, long_edge: int) -> tuple[int, int, int]:

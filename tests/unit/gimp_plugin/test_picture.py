@@ -13,6 +13,7 @@ from maskupe_gimp import source
 
 sys.path.insert(0, str(source()))
 from maskupe_plugin import preview_image
+from maskupe_plugin.region import Box
 
 shapes = st.tuples(st.integers(1, 9), st.integers(1, 9))
 
@@ -84,3 +85,25 @@ def test_the_gain_is_in_stops_of_linear_light(stops: float) -> None:
     assert gain == pytest.approx(stops, abs=0.01)
     nothing = preview_image.exposure_gain(encoded[0].cast("H"), encoded[1].cast("H"), bytes(400))
     assert nothing is None
+
+
+boxes = st.builds(Box, st.integers(-4, 4), st.integers(-4, 4), st.integers(1, 6), st.integers(1, 6))
+
+
+@given(boxes, boxes, st.sampled_from([1, 4]))
+def test_a_picture_is_pasted_where_it_belongs(place: Box, where: Box, pixel: int) -> None:
+    source = np.arange(place.width * place.height * pixel, dtype=np.uint8)
+    canvas = np.full((30, 30, pixel), 255, np.uint8)
+    canvas[place.y + 10 : place.bottom + 10, place.x + 10 : place.right + 10] = source.reshape(
+        place.height, place.width, pixel
+    )
+    target = bytearray(b"\xff" * (where.width * where.height * pixel))
+    preview_image.paste(source.tobytes(), place, target, where, pixel)
+    expected = canvas[where.y + 10 : where.bottom + 10, where.x + 10 : where.right + 10]
+    assert bytes(target) == expected.tobytes()
+
+
+def test_a_tint_is_as_opaque_as_the_effect_is_strong() -> None:
+    picture = np.frombuffer(preview_image.tint(bytes([0, 128, 255])), np.uint8).reshape(3, 4)
+    assert picture[:, 3].tolist() == [0, 77, 153]
+    assert (picture[:, 0] == 255).all() and (picture[:, 1:3] < 64).all()
