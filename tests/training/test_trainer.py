@@ -167,6 +167,7 @@ def test_the_export_has_the_average_weights_and_says_what_it_is(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("without_graphs")
 def test_a_card_names_the_authors_of_the_photographs(
     data_root: Path, recipe_path: Path, tmp_path: Path
 ) -> None:
@@ -186,6 +187,7 @@ def test_a_card_names_the_authors_of_the_photographs(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("without_graphs")
 def test_the_command_in_the_card_trains_the_same_weights_again(
     finished: Path, data_root: Path, tmp_path: Path
 ) -> None:
