@@ -36,9 +36,9 @@ _SMALL = (
     "optimizer.warmup=0",
     "training.batch=2",
     "training.ema=0.5",
-    "training.validate_every=2",
+    "training.validate_every=3",
 )
-_STEPS = 4
+_STEPS = 6
 #: Every network and every form of conditioning once: these are exported, used and served, which
 #: takes ten times as long as their training. Their other combinations are trained and resumed.
 _ALL_THE_WAY = {
@@ -70,7 +70,7 @@ def trained(
     name = str(request.param)
     run = tmp_path_factory.mktemp(name) / "run"
     command = ["fit", name, "--data", str(data_root), "--out", str(run)]
-    command += ["--accelerator", "cpu", "--threads", "2"]
+    command += ["--accelerator", "cpu", "--threads", "1"]
     assert train([*command, *settings(_STEPS // 2)]) == 0
     assert checkpoint.read(run / "last.pt")["step"] == _STEPS // 2
     assert train([*command, *settings(_STEPS), "--resume"]) == 0
