@@ -133,7 +133,7 @@ def test_the_daemon_tells_nobody(offline):
 @pytest.mark.slow
 def test_the_daemon_tells_nobody_later_either(offline):
     """Telemetry is uploaded some ten seconds after a job."""
-    nothing_left(offline("-c", DAEMON, "25"))
+    nothing_left(offline("-c", DAEMON, "15"))
 
 
 @pytest.mark.parametrize(

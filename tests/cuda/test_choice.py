@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -118,15 +117,16 @@ def test_a_card_that_fails_is_left_alone(monkeypatch):
 
 def test_nobody_waits_for_the_measurement():
     going_on = threading.Event()
+    ended = []
 
     def run(job, backend):
-        going_on.wait(10)
+        going_on.wait(60)
+        ended.append(backend)
 
     choice = Choice(run, lambda: True)
-    began = time.monotonic()
     for _ in range(4):
         assert choice.on_card(a_job(side=520), "native") is False
-    assert time.monotonic() - began < 5
+    assert not ended
     going_on.set()
 
 

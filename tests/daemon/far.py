@@ -69,7 +69,7 @@ class Far:
 
     def forward(self, home, *, command=None):
         words = ["--command", command or self.command(), self.host]
-        return Forward(home, *words, env=self.env)
+        return Forward(home, *words, module="maskupe_daemon", env=self.env)
 
     def log(self):
         return (self.state / "daemon.log").read_text()
@@ -273,7 +273,11 @@ def install(folder, python, folders):
     program = folder / "bin" / "maskupe-daemon"
     program.write_text(
         f"#!{folder}/bin/python\nimport sys\n"
-        "from tests.daemon.stand_in import main\nsys.exit(main())\n"
+        "if 'run' in sys.argv:\n"
+        "    from tests.daemon.stand_in import main\n"
+        "else:  # nothing of a model is needed to find the daemon\n"
+        "    from maskupe_daemon.cli import main\n"
+        "sys.exit(main())\n"
     )
     program.chmod(0o755)
     return program

@@ -282,7 +282,7 @@ def test_fuzz_bytes(data, sender):
     parses_or_refuses(data, sender)
 
 
-@settings(max_examples=120)
+@settings(max_examples=60)
 @given(
     header=st.dictionaries(st.sampled_from(NAMES), VALUES),
     sender=st.sampled_from(["client", "daemon"]),

@@ -118,7 +118,7 @@ def test_weights_that_are_cut_damaged_wrong_or_missing(real, model, code):
 
 
 #: Jobs of each of the sixteen clients: most of the 18 different ones, several at a time.
-JOBS_EACH = 10
+JOBS_EACH = 6
 
 
 @pytest.mark.slow

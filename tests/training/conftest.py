@@ -64,6 +64,15 @@ def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture
+def without_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exports write no graph for ONNX Runtime, which takes longer than all else a test does.
+
+    Where a weight file has none, PyTorch runs it. For tests in which the graph plays no part.
+    """
+    monkeypatch.setattr("maskupe_training.export.export_onnx", lambda _network, _path: None)
+
+
 RECIPE = """
 model = "deepupe-mconcat"
 description = "A test."
@@ -74,7 +83,7 @@ kind = "brackets"
 folder = "brackets"
 
 [validation]
-cases = 4
+cases = 2
 [validation.source]
 kind = "brackets"
 folder = "brackets"
@@ -94,7 +103,7 @@ schedule = "cosine"
 
 [training]
 steps = 6
-batch = 4
+batch = 2
 validate_every = 2
 ema = 0.9
 """

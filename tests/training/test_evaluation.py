@@ -306,6 +306,7 @@ def test_bad_input_is_one_sentence_and_exit_2(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("without_graphs")
 def test_the_ablation_compares_every_form_and_goes_on_where_it_was(
     data_root: Path, recipe_path: Path, tmp_path: Path
 ) -> None:

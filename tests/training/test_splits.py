@@ -140,6 +140,7 @@ def test_what_is_known_of_the_weights_that_are_older_than_the_lists(
     assert seen_scenes(header, "fivek", ["a0001"]) == Seen(True, 0, 0)
 
 
+@pytest.mark.usefixtures("without_graphs")
 def test_a_weight_file_knows_what_it_was_trained_on_and_chosen_by(
     data_root: Path, recipe_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -170,6 +171,7 @@ def test_a_weight_file_knows_what_it_was_trained_on_and_chosen_by(
     assert note in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("without_graphs")
 def test_a_resumed_run_has_seen_what_it_saw_before(
     data_root: Path, recipe_path: Path, tmp_path: Path
 ) -> None:

@@ -199,6 +199,7 @@ def test_weights_for_any_use_cannot_start_from_others(tmp_path: Path) -> None:
     assert start.licence == "any use"
 
 
+@pytest.mark.usefixtures("without_graphs")
 def test_the_card_says_where_it_came_from_and_what_that_had_seen(
     data_root: Path, recipe_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -199,6 +199,7 @@ def test_the_level_is_moved_at_export_where_the_network_can(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("without_graphs")
 def test_a_card_names_the_authors_of_the_photographs(
     data_root: Path, recipe_path: Path, tmp_path: Path
 ) -> None:
@@ -218,6 +219,7 @@ def test_a_card_names_the_authors_of_the_photographs(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("without_graphs")
 def test_the_command_in_the_card_trains_the_same_weights_again(
     finished: Path, data_root: Path, tmp_path: Path
 ) -> None:
