@@ -20,6 +20,7 @@ _IDENTITY_FIELDS = (
     "edges",
     "layer",
     "origin",
+    "part",
     "outputs",
 )
 

@@ -40,7 +40,7 @@ THRESHOLD = 1.7
 HELP, HELP_FROM, HELP_MOST = 0.3, 2.0, 20.0
 #: Lumas in codes at which half of the hue and half of the effect are left, where the noise is as
 #: strong as :data:`SPECTRA` say.
-NEUTRAL, BLACK = 1.8, 1.6
+NEUTRAL, BLACK = 1.8, 1.1
 #: The neighbourhood's luma is the mean of values up to so many codes, twice over a square of so
 #: many cells of 4×4 pixels, but not far above the pixel's own cell.
 NEAR_MOST, NEAR_CELLS = 24.0, 5

@@ -242,9 +242,13 @@ def assert_memory_stays_flat(daemon, model, fault):
     jobs(50)
     early = settled()
     jobs(150)
-    late = settled()
-    print(f"resident {early / 1e6:.1f} MB after 50 jobs, {late / 1e6:.1f} MB after 200")
-    assert late < early * 1.05
+    later = [settled()]
+    # The allocator's free pages come and go by some megabytes; what is left behind only grows.
+    while later[-1] >= early * 1.05 and len(later) < 4:
+        jobs(100)
+        later.append(settled())
+    print(f"resident {early / 1e6:.1f} MB after 50 jobs, then {[f'{m / 1e6:.1f}' for m in later]}")
+    assert later[-1] < early * 1.05
 
 
 class Keeper:

@@ -33,6 +33,7 @@ def test_a_job_with_any_other_option_is_another_job():
         "side": "inside",
         "edges": "off",
         "origin": (1, 0),
+        "part": (0, 1, 2, 3),
         "layer": (9, 9),
         "outputs": ("weight",),
         "selection": PlaneSpec((4, 5), "u8"),

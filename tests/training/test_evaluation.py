@@ -6,7 +6,7 @@ import csv
 import json
 import math
 import shlex
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,7 @@ from maskupe_training.evaluation.baselines import BASELINES, SLOW, blended
 from maskupe_training.evaluation.cases import Case
 from maskupe_training.evaluation.lime import lime, refine
 from maskupe_training.evaluation.measure import COLUMNS, OF_A, ciede2000, interval, measure
-from maskupe_training.evaluation.report import card_metrics
+from maskupe_training.evaluation.report import card_metrics, command
 from maskupe_training.evaluation.run import Request, evaluate
 from maskupe_training.raw import as_u8, load_network, raw_results
 from maskupe_training.recipe_files import load
@@ -171,6 +171,18 @@ def test_the_command_measures_a_weight_file(
         assert f"\n| {title} | " in written, title
     printed = capsys.readouterr().out
     assert "tiny" in printed and f"{mean:.2f}" in printed and "PSNR A" in printed
+
+
+def test_noise_reduction_is_measured_where_it_is_asked_for(data_root: Path) -> None:
+    plain = Request(("lantern",), folder="brackets", split="val", cases=2, baselines=False)
+    asked = replace(plain, denoise="auto")
+    before, after = (evaluate(request, data_root)["lantern"] for request in (plain, asked))
+    assert before["psnr_a"] != after["psnr_a"]
+    assert before["psnr_a"] == pytest.approx(after["psnr_a"], abs=3.0)
+    assert " --denoise auto " in command(asdict(asked))
+    assert "--denoise" not in command(asdict(plain))
+    with pytest.raises(InputError, match="noise reduction of 7.0 is out of range"):
+        evaluate(replace(plain, denoise=7.0), data_root)
 
 
 @pytest.mark.slow

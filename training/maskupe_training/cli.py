@@ -150,12 +150,16 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="For JSON, CSV and a contact sheet.")
     ] = None,
+    denoise: Annotated[
+        str, typer.Option(metavar="auto|0…1", help="Noise reduction of the models' results.")
+    ] = "0",
     threads: Threads = 1,
 ) -> None:
     """Measure models and baselines.
 
     All on the same cases, with confidence intervals.
     """
+    from maskupe.photo_job import parse_denoise
     from maskupe_training.evaluation.run import Request
     from maskupe_training.evaluation.run import evaluate as measure
 
@@ -171,6 +175,7 @@ def evaluate(
         raw,
         tuple(kinds or ()),
         slow,
+        parse_denoise(denoise),
     )
     measure(request, data, out, threads)
 

@@ -80,6 +80,8 @@ def command(request: Mapping[str, Any]) -> str:
     words += [f"--silhouettes {folder}" for folder in request["silhouettes"]]
     words += [f"--kinds {kind}" for kind in request.get("kinds", ())]
     words += [f"--{flag}" for flag in ("raw", "slow") if request.get(flag)]
+    if request.get("denoise"):
+        words.append(f"--denoise {request['denoise']}")
     if not request["baselines"]:
         words.append("--no-baselines")
     return " ".join([*words, "--out runs/evaluation"])

@@ -19,6 +19,7 @@ import torch
 from rich.console import Console
 
 from maskupe import Enhancer, weights_file
+from maskupe.denoise import Denoise
 from maskupe.errors import InputError
 from maskupe.registry import MODELS, weights_path
 from maskupe_training.data.images import U8, ImageCache
@@ -69,6 +70,7 @@ class Request:
         raw: whether to measure each network alone, too.
         kinds: the kinds of selection; empty for all, silhouettes if there are folders.
         slow: whether to measure the baselines that take seconds a case.
+        denoise: how much noise the models' results are freed of; 0 is the paper's setting.
     """
 
     models: tuple[str, ...]
@@ -82,6 +84,7 @@ class Request:
     raw: bool = False
     kinds: tuple[str, ...] = ()
     slow: bool = False
+    denoise: Denoise = 0.0
 
 
 def case_list(request: Request, data_root: Path) -> tuple[tuple[str, ...], Iterator[Case]]:
@@ -194,7 +197,7 @@ def _methods(request: Request, threads: int) -> dict[str, Method]:
             name += BLENDED
         if name in methods:
             raise InputError(f"Two of the methods are called {name!r}.", "Rename one of the files.")
-        methods[name] = _model(enhancer)
+        methods[name] = _model(enhancer, request.denoise)
         if request.raw:
             methods[enhancer.name + RAW] = _network(model)
     return methods
@@ -231,11 +234,11 @@ def _network(model: str) -> Method:
     return run
 
 
-def _model(enhancer: Enhancer) -> Method:
+def _model(enhancer: Enhancer, denoise: Denoise) -> Method:
     def run(case: Case) -> U8:
         # The paper's setting: what is measured in A, B and C has areas by distance.
         how = replace(case.transition, edges="off")
-        result = enhancer.enhance(case.image, case.selection, transition=how, denoise=0)
+        result = enhancer.enhance(case.image, case.selection, transition=how, denoise=denoise)
         return np.asarray(result, np.uint8)
 
     return run
