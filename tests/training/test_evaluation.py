@@ -181,7 +181,7 @@ def test_noise_reduction_is_measured_where_it_is_asked_for(data_root: Path) -> N
     assert before["psnr_a"] == pytest.approx(after["psnr_a"], abs=3.0)
     assert " --denoise auto " in command(asdict(asked))
     assert "--denoise" not in command(asdict(plain))
-    with pytest.raises(InputError, match="noise reduction of 7.0 is out of range"):
+    with pytest.raises(InputError, match=r"noise reduction of 7\.0 is out of range"):
         evaluate(replace(plain, denoise=7.0), data_root)
 
 
