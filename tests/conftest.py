@@ -30,7 +30,7 @@ if not any(Path(node).exists() for node in ("/dev/nvidiactl", "/dev/dxg")):
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
 #: What the extra brings and some tests import at their top.
-EXTRA = ("torch", "lightning_fabric", "torchmetrics", "tensorboard", "matplotlib", "onnx", "scipy")
+EXTRA = ("torch", "lightning_fabric", "tensorboard", "matplotlib", "onnx", "scipy")
 MISSING = [name for name in EXTRA if find_spec(name) is None]
 
 

@@ -368,7 +368,7 @@ def test_what_cannot_be_is_refused(data: Path, recipe_path: Path, tmp_path: Path
 def test_it_runs_where_nothing_else_of_the_training_is_installed() -> None:
     program = (
         "import sys\n"
-        "for name in ('typer', 'rich', 'lightning_fabric', 'torchmetrics', 'scipy', 'onnx',\n"
+        "for name in ('typer', 'rich', 'lightning_fabric', 'scipy', 'onnx',\n"
         "             'onnxruntime', 'tensorboard', 'matplotlib'):\n"
         "    sys.modules[name] = None\n"
         "import maskupe_training.matte.fit, maskupe_training.data.batches\n"
