@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import base64
 import json
-import subprocess
 import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Any
+
+from maskupe import child_process
 
 #: Seconds after which decoding is given up; 100 megapixels take a few.
 LONGEST = 120.0
@@ -61,15 +61,7 @@ def decode(data: bytes, check: Callable[[int, int], None]) -> Decoded:
     Raises:
         ValueError: if it is damaged.
     """
-    with subprocess.Popen(
-        [sys.executable, "-m", __name__],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        # Where the package is; no module of the user's current folder can take another's place.
-        cwd=Path(__file__).parents[1],
-        creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),  # Windows would open a console
-    ) as process:
+    with child_process.start(__name__) as process:
         alarm = threading.Timer(LONGEST, process.kill)
         alarm.start()
         try:

@@ -29,6 +29,7 @@ import numpy.typing as npt
 import psutil
 
 from maskupe import memory
+from maskupe.child_process import start
 from maskupe.errors import WeightsError, is_memory_error
 from maskupe.inference.predictor import Float
 from maskupe.inference.session import EXPORT_AGAIN, Session, StaleGraphError
@@ -90,7 +91,7 @@ class ConfinedSession:
         """
         process = self._process
         if process is None or process.poll() is not None:
-            process = self._process = _start(self._arguments)
+            process = self._process = start(__name__, *self._arguments)
             weakref.finalize(self, _end, process)
         try:
             with futures.ThreadPoolExecutor(1, "maskupe-graph") as pool:
@@ -139,18 +140,6 @@ def open_session(
 def too_much_memory(graph: Path | str) -> StaleGraphError:
     """Return the error for a graph that wants more memory than it may have."""
     return StaleGraphError(f"{graph} needs more memory than a network may take.", EXPORT_AGAIN)
-
-
-def _start(arguments: list[str]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-m", __name__, *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        # Where the package is; no module of the user's current folder can take another's place.
-        cwd=Path(__file__).parents[2],
-        creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),  # Windows would open a console
-    )
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
