@@ -208,13 +208,12 @@ class ActualPixels:
         Raises:
             UserError: if the region is too large.
         """
-        self._latest = job, view, weight, context
         if self._copy is None or not self._copy.serves(job):
             self.forget()
             self._copy = _RegionCopy(job)
-            self._latest = job, view, weight, context
             self._reading = GLib.idle_add(self._read_on)
-        elif not self._reading:
+        self._latest = job, view, weight, context
+        if not self._reading:
             self._request()
 
     def _read_on(self) -> bool:
