@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -143,3 +145,11 @@ def test_noise_is_stronger_with_less_light() -> None:
 def test_a_range_the_wrong_way_round_is_refused_in_words() -> None:
     with pytest.raises(InputError, match=r"synthesis\.shoulder"):
         SynthesisRecipe(shoulder=(0.2, 0.1))
+
+
+@pytest.mark.parametrize("name", ["local", "published", "linear"])
+@pytest.mark.parametrize("value", [-0.1, 1.5, float("nan")])
+def test_a_share_beyond_one_is_refused_in_words(name: str, value: float) -> None:
+    wrong: dict[str, Any] = {name: value}
+    with pytest.raises(InputError, match=rf"synthesis\.{name}"):
+        SynthesisRecipe(**wrong)

@@ -39,6 +39,7 @@ _RANGES = (
     "published_flatness",
     "published_colour",
 )
+_SHARES = ("local", "published", "linear")
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,11 @@ class SynthesisRecipe:
             low, high = getattr(self, name)
             if not low <= high:
                 raise InputError(f"synthesis.{name} runs from {low} to {high}.", "Swap the two.")
+        for name in _SHARES:
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(
+                    f"synthesis.{name} is {getattr(self, name)}.", "Give a share, 0 … 1."
+                )
         if not self.bracket:
             raise InputError("synthesis.bracket is empty.", "Give at least the exposure 0.")
 
