@@ -15,12 +15,15 @@ ARGUMENTS = (
     "strength",
     "automatic-denoise",
     "denoise",
+    "warmth",
     "automatic-width",
     "width",
     "side",
     "edges",
     "model",
 )
+#: What presets mean that were saved before these arguments were there.
+BEFORE: Mapping[str, float] = {"warmth": 0.0}
 #: Longest name, in characters.
 LONGEST = 60
 
