@@ -80,7 +80,9 @@ def warmed(maps: Maps, warmth: float, context: Float) -> Maps:
     identity = np.stack([red, green, blue])
     changed = identity + each * (maps.table - identity)
     bounds = min(0.0, float(maps.table.min())), max(1.0, float(maps.table.max()))
-    return replace(maps, table=np.where(maps.table > identity, np.clip(changed, *bounds), maps.table))
+    return replace(
+        maps, table=np.where(maps.table > identity, np.clip(changed, *bounds), maps.table)
+    )
 
 
 def _mean_log_illumination(maps: AffineGrid, context: Float) -> Float:

@@ -78,7 +78,7 @@ class Dialog:
 
     def _build_settings(self) -> Gtk.Box:
         dialog = self._dialog
-        box = Gtk.Box(orientation=Gtk.Orientation.VERTICAL, spacing=10)
+        box = Gtk.Box(orientation=Gtk.Orientation.VERTICAL, spacing=6)
         strength, warmth, denoise, width = (
             dialog.get_scale_entry(name, 1.0) for name in ("strength", "warmth", "denoise", "width")
         )

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from gi.repository import Gimp, GObject
 
-from maskupe_client.messages import MAX_WARMTH
 from maskupe_plugin.checks import UserError
 from maskupe_plugin.i18n import _
 from maskupe_plugin.outputs import ILLUMINATION, MASKED_LAYER, NEW_LAYER, THIS_LAYER
@@ -14,6 +13,8 @@ from maskupe_plugin.region import AUTO, read_edges
 
 #: Strength 1 is the model's proposal, 0 changes nothing.
 MAX_STRENGTH = 2.0
+#: Warmth of the added light: from this much cooler to this much warmer.
+MAX_WARMTH = 1.0
 #: Widest transition, and farthest that edges are followed, in pixels.
 MAX_WIDTH = 5000.0
 
