@@ -9,7 +9,7 @@ from typing import TypeVar
 from gi.repository import Gimp, Gtk
 
 from maskupe_plugin.i18n import _
-from maskupe_plugin.presets import ARGUMENTS, BEFORE, LONGEST, DamagedError, Preset, Presets
+from maskupe_plugin.presets import ARGUMENTS, LONGEST, DamagedError, Preset, Presets
 
 _Result = TypeVar("_Result")
 _FILE = "maskupe-local-underexposure-presets.json"
@@ -73,7 +73,7 @@ class PresetsButton:
         menu.append(item)
 
     def _use(self, values: Preset) -> None:
-        for name, value in {**BEFORE, **values}.items():
+        for name, value in values.items():
             kind = type(self._config.get_property(name))
             # GIMP itself keeps numbers within their bounds, and choices to those that there are.
             if isinstance(value, kind) or (kind is float and type(value) is int):
