@@ -117,7 +117,8 @@ def add_arguments(procedure: Gimp.Procedure) -> None:
     # The last one: scripts may count the arguments.
     procedure.add_double_argument(
         "warmth",
-        _("Warmth of _light"),
+        # Without a mnemonic: GIMP's buttons and the other settings have all of its letters.
+        _("Warmth"),
         _("Colour of the light that is added: above 0 warmer, below 0 cooler"),
         -MAX_WARMTH,
         MAX_WARMTH,
