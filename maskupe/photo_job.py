@@ -34,9 +34,10 @@ class PhotoJob:
         matte: the PNG file that the blend weight goes to, white where the light is full; None for
             none.
         denoise: noise reduction, 0…1 or ``"auto"``.
+        warmth: of the added light, -1…1; positive is warmer.
 
     Raises:
-        InputError: for a strength, a noise reduction or a quality out of range.
+        InputError: for a strength, a noise reduction, a warmth or a quality out of range.
     """
 
     photo: Path
@@ -48,9 +49,10 @@ class PhotoJob:
     quality: int = JPEG_QUALITY
     matte: Path | None = None
     denoise: float | Literal["auto"] = "auto"
+    warmth: float = 0.0
 
     def __post_init__(self) -> None:
-        check_options(self.strength, (), self.denoise)
+        check_options(self.strength, (), self.denoise, self.warmth)
         check_quality(self.quality)
 
 
@@ -92,6 +94,7 @@ def run_job(
     options: dict[str, Any] = {
         "strength": job.strength,
         "denoise": job.denoise,
+        "warmth": job.warmth,
         "transition": job.transition,
         "progress": progress,
     }

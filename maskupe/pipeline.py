@@ -29,11 +29,13 @@ from maskupe.matting.full_size import apply_matte
 from maskupe.matting.matte import Matte, Predict, make_matte
 from maskupe.matting.surroundings import surroundings_of
 from maskupe.parallel import cancellable, machine_threads, parallel_rows, rows_of
+from maskupe.pixel_layout import colour_channels
 from maskupe.preprocess.context import CONTEXT_EDGE, downscale, network_input
 from maskupe.rendering import default_backend, render
 from maskupe.rendering.illumination import illumination
 from maskupe.rendering.pixels import weights
 from maskupe.validation import check_image, check_options, shape_text
+from maskupe.warmth import warmed
 
 if TYPE_CHECKING:
     from maskupe.inference import Predictor
@@ -163,6 +165,7 @@ class Enhancer:
         *,
         strength: float = 1.0,
         denoise: float | Literal["auto"] = "auto",
+        warmth: float = 0.0,
         transition: Transition | None = None,
         progress: Progress | None = None,
     ) -> npt.NDArray[Any]:
@@ -175,6 +178,8 @@ class Enhancer:
             strength: 0 leaves the image as it is, 1 is the model's proposal, up to 2.
             denoise: how strongly to reduce noise in what is lit up: 0 not at all, 1 as far as
                 possible, ``"auto"`` as much as is found.
+            warmth: colour of the added light, from -1, cooler, to 1, warmer; 0 is the model's
+                proposal. Without effect on gray images.
             transition: width and side of the transition band; automatic outside if None.
             progress: called with 0…1 as the work goes on; what it raises ends the work.
 
@@ -186,7 +191,7 @@ class Enhancer:
             EmptySelectionError: if nothing is selected.
         """
         found, rows, columns = self._enhance_selected(
-            image, selection, ("image",), strength, denoise, transition, progress
+            image, selection, ("image",), strength, denoise, warmth, transition, progress
         )
         return self._put(found.image, image, rows, columns)
 
@@ -197,6 +202,7 @@ class Enhancer:
         *,
         strength: float = 1.0,
         denoise: float | Literal["auto"] = "auto",
+        warmth: float = 0.0,
         transition: Transition | None = None,
         progress: Progress | None = None,
     ) -> tuple[npt.NDArray[Any], Float]:
@@ -207,6 +213,7 @@ class Enhancer:
             selection: see :meth:`enhance`.
             strength: see :meth:`enhance`.
             denoise: see :meth:`enhance`.
+            warmth: see :meth:`enhance`.
             transition: see :meth:`enhance`.
             progress: see :meth:`enhance`.
 
@@ -219,7 +226,7 @@ class Enhancer:
             EmptySelectionError: if nothing is selected.
         """
         found, rows, columns = self._enhance_selected(
-            image, selection, ("image", "weight"), strength, denoise, transition, progress
+            image, selection, ("image", "weight"), strength, denoise, warmth, transition, progress
         )
         assert found.weight is not None  # it was asked for
         matte = np.zeros(image.shape[:2], np.float32)
@@ -233,6 +240,7 @@ class Enhancer:
         outputs: Sequence[str],
         strength: float,
         denoise: float | Literal["auto"],
+        warmth: float,
         transition: Transition | None,
         progress: Progress | None,
     ) -> tuple[RegionResult, slice, slice]:
@@ -261,6 +269,7 @@ class Enhancer:
             window=Window(columns.start, rows.start, width, height),
             strength=strength,
             denoise=denoise,
+            warmth=warmth,
             transition=transition,
             outputs=outputs,
             progress=progress,
@@ -296,6 +305,7 @@ class Enhancer:
         window: Window,
         strength: float = 1.0,
         denoise: float | Literal["auto"] = "auto",
+        warmth: float = 0.0,
         transition: Transition | None = None,
         outputs: Sequence[str] = ("image",),
         part: tuple[slice, slice] | None = None,
@@ -312,6 +322,7 @@ class Enhancer:
             window: where the region lies in the layer.
             strength: see :meth:`enhance`.
             denoise: see :meth:`enhance`.
+            warmth: see :meth:`enhance`.
             transition: see :meth:`enhance`.
             outputs: of :data:`maskupe.validation.OUTPUTS`; all but image and areas are made only
                 where asked for.
@@ -327,7 +338,7 @@ class Enhancer:
             EmptySelectionError: if nothing is selected.
         """
         check_image(region)
-        check_options(strength, outputs, denoise)
+        check_options(strength, outputs, denoise, warmth)
         scale = denoise_scale(denoise)
         height, width = region.shape[:2]
         if not (0 <= window.x <= window.layer_width - width) or not (
@@ -365,8 +376,10 @@ class Enhancer:
                 )
             seen = network_input(region, areas, context, window, threads=self._threads)
             tell(done := _STAGES[2])
-        maps = self._predicted(*seen)
-        effect = self._effect(maps, *seen, matte, window)
+        if colour_channels(region) == 1:
+            warmth = 0.0
+        maps = warmed(self._predicted(*seen), warmth, seen[0])
+        effect = self._effect(maps, warmth, *seen, matte, window)
         tell(_STAGES[3])
         if matte is not None:
             fade = BlendCurve(linear().ramp, effect.bound)
@@ -439,9 +452,17 @@ class Enhancer:
         return self._maps.get(key, lambda: self._predictor.predict(context, shares))
 
     def _effect(
-        self, maps: Maps, context: Float, shares: Float, matte: Matte | None, window: Window
+        self,
+        maps: Maps,
+        warmth: float,
+        context: Float,
+        shares: Float,
+        matte: Matte | None,
+        window: Window,
     ) -> EffectStats:
-        key = context.tobytes() + shares.tobytes() + (b"" if matte is None else matte.key)
+        """Return what the maps do, which are those of what the network saw and the warmth."""
+        key = context.tobytes() + shares.tobytes() + np.float64(warmth).tobytes()
+        key += b"" if matte is None else matte.key
         return self._effects.get(key, lambda: predict_effect(maps, context, shares, matte, window))
 
 

@@ -15,6 +15,8 @@ from maskupe.errors import InputError
 OUTPUTS = ("image", "weight", "areas", "illumination", "enhanced")
 #: Strength runs from the identity to twice the model's proposal (in the exponent).
 MAX_STRENGTH = 2.0
+#: Warmth of the added light runs from this much cooler to this much warmer.
+MAX_WARMTH = 1.0
 
 
 def check_image(image: npt.NDArray[Any]) -> None:
@@ -31,18 +33,25 @@ def check_image(image: npt.NDArray[Any]) -> None:
         )
 
 
-def check_options(strength: float, outputs: Sequence[str], denoise: Denoise = "auto") -> None:
+def check_options(
+    strength: float, outputs: Sequence[str], denoise: Denoise = "auto", warmth: float = 0.0
+) -> None:
     """Check the options of the pipeline.
 
     Raises:
-        InputError: for a strength or a noise reduction out of range, or an output that does not
-            exist.
+        InputError: for a strength, a noise reduction or a warmth out of range, or an output that
+            does not exist.
     """
     if not 0.0 <= strength <= MAX_STRENGTH:
         raise InputError(
             f"A strength of {strength} is out of range.", f"Use 0 to {MAX_STRENGTH:.0f}."
         )
     denoise_scale(denoise)
+    if not -MAX_WARMTH <= warmth <= MAX_WARMTH:
+        raise InputError(
+            f"A warmth of {warmth} is out of range.",
+            f"Use {-MAX_WARMTH:.0f}, for cooler light, to {MAX_WARMTH:.0f}, for warmer.",
+        )
     for name in outputs:
         if name not in OUTPUTS:
             raise InputError(f"The output {name!r} is unknown.", f"Use {', '.join(OUTPUTS)}.")

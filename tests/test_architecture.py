@@ -232,6 +232,11 @@ DEFINED_IN = {
         "daemon/maskupe_client/messages.py",
         "gimp_plugin/maskupe-local-underexposure/maskupe_plugin/settings.py",
     },
+    "MAX_WARMTH": {
+        "maskupe/validation.py",
+        "daemon/maskupe_client/messages.py",
+        "gimp_plugin/maskupe-local-underexposure/maskupe_plugin/settings.py",
+    },
     "OUTPUTS": {"maskupe/validation.py", "daemon/maskupe_client/messages.py"},
     "STRIP_PIXELS": {"maskupe/parallel.py"},
     "ITEM_SIZES": {"daemon/maskupe_client/framing.py"},

@@ -40,6 +40,8 @@ OUTPUTS = ("image", "weight", "illumination", "areas", "enhanced")
 LONGEST_SENTENCE = 2000
 #: Largest strength: 1 is the network's proposal, more exaggerates it.
 MAX_STRENGTH = 2.0
+#: Warmth of the added light: from this much cooler to this much warmer.
+MAX_WARMTH = 1.0
 #: Widest transition, and farthest that edges are followed, in pixels.
 MAX_WIDTH = 100_000.0
 
@@ -95,6 +97,7 @@ _TABLE = (
             Field("model", _NAME, "default"),
             Field("strength", Number(0, MAX_STRENGTH), 1.0),
             Field("denoise", WordOr(Number(0, 1), "auto"), "auto"),
+            Field("warmth", Number(-MAX_WARMTH, MAX_WARMTH), 0.0),
             Field("width", WordOr(Number(0, MAX_WIDTH), "auto"), "auto"),
             Field("side", _SIDES, "outside"),
             Field("edges", WordOr(Number(0, MAX_WIDTH), "auto", "off"), "auto"),

@@ -37,6 +37,8 @@ class EnhanceRequest:
         model: a model's name.
         strength: 0…2, 1 is the model's proposal.
         denoise: noise reduction, 0…1, or ``"auto"``.
+        warmth: of the added light, -1…1; positive is warmer. A daemon older than the field adds
+            light as if it were 0.
         width: of the transition in pixels, or ``"auto"``.
         side: ``"outside"``, ``"inside"`` or ``"centred"``.
         edges: how far from the selection's edge the effect follows the subject's edges, in pixels;
@@ -58,6 +60,7 @@ class EnhanceRequest:
     model: str = "default"
     strength: float = 1.0
     denoise: float | str = "auto"
+    warmth: float = 0.0
     width: float | str = "auto"
     side: str = "outside"
     edges: float | str = "auto"
@@ -68,12 +71,15 @@ class EnhanceRequest:
 
     def header(self) -> dict[str, Any]:
         """Return the request's header."""
+        # Left out where it says nothing, as by clients that are older than the field.
+        colour = {"warmth": self.warmth} if self.warmth else {}
         return {
             "type": "enhance",
             "id": self.id,
             "model": self.model,
             "strength": self.strength,
             "denoise": self.denoise,
+            **colour,
             "width": self.width,
             "side": self.side,
             "edges": self.edges,

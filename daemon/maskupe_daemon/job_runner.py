@@ -98,6 +98,7 @@ def enhance(
         "window": Window(*fields["origin"][::-1], *fields["layer"][::-1]),
         "strength": fields["strength"],
         "denoise": fields["denoise"],
+        "warmth": fields["warmth"],
         "transition": Transition(fields["width"], fields["side"], fields["edges"]),
         "outputs": fields["outputs"],
         "part": _slices(fields["part"]),

@@ -15,6 +15,7 @@ _IDENTITY_FIELDS = (
     "model",
     "strength",
     "denoise",
+    "warmth",
     "width",
     "side",
     "edges",

@@ -23,9 +23,19 @@ from maskupe.io.writing import JPEG_QUALITY, format_of
 from maskupe.photo_job import PhotoJob, parse_denoise, parse_edges, parse_width
 
 REQUIRED = ("photo", "output")
-OPTIONAL = ("mask", "model", "strength", "denoise", "transition", "side", "edges", "quality")
+OPTIONAL = (
+    "mask",
+    "model",
+    "strength",
+    "denoise",
+    "warmth",
+    "transition",
+    "side",
+    "edges",
+    "quality",
+)
 _PATHS = ("photo", "output", "mask")
-_NUMBERS = ("strength", "denoise", "transition", "edges", "quality")
+_NUMBERS = ("strength", "denoise", "warmth", "transition", "edges", "quality")
 
 
 def read_manifest(path: Path | str) -> list[PhotoJob]:
@@ -195,6 +205,7 @@ def _job(values: dict[str, Any], folder: Path) -> PhotoJob:
         model=_model(str(values.get("model", "default")), folder),
         strength=_number(values, "strength", 1.0),
         denoise=parse_denoise(str(values.get("denoise", "auto"))),
+        warmth=_number(values, "warmth", 0.0),
         transition=Transition(
             parse_width(str(values.get("transition", "auto"))),
             values.get("side", "outside"),

@@ -52,6 +52,12 @@ def enhance(
             metavar="auto|0-1", help="Noise reduction in what is lit up: 0 none, 1 the most."
         ),
     ] = "auto",
+    warmth: Annotated[
+        float,
+        typer.Option(
+            metavar="-1 to 1", help="Colour of the added light: 1 is warmer, -1 cooler, 0 as it is."
+        ),
+    ] = 0.0,
     transition: Annotated[
         str, typer.Option(metavar="auto|PX", help="Width of the transition in pixels.")
     ] = "auto",
@@ -87,7 +93,7 @@ def enhance(
         parse_edges(edges),
     )
     noise = parse_denoise(denoise)
-    job = PhotoJob(photo, output, mask, model, strength, band, quality, save_matte, noise)
+    job = PhotoJob(photo, output, mask, model, strength, band, quality, save_matte, noise, warmth)
     return enhance_file(job, device)
 
 
@@ -138,7 +144,7 @@ def batch(
         typer.Argument(
             metavar="MANIFEST",
             help="CSV or JSONL: photo, output, and optionally mask, model, strength, denoise, "
-            "transition, side, edges, quality. Paths are relative to the manifest.",
+            "warmth, transition, side, edges, quality. Paths are relative to the manifest.",
         ),
     ],
     workers: Annotated[

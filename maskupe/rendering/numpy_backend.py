@@ -81,7 +81,7 @@ def enhance(maps: Maps, t: float, frame: Frame, first: int, colour: Floats) -> F
         return _brighten(values, colour, t)
     if isinstance(maps, AffineGrid):
         cells = maps.grid.transpose(3, 4, 2, 0, 1).reshape(*maps.grid.shape[3:], -1, 12)
-        values = _slice(cells, _guide_values(maps.guide, colour), frame, first)
+        values = _slice(cells, guide_values(maps.guide, colour), frame, first)
         affine = values.reshape(*values.shape[:2], 3, 4)
         illumination: Floats = np.einsum("hwij,hwj->hwi", affine[..., :3], colour)
         illumination += affine[..., 3]
@@ -123,14 +123,21 @@ def _slice(cells: Floats, guide: Floats, frame: Frame, first: int) -> Floats:
     rows = frame.rows(first, first + guide.shape[0], cells.shape[0])
     columns = frame.columns(cells.shape[1])
     lines = _between(cells[rows.low], cells[rows.high], rows.fraction[:, None, None, None])
-    place = np.clip(guide * np.float32(bins) - np.float32(0.5), 0, np.float32(bins - 1))
-    low, high, share = _cells(place, bins)
+    low, high, share = guide_cells(guide, bins)
     row = np.arange(guide.shape[0])[:, None]
     left, right = (
         _between(lines[row, column, low], lines[row, column, high], share[..., None])
         for column in (columns.low, columns.high)
     )
     return _between(left, right, columns.fraction[:, None])
+
+
+def guide_cells(
+    guide: Floats, bins: int
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], Floats]:
+    """Return the bins before and after values of a guide, 0…1, and how far each lies between."""
+    place = np.clip(guide * np.float32(bins) - np.float32(0.5), 0, np.float32(bins - 1))
+    return _cells(place, bins)
 
 
 def _gain(table: Floats, colour: Floats) -> Floats:
@@ -142,7 +149,7 @@ def _gain(table: Floats, colour: Floats) -> Floats:
     return _between(np.take(flat, low + start), np.take(flat, high + start), share)
 
 
-def _guide_values(guide: Guide, colour: Floats) -> Floats:
+def guide_values(guide: Guide, colour: Floats) -> Floats:
     """Return the guidance map (rows, w), 0…1, of colours (rows, w, 3)."""
     place = colour @ guide.matrix.T + guide.bias
     curves = np.zeros_like(place)

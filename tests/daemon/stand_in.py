@@ -82,6 +82,7 @@ class StandIn:
         window,
         strength,
         denoise,
+        warmth,
         transition,
         outputs,
         part,

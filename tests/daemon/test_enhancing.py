@@ -97,8 +97,10 @@ def test_smaller_strips_first_then_the_processor(models, monkeypatch, most_pixel
     assert not np.array_equal(finished.planes[0], image)
 
 
-@pytest.mark.parametrize(("edges", "denoise"), [("auto", 0.0), ("off", "auto"), (12.5, 0.4)])
-def test_the_library_gets_the_options_of_the_request(models, monkeypatch, edges, denoise):
+@pytest.mark.parametrize(
+    ("edges", "denoise", "warmth"), [("auto", 0.0, 0.0), ("off", "auto", -1.0), (12.5, 0.4, 0.3)]
+)
+def test_the_library_gets_the_options_of_the_request(models, monkeypatch, edges, denoise, warmth):
     give_a_gpu(monkeypatch, 1 << 20)
     asked = []
     enhance_region = Enhancer.enhance_region
@@ -110,11 +112,12 @@ def test_the_library_gets_the_options_of_the_request(models, monkeypatch, edges,
     monkeypatch.setattr(Enhancer, "enhance_region", noted)
     image, selection = region(np.random.default_rng(0))
     options = {"strength": 0.5, "width": 3.0, "side": "inside", "edges": edges}
-    options["denoise"] = denoise
+    options |= {"denoise": denoise, "warmth": warmth}
     request, planes = request_for(image, selection, model="deepupe-mconcat", **options)
     fields = parse(pack(request.header()), "client")
     enhance(models, fields, planes, lambda _: None, Timing())
-    assert (asked[0]["strength"], asked[0]["denoise"]) == (0.5, denoise)
+    told = tuple(asked[0][name] for name in ("strength", "denoise", "warmth"))
+    assert told == (0.5, denoise, warmth)
     assert asked[0]["transition"] == Transition(3.0, "inside", edges)
 
 

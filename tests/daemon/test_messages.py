@@ -58,6 +58,16 @@ def test_a_noise_reduction_comes_through(denoise):
     assert parse(pack(request.header()), "client")["denoise"] == denoise
 
 
+@pytest.mark.parametrize("warmth", [-1, -0.25, 0.0, 1.0])
+def test_a_warmth_comes_through(warmth):
+    request = replace(REQUEST, warmth=warmth)
+    assert parse(pack(request.header()), "client")["warmth"] == warmth
+
+
+def test_without_warmth_a_request_is_what_it_was_before_the_field():
+    assert "warmth" not in REQUEST.header()
+
+
 def test_a_part_of_the_region_comes_through():
     request = replace(REQUEST, part=(1, 2, 3, 3))
     assert parse(pack(request.header()), "client")["part"] == (1, 2, 3, 3)
@@ -79,7 +89,7 @@ def test_defaults_are_filled_in():
     assert (fields["selection"], fields["context"], fields["replaces"]) == (None, None, None)
     assert fields["origin"] == (0, 0)
     # What a client means that does not know these fields.
-    assert (fields["denoise"], fields["edges"]) == ("auto", "auto")
+    assert (fields["denoise"], fields["edges"], fields["warmth"]) == ("auto", "auto", 0.0)
     assert fields["part"] is None
 
 
@@ -109,6 +119,12 @@ def test_unknown_fields_are_ignored():
         changed(denoise=float("nan")),
         changed(denoise=False),
         changed(denoise=None),
+        changed(warmth=-1.01),
+        changed(warmth=1.01),
+        changed(warmth=float("nan")),
+        changed(warmth="warm"),
+        changed(warmth=True),
+        changed(warmth=None),
         changed(edges=-1),
         changed(edges="far"),
         changed(edges="OFF"),
@@ -236,6 +252,7 @@ def test_a_header_that_is_too_large_is_not_sent():
 def test_facts_that_the_library_has_too():
     # The wire runs in GIMP's Python and cannot import the library.
     assert messages.MAX_STRENGTH == validation.MAX_STRENGTH
+    assert messages.MAX_WARMTH == validation.MAX_WARMTH
     assert messages.MAX_WIDTH == transition.MAX_WIDTH
     assert set(messages.OUTPUTS) == set(validation.OUTPUTS)
     side = next(f.kind for f in MESSAGES["enhance"].fields if f.name == "side")

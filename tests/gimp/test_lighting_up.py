@@ -75,6 +75,8 @@ CASES = [
     Case("edges-near-by", settings=(("edges", "12.5"), ("side", "inside"))),
     Case("denoised", settings=(("automatic_denoise", False), ("denoise", 0.8))),
     Case("not-denoised", settings=(("automatic_denoise", False), ("denoise", 0.0))),
+    Case("warm", settings=(("warmth", 1.0),)),
+    Case("cool-u16", precision="U16_NON_LINEAR", dtype=np.uint16, settings=(("warmth", -0.6),)),
     Case("strong-centred", settings=(("strength", 1.5), ("side", "centred"))),
     Case(
         "reaching-out-of-the-layer",
@@ -179,6 +181,7 @@ def reference(
         window=Window(columns.start, rows.start, width, height),
         strength=settings.get("strength", 1.0),
         denoise="auto" if settings.get("automatic_denoise", True) else settings["denoise"],
+        warmth=settings.get("warmth", 0.0),
         transition=outcome.transition,
         outputs=("image", "weight"),
     )

@@ -25,6 +25,7 @@ read(Gimp.Layer.new_from_visible(twin, twin, ""), "R'G'B' u8", "wanted.raw")
 twin.delete()
 result = settled
 """
+NOTE = "maskupe-local-underexposure"
 STATE = """
 flat = image.duplicate()
 Gimp.Selection.none(flat)
@@ -121,6 +122,41 @@ def test_a_layer_of_ours_is_made_anew_with_its_settings(
     assert np.array_equal(editor.state()[1], stronger)
 
 
+def test_warmth_is_remembered_and_older_layers_have_none(editor: Editor) -> None:
+    editor.show()
+    editor.press("Escape")
+    assert editor.desktop.gone(TITLE)
+    editor.again(
+        "enhance(image, [layer], output='new-layer', warmth=0.5)\n"
+        "made = image.get_layers()[0]\n"
+        "image.set_selected_layers([made])"
+    )
+    _told, warm = editor.state()
+    editor.finish()
+    assert float(editor.last("warmth")) == 0.5
+    told, again = editor.state()
+    assert told["layers"] == ["photo, lit up", "photo"]
+    assert np.array_equal(again, warm)
+
+    editor.again(
+        "import json\n"
+        "image.remove_layer(image.get_layers()[0])\n"
+        "enhance(image, [layer], output='new-layer')\n"
+        "made = image.get_layers()[0]\n"
+        f"note = json.loads(bytes(made.get_parasite('{NOTE}').get_data()))\n"
+        "assert note['settings'].pop('warmth') == 0\n"
+        f"made.attach_parasite(Gimp.Parasite.new('{NOTE}', 3, json.dumps(note).encode()))\n"
+        "image.set_selected_layers([made])"
+    )
+    _told, plain = editor.state()
+    assert np.abs(plain - warm).max() > 3
+    editor.finish()
+    assert float(editor.last("warmth")) == 0
+    told, again = editor.state()
+    assert told["layers"] == ["photo, lit up", "photo"]
+    assert np.array_equal(again, plain)
+
+
 def test_name_place_and_opacity_stay(editor: Editor) -> None:
     editor.make("0.4", 1)
     editor.again(
@@ -159,9 +195,6 @@ def test_another_selection_is_lit_up_besides(editor: Editor) -> None:
     editor.again("select_ellipse(image, 200, 200, 90, 90)")
     editor.finish()
     assert len(editor.state()[0]["layers"]) == 3
-
-
-NOTE = "maskupe-local-underexposure"
 
 
 @pytest.mark.parametrize(

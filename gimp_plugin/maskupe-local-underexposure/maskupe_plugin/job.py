@@ -155,6 +155,7 @@ def request_of(
         model=settings.model,
         strength=settings.strength,
         denoise=settings.denoise,
+        warmth=settings.warmth,
         width=settings.width,
         side=settings.side,
         edges=settings.edges,

@@ -15,12 +15,15 @@ ARGUMENTS = (
     "strength",
     "automatic-denoise",
     "denoise",
+    "warmth",
     "automatic-width",
     "width",
     "side",
     "edges",
     "model",
 )
+#: What presets mean that were saved before these arguments were there.
+_BEFORE: Mapping[str, float] = {"warmth": 0.0}
 #: Longest name, in characters.
 LONGEST = 60
 
@@ -44,7 +47,8 @@ class Presets:
     def read(self) -> dict[str, Preset]:
         """Return the presets by name, in the order of their names.
 
-        What a preset holds besides the arguments is left out, as are values of another type.
+        What a preset holds besides the arguments is left out, as are values of another type. What
+        was saved before an argument was there has its value of then.
 
         Raises:
             DamagedError: if the file is damaged.
@@ -52,7 +56,10 @@ class Presets:
         """
         try:
             found = json.loads(self._file.read_text("utf-8"))
-            presets = {str(name): _cleaned(values) for name, values in found["presets"].items()}
+            presets = {
+                str(name): {**_BEFORE, **_cleaned(values)}
+                for name, values in found["presets"].items()
+            }
         except FileNotFoundError:
             return {}
         except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -57,6 +57,7 @@ class Proxy:
             model=settings.model,
             strength=settings.strength,
             denoise=settings.denoise,
+            warmth=settings.warmth,
             width=scaled(settings.width, self.scale),
             side=settings.side,
             edges=scaled(settings.edges, self.scale),

@@ -169,7 +169,7 @@ def _lies_in(item: Gimp.Item | None, group: Gimp.Layer) -> bool:
 
 def _check(settings: Settings) -> None:
     """Raise TypeError for what no argument can be; numbers out of range GIMP does not take."""
-    numbers = [settings.strength]
+    numbers = [settings.strength, settings.warmth]
     numbers += [v for v in (settings.denoise, settings.width) if v != AUTO]
     numbers += [settings.edges] if settings.edges not in (AUTO, OFF) else []
     words = (settings.side, settings.model, settings.output)

@@ -13,6 +13,8 @@ from maskupe_plugin.region import AUTO, read_edges
 
 #: Strength 1 is the model's proposal, 0 changes nothing.
 MAX_STRENGTH = 2.0
+#: Warmth of the added light: from this much cooler to this much warmer.
+MAX_WARMTH = 1.0
 #: Widest transition, and farthest that edges are followed, in pixels.
 MAX_WIDTH = 5000.0
 
@@ -25,6 +27,7 @@ class Settings:
 
     strength: float = 1.0
     denoise: float | str = AUTO
+    warmth: float = 0.0
     width: float | str = AUTO
     side: str = "outside"
     edges: float | str = AUTO
@@ -111,6 +114,17 @@ def add_arguments(procedure: Gimp.Procedure) -> None:
         THIS_LAYER,
         _BOTH,
     )
+    # The last one: scripts may count the arguments.
+    procedure.add_double_argument(
+        "warmth",
+        # Without a mnemonic: GIMP's buttons and the other settings have all of its letters.
+        _("Warmth"),
+        _("Colour of the light that is added: above 0 warmer, below 0 cooler"),
+        -MAX_WARMTH,
+        MAX_WARMTH,
+        0.0,
+        _BOTH,
+    )
 
 
 def _sides() -> Gimp.Choice:
@@ -151,6 +165,7 @@ def settings_of(config: Gimp.ProcedureConfig) -> Settings:
     return Settings(
         strength=config.get_property("strength"),
         denoise=AUTO if automatic_denoise else config.get_property("denoise"),
+        warmth=config.get_property("warmth"),
         width=AUTO if automatic else config.get_property("width"),
         side=config.get_property("side"),
         edges=_edges(config.get_property("edges") or AUTO),
@@ -169,7 +184,8 @@ def put_settings(config: Gimp.ProcedureConfig, settings: Settings) -> None:
         config.set_property(f"automatic-{name}", value == AUTO)
         if value != AUTO:
             config.set_property(name, value)
-    config.set_property("strength", settings.strength)
+    for name in ("strength", "warmth"):
+        config.set_property(name, getattr(settings, name))
     config.set_property("edges", str(settings.edges))
     for name in ("side", "model", "output"):
         config.set_property(name, getattr(settings, name))

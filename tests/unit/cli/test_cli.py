@@ -120,6 +120,19 @@ def test_enhance_passes_on_the_noise_reduction(
     assert asked == [denoise, denoise, "auto"]
 
 
+@pytest.mark.parametrize("warmth", ["-1", "0.4"])
+def test_enhance_passes_on_the_warmth(tmp_path, weights, photo, mask, warmth):
+    command = ["enhance", str(photo), "--mask", str(mask), "--model", weights, "--device", "cpu"]
+    target, matte = tmp_path / "out.png", tmp_path / "m.png"
+    enhancer = Enhancer.load(weights, device="cpu")
+    pixels = read_photo(photo).pixels
+    expected = enhancer.enhance(pixels, ph.disc(), warmth=float(warmth))
+    assert not np.array_equal(expected, enhancer.enhance(pixels, ph.disc()))
+    for more in ([], ["--save-matte", str(matte)]):
+        assert main([*command, "-o", str(target), "--warmth", warmth, *more]) == 0
+        np.testing.assert_array_equal(read_photo(target).pixels, expected)
+
+
 def test_the_matte_can_be_saved(tmp_path, weights, mask, capsys):
     pixels = ph.scene(channels=4, dtype=np.uint16)
     tifffile.imwrite(tmp_path / "in.tif", pixels, photometric="rgb", extrasamples=["unassalpha"])
@@ -235,6 +248,8 @@ def test_every_slip_is_one_sentence_and_leaves_nothing(tmp_path, weights, photo,
     assert "noise reduction 'much'" in slip(photo, *usual, "--denoise", "much")
     assert "noise reduction of 1.5 is out" in slip(photo, *usual, "--denoise", "1.5")
     assert "noise reduction of nan is out" in slip(photo, *usual, "--denoise", "nan")
+    assert "warmth of -1.5 is out of range" in slip(photo, *usual, "--warmth", "-1.5")
+    assert "warmth of nan is out" in slip(photo, *usual, "--warmth", "nan")
     assert "transition 'wide'" in slip(photo, *usual, "--transition", "wide")
     assert "out of range" in slip(photo, *usual, "--transition", "-3")
     assert "side 'above'" in slip(photo, *usual, "--side", "above")
@@ -258,6 +273,7 @@ def test_every_slip_is_one_sentence_and_leaves_nothing(tmp_path, weights, photo,
         (["enhance", "a.png", "-o"], "-o"),
         (["enhance", "a.png", "-o", "b.png", "--loud"], "--loud"),
         (["enhance", "a.png", "-o", "b.png", "--strength", "much"], "--strength"),
+        (["enhance", "a.png", "-o", "b.png", "--warmth", "warm"], "--warmth"),
         (["develop"], "develop"),
         (["--nonsense"], "--nonsense"),
         (["models", "extra"], "extra"),
@@ -309,7 +325,8 @@ def test_help_names_the_commands(capsys):
     assert all(command in shown for command in ("enhance", "models", "batch", "demo"))
     assert main(["enhance", "--help"]) == 0
     shown = capsys.readouterr().out
-    options = ("mask", "strength", "denoise", "transition", "side", "edges", "device", "model")
+    options = ("mask", "strength", "denoise", "warmth", "transition", "side", "edges", "device")
+    options += ("model",)
     assert all(f"--{option}" in shown for option in options)
 
 

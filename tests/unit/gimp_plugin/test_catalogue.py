@@ -10,8 +10,9 @@ import pytest
 
 from maskupe_gimp import NAME, bundle, translations
 
-# GIMP's own buttons in the dialog, by their mnemonics in English: Help, Reset, Cancel, OK, Save.
-TAKEN = set("hrcos")
+# GIMP's own buttons in the dialog, by their mnemonics in English: Help, Reset, Cancel, OK, Save,
+# Load.
+TAKEN = set("hrcosl")
 FIELD = re.compile(r"\{[^}]*\}")
 
 
