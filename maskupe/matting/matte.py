@@ -28,6 +28,7 @@ import numpy.typing as npt
 
 from maskupe.areas.transition import smoothstep
 from maskupe.maps import Window
+from maskupe.matting.guided_filter import GuidedFilter
 from maskupe.matting.surroundings import MATTE_SIZE, Frame, Surroundings
 from maskupe.pixel_layout import GAIN_DELTA, LUMA
 
@@ -43,6 +44,15 @@ INNER_REACH = 3.0
 GUIDED_RADIUS = 2
 GUIDED_EPS = 2e-4
 
+# The mean field: how much a cell's own logit counts and how much its neighbours of the same colour,
+# in cells and squared units of the guide; how often it is computed.
+_OWN_WEIGHT = np.float32(0.5)
+_NEIGHBOUR_WEIGHT = np.float32(5.0)
+_FIELD_RADIUS = 6
+_FIELD_EPS = 1e-3
+_FIELD_STEPS = 2
+_LEAST_LIKELY = np.float32(1e-3)
+
 # What the network says of a pixel is stretched: its "certain" is not quite 0 or 1.
 _CERTAIN = (0.08, 0.96)
 _OPEN = (0.05, 0.9)
@@ -51,6 +61,9 @@ _EXACT = (0.5, 0.85)
 # second on.
 _BESIDE = 10.0
 _OPEN_LINE = (0.75, 0.85)
+# Cells from the line whose mean tells whether all of the selection is exact; between these shares.
+_ON_LINE = 3.0
+_EXACT_LINE = (0.18, 0.36)
 # Shares of the selection: less than the first cannot be the subject, the second can.
 _EXACT_RANGE = (0.2, 0.28)
 # A loop around a subject holds little else, unless it is drawn too wide. Then what it was drawn
@@ -106,42 +119,29 @@ def signed_distance(selection: Float) -> Float:
     return np.asarray(np.where(inside, within - 0.5, 0.5 - beyond), np.float32)
 
 
-def guided_coefficients(
-    values: Float, guide: Float, radius: int, eps: float
-) -> tuple[Float, Float]:
-    """Return the guided filter's coefficients: values are about a · guide + b.
+def sharpen_matte(matte: Float, guide: Float) -> Float:
+    """Return a matte that changes where the picture does: the mean field of a random field.
+
+    Each cell is drawn towards what its neighbours of the same colour are (Krähenbühl and Koltun,
+    2011, with a guided filter as the pairwise kernel). The network knows what a subject is, but not
+    so well to the cell where it ends.
 
     Args:
-        values: float32 (h, w).
-        guide: float32 (h, w, 3).
-        radius: of the window, in cells.
-        eps: regularisation, in squared units of the guide.
-
-    Returns:
-        a, float32 (h, w, 3), and b, (h, w).
+        matte: float32 (h, w), 0…1.
+        guide: float32 (h, w, 3), see :func:`guide_of`.
     """
-    size = (2 * radius + 1, 2 * radius + 1)
-    r, g, b = (np.ascontiguousarray(guide[..., c]) for c in range(3))
-    products = [r, g, b, values, r * r, r * g, r * b, g * g, g * b, b * b]
-    products += [r * values, g * values, b * values]
-    mr, mg, mb, mv, rr, rg, rb, gg, gb, bb, rv, gv, bv = (cv2.blur(p, size) for p in products)
-    rr, gg, bb = rr - mr * mr + eps, gg - mg * mg + eps, bb - mb * mb + eps
-    rg, rb, gb = rg - mr * mg, rb - mr * mb, gb - mg * mb
-    rv, gv, bv = rv - mr * mv, gv - mg * mv, bv - mb * mv
-    # The inverse of a symmetric 3×3 matrix by its adjugate.
-    c_rr, c_rg, c_rb = gg * bb - gb * gb, rb * gb - rg * bb, rg * gb - rb * gg
-    c_gg, c_gb, c_bb = rr * bb - rb * rb, rb * rg - rr * gb, rr * gg - rg * rg
-    scale = 1.0 / (rr * c_rr + rg * c_rg + rb * c_rb)
-    a = np.stack(
-        [
-            (c_rr * rv + c_rg * gv + c_rb * bv) * scale,
-            (c_rg * rv + c_gg * gv + c_gb * bv) * scale,
-            (c_rb * rv + c_gb * gv + c_bb * bv) * scale,
-        ],
-        axis=-1,
-    )
-    offset = mv - (a * np.stack([mr, mg, mb], axis=-1)).sum(-1)
-    return np.asarray(cv2.blur(a, size), np.float32), np.asarray(cv2.blur(offset, size), np.float32)
+    likely = np.clip(matte, _LEAST_LIKELY, 1.0 - _LEAST_LIKELY)
+    own = np.log(likely / (1.0 - likely)) * _OWN_WEIGHT
+    neighbours = GuidedFilter(guide, _FIELD_RADIUS, _FIELD_EPS)
+    field_ = _sigmoid(own)
+    for _ in range(_FIELD_STEPS):
+        said = np.clip(neighbours.smooth(2.0 * field_ - 1.0), -1.0, 1.0)
+        field_ = _sigmoid(own + _NEIGHBOUR_WEIGHT * said)
+    return field_
+
+
+def _sigmoid(logits: Float) -> Float:
+    return np.asarray(1.0 / (1.0 + np.exp(-logits)), np.float32)
 
 
 def guide_of(colour: Float) -> Float:
@@ -172,7 +172,11 @@ def make_matte(seen: Surroundings, predict: Predict, layer: Window) -> Matte | N
         None where there is no subject in the selection, so that areas by distance are the answer.
     """
     said, opened, exact = predict(network_planes(seen.image, seen.selection))
-    opened, exact = _stretched(opened, _OPEN), _stretched(exact, _EXACT)
+    from_line = np.abs(signed_distance(seen.selection))
+    # A mask that is exact is so all along its line, which says more than any one place of it.
+    whole = _rise(_mean(exact, from_line < _ON_LINE), _EXACT_LINE)
+    exact = np.asarray(np.maximum(_stretched(exact, _EXACT), whole), np.float32)
+    opened = _stretched(opened, _OPEN)
     # A feathered selection says itself how far its line may be off.
     touched = _distance((seen.selection > 1.0 / 512.0).astype(np.float32), seen.frame)
     full = _distance((seen.selection >= 1.0 - 1.0 / 512.0).astype(np.float32), seen.frame)
@@ -184,13 +188,13 @@ def make_matte(seen: Surroundings, predict: Predict, layer: Window) -> Matte | N
     follow = smoothstep((1.0 + touched / end) * _STEEP)
     inner = np.float32(reach * INNER_REACH)
     within = smoothstep((np.minimum(full, distance) - inner) / (np.float32(0.3) * inner))
-    matte = np.maximum(_stretched(said, _CERTAIN), within)
+    guide = guide_of(seen.image)
+    matte = np.maximum(_stretched(sharpen_matte(said, guide), _CERTAIN), within)
     # A line that is open for the most part was not drawn around a subject; nor was one of whose
     # inside next to nothing would remain.
-    near_line = np.abs(signed_distance(seen.selection)) < _BESIDE
     chosen = (seen.selection >= 0.5).astype(np.float32)
-    share = opened[near_line].mean() if near_line.any() else 0.0
-    own = exact * seen.selection + (1.0 - exact) * matte
+    share = _mean(opened, from_line < _BESIDE)
+    own = np.asarray(exact * seen.selection + (1.0 - exact) * matte, np.float32)
     kept = float((own * chosen).sum()) / max(float(chosen.sum()), 1.0)
     doubtful = (1.0 - _rise(kept, _OPEN_MAJORITY)) * (
         1.0 - _rise(_contrast(seen.image, own, chosen), _FEATHER_TRUST)
@@ -202,7 +206,7 @@ def make_matte(seen: Surroundings, predict: Predict, layer: Window) -> Matte | N
         return None
     opened, matte = np.maximum(opened, none), np.maximum(matte, none)
     follow = follow * (1.0 - opened)
-    a, b = guided_coefficients(matte, guide_of(seen.image), GUIDED_RADIUS, GUIDED_EPS)
+    a, b = GuidedFilter(guide, GUIDED_RADIUS, GUIDED_EPS).coefficients(matte)
     planes = np.concatenate([a.transpose(2, 0, 1), np.stack([b, exact, follow, opened])])
     _decide(planes)
     _close(planes, seen.frame, layer)
@@ -228,6 +232,11 @@ def _contrast(image: Float, matte: Float, chosen: Float) -> float:
         for part in (chosen * (1.0 - matte), chosen * matte)
     ]
     return (means[0] + GAIN_DELTA) / (means[1] + GAIN_DELTA)
+
+
+def _mean(plane: Float, where: npt.NDArray[np.bool_]) -> float:
+    """Return the mean of some cells; 0 if there are none."""
+    return float(plane[where].mean()) if where.any() else 0.0
 
 
 def _rise(value: float, ends: tuple[float, float]) -> Float:

@@ -15,6 +15,7 @@ from maskupe.areas.transition import Transition
 from maskupe.blending.weights import perceptual
 from maskupe.maps import Window
 from maskupe.matting.full_size import apply_matte, to_coverage
+from maskupe.matting.guided_filter import GuidedFilter
 from maskupe.matting.matte import (
     ALL,
     DISTANCE_RANGE,
@@ -22,9 +23,9 @@ from maskupe.matting.matte import (
     MIXED,
     NOTHING,
     _states,
-    guided_coefficients,
     make_matte,
     network_planes,
+    sharpen_matte,
     signed_distance,
 )
 from maskupe.matting.surroundings import MATTE_SIZE, surroundings_of
@@ -39,7 +40,7 @@ def test_the_guided_filter_is_a_ridge_regression_in_every_window(seed, radius, e
     height, width = 3 * radius + 5, 3 * radius + 7
     guide = rng.random((height, width, 3)).astype(np.float32)
     values = rng.random((height, width)).astype(np.float32)
-    a, b = guided_coefficients(values, guide, radius, eps)
+    a, b = GuidedFilter(guide, radius, eps).coefficients(values)
     inner = 2 * radius + 1
     slopes = np.zeros((height, width, 3))
     offsets = np.zeros((height, width))
@@ -187,6 +188,44 @@ def test_an_exact_matte_remains_itself():
     got = follow(image, selection, Transition(), told(0.5, 0.0, 1.0)) / FULL
     assert np.abs(got - selection).max() < 0.01
     assert (got[selection == 0] == 0).all() and (got[selection == 1] == 1).all()
+
+
+def test_a_matte_is_drawn_to_the_edge_of_the_picture():
+    """The network's edge lies five cells beside the picture's, and is soft."""
+    x = np.tile(np.arange(128), (128, 1))
+    bright = x >= 64
+    noise = np.random.default_rng(0).normal(0, 0.01, (128, 128, 3))
+    guide = (np.where(bright, 0.7, 0.3)[..., None] + noise).astype(np.float32)
+    soft = (1 / (1 + np.exp((x - 69) / 2.0))).astype(np.float32)
+    def step(matte: np.ndarray) -> float:
+        return float((matte[:, 63] - matte[:, 64]).mean())
+
+    got = sharpen_matte(soft, guide)
+    assert step(got) > 2 * step(soft)
+    assert got[:, 64:69].mean() < soft[:, 64:69].mean() < got[:, 56:64].mean()
+    # Where the picture has no edge, nothing moves.
+    flat = sharpen_matte(soft, np.full_like(guide, 0.3))
+    assert abs(float((flat - soft).sum(1).mean())) < 0.5 and step(flat) < 2 * step(soft)
+    even = sharpen_matte(np.full((40, 50), 0.5, np.float32), guide[:40, :50])
+    assert np.allclose(even, 0.5, atol=1e-4)
+
+
+def test_a_selection_is_exact_along_all_of_its_line_or_not_at_all():
+    """Where the network is unsure of single places, the whole line decides."""
+    rng = np.random.default_rng(4)
+    image = rng.integers(0, 256, (300, 340, 3)).astype(np.uint8)
+    y, x = np.mgrid[:300, :340]
+    selection = np.clip((90 - np.hypot(y - 150, x - 160)) / 12, 0, 1).astype(np.float32)
+
+    def unsure(line: float) -> np.ndarray:
+        def exact(planes: np.ndarray) -> np.ndarray:
+            beside = np.abs(planes[4]) * DISTANCE_RANGE < 3
+            return np.where(beside, line, 0.0).astype(np.float32)
+
+        return follow(image, selection, Transition(), told(1.0, 0.0, exact)) / FULL
+
+    assert np.abs(unsure(0.45) - selection).max() < 0.01
+    assert np.abs(unsure(0.15) - selection).max() > 0.1
 
 
 @pytest.mark.parametrize(("kept", "opened"), [(0.0, 0.0), (0.15, 0.0), (1.0, 0.8)])
