@@ -15,8 +15,9 @@ from tests.gimp.finding import Gimp
 FLATPAK = "org.gimp.GIMP"
 _SYSTEMD = (Path("/usr/lib/systemd/systemd"), Path("/lib/systemd/systemd"))
 _RUNTIME = "/run/user/0"
-#: Its /run is its own, with the folder that systemctl takes for a sign of systemd. When the first
-#: program of a process namespace ends, so do all others; as the first, systemd would be the system's.
+#: Its /run is its own, with the folder that systemctl takes for a sign of systemd. The shell stays:
+#: when the first program of a process namespace ends, so do all others, and as the first one
+#: systemd would take itself for the system's.
 _START = f"""
 mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/system {_RUNTIME} && chmod 700 {_RUNTIME} || exit
 dbus-daemon --session --fork --nopidfile --address=unix:path={_RUNTIME}/bus || exit
@@ -92,22 +93,16 @@ class UserSession:
         number = self._process.pid
         return Path(f"/proc/{number}/task/{number}/children").read_text().strip()
 
-    def enter(self, arguments: list[str], environment: Mapping[str, str] | None = None) -> list[str]:
-        """Return the command line that runs a program in this session, with this environment only.
-
-        Args:
-            arguments: the program's.
-            environment: if not the session's.
-        """
-        values = self._environment if environment is None else environment
-        settings = [f"{name}={value}" for name, value in values.items()]
+    def enter(self, arguments: list[str], environment: Mapping[str, str]) -> list[str]:
+        """Return the command line that runs a program in this session, with this environment."""
+        settings = [f"{name}={value}" for name, value in environment.items()]
         enter = ["nsenter", f"--target={self._first()}", "--mount", "--pid"]
         return [*enter, "--wd=/", "env", "-i", *settings, *arguments]
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a program in this session to its end."""
         return subprocess.run(
-            self.enter(list(arguments)),
+            self.enter(list(arguments), self._environment),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -139,7 +134,7 @@ class FlatpakGimp(Gimp):
     session: UserSession
 
     def command(self, arguments: list[str], work: Path, environment: dict[str, str]) -> list[str]:
-        """The command line; of the environment only what is no one's home."""
+        """The command line. Its environment is what Flatpak sets, not a home of the test's."""
         home = self.session.home
         own = home / ".var" / "app" / FLATPAK
         given = {k: v for k, v in environment.items() if k in ("MASKUPE_TEST_WORK", "LANGUAGE")}
