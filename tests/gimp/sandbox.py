@@ -19,11 +19,43 @@ _RUNTIME = "/run/user/0"
 #: when the first program of a process namespace ends, so do all others, and as the first one
 #: systemd would take itself for the system's.
 _START = f"""
+for group in $MASKUPE_GROUPS; do echo 0 >$group/cgroup.procs || exit; done
+unset MASKUPE_GROUPS
 mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/system {_RUNTIME} && chmod 700 {_RUNTIME} || exit
 dbus-daemon --session --fork --nopidfile --address=unix:path={_RUNTIME}/bus || exit
 "$@" &
 wait $!
 """
+
+
+_CONTROL_GROUPS = Path("/sys/fs/cgroup")
+
+
+def _own_groups(name: str) -> list[Path]:
+    """Return a new control group's folder in each hierarchy where systemd keeps processes.
+
+    It moves all that it finds beside itself, so it must be alone there.
+    """
+    found = []
+    for line in Path("/proc/self/cgroup").read_text("utf-8").splitlines():
+        _, kind, path = line.split(":", 2)
+        if kind not in ("", "name=systemd"):
+            continue
+        mount = _CONTROL_GROUPS / kind.removeprefix("name=")
+        if not kind and not (mount / "cgroup.procs").exists():
+            mount /= "unified"
+        if mount.is_dir():
+            found.append(mount / path.lstrip("/") / name)
+    return found
+
+
+def _removed(folder: str) -> bool:
+    """Remove a control group's folder; return whether it was empty."""
+    try:
+        Path(folder).rmdir()
+    except OSError:
+        return False
+    return True
 
 
 class NoSessionError(Exception):
@@ -62,6 +94,13 @@ class UserSession:
                 raise NoSessionError(f"The program {name} is not installed.")
         if systemd is None:
             raise NoSessionError("systemd is not installed.")
+        self._group = work.name
+        groups = _own_groups(self._group)
+        try:
+            for group in groups:
+                group.mkdir()
+        except OSError as error:
+            raise NoSessionError(f"No control group can be made: {error}.") from error
         namespaces = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
         start = ["sh", "-c", _START, "sh", str(systemd), "--user", "--log-target=console"]
         with self._log.open("wb") as log:
@@ -70,7 +109,7 @@ class UserSession:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=self._environment,
+                env={**self._environment, "MASKUPE_GROUPS": " ".join(map(str, groups))},
             )
         try:
             self._await_systemd()
@@ -117,6 +156,11 @@ class UserSession:
             time.sleep(0.5)
         self._process.kill()
         self._process.wait(20)
+        deadline = time.monotonic() + 10
+        for group in list(_CONTROL_GROUPS.glob(f"**/{self._group}")):
+            for folder, _, _ in os.walk(group, topdown=False):
+                while not _removed(folder) and time.monotonic() < deadline:
+                    time.sleep(0.02)  # the last processes are ending
 
 
 @dataclass(frozen=True)
