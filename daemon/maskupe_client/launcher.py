@@ -21,6 +21,8 @@ TUNING = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 #: The file in the state directory that programs in a sandbox write to, which can start nothing
 #: themselves: the service watches it, see ``maskupe-daemon service install``.
 WAKE_FILE = "wake"
+#: After so many seconds it is written again: while a daemon is ending, nobody watches the file.
+_WAKE_AGAIN = 2.0
 #: The exit status with which a daemon says that another one is there already.
 _ALREADY_RUNNING = 3
 
@@ -100,12 +102,20 @@ def wake(
     except NotRunningError:
         pass
     folder = directory or state_directory()
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (folder / WAKE_FILE).write_text(f"{time.time():.3f} {name}\n", "utf-8")
-    except OSError as error:
-        raise NotRunningError(f"it cannot be woken: {error}") from error
-    return _connect_within(timeout, lambda: None, wait, directory, name)
+    written = float("-inf")
+
+    def write() -> None:
+        nonlocal written
+        if time.monotonic() - written < _WAKE_AGAIN:
+            return
+        written = time.monotonic()
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            (folder / WAKE_FILE).write_text(f"{time.time():.3f} {name}\n", "utf-8")
+        except OSError as error:
+            raise NotRunningError(f"it cannot be woken: {error}") from error
+
+    return _connect_within(timeout, write, wait, directory, name)
 
 
 def _connect_within(

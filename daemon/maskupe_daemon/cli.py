@@ -108,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     locate.set_defaults(action=_locate)
 
     service = commands.add_parser("service", parents=[common], help="start it with the session")
-    service.add_argument("what", choices=["install", "uninstall"])
+    service.add_argument("what", choices=["install", "uninstall", "status"])
     service.add_argument("--print", action="store_true", help="only show what would be written")
     service.set_defaults(action=_service)
     return parser
@@ -226,6 +226,10 @@ def _locate(_options: argparse.Namespace) -> int:
 def _service(options: argparse.Namespace) -> int:
     from maskupe_daemon import service
 
+    if options.what == "status":
+        missing = service.missing()
+        print(missing or "The service is installed.")
+        return 1 if missing else 0
     action = service.install if options.what == "install" else service.uninstall
     action(only_print=options.print)
     return 0

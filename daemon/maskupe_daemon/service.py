@@ -24,10 +24,12 @@ AUTOSTART = "maskupe-daemon.desktop"
 LABEL = "org.maskupe.daemon"
 
 # Type=notify: systemd waits until the daemon listens. The exit statuses 2 to 5 are faults that a
-# restart does not mend. No PrivateTmp or ProtectHome: the socket lies in the home directory.
+# restart does not mend. No PrivateTmp or ProtectHome: the socket lies in the home directory. No
+# limit of starts: where it is reached, systemd gives the path unit up too, until the next login.
 _UNIT_TEXT = """\
 [Unit]
 Description=MaskUPE, local underexposure correction for GIMP
+StartLimitIntervalSec=0
 
 [Service]
 Type=notify
@@ -150,6 +152,23 @@ def install(*, only_print: bool = False) -> None:
         print("Until then start 'maskupe-daemon' by hand.")
 
 
+def missing() -> str:
+    """Return why the daemon is not started for others, in a sentence; "" if it is.
+
+    Raises:
+        ServiceError: on a system without services.
+    """
+    files, commands = _plan()
+    if not all(path.is_file() for path in files):
+        return "The service is not installed."
+    if sys.platform == "linux" and commands:
+        try:
+            _manage(["systemctl", "--user", "is-active", PATH_UNIT])
+        except ServiceError as error:
+            return f"The service is installed, but systemd does not watch for it. {error.message}"
+    return ""
+
+
 def uninstall(*, only_print: bool = False) -> None:
     """Stop the service and remove what :func:`install` wrote.
 
@@ -206,7 +225,8 @@ def _manage(arguments: Sequence[str]) -> None:
     done = subprocess.run([program, *arguments[1:]], capture_output=True, text=True, check=False)
     if done.returncode:
         raise ServiceError(
-            f"'{' '.join(arguments)}' failed: {done.stderr.strip() or done.returncode}."
+            f"'{' '.join(arguments)}' failed: "
+            f"{done.stderr.strip() or done.stdout.strip() or done.returncode}."
         )
 
 

@@ -12,6 +12,7 @@ import importlib.metadata
 import importlib.util
 import json
 import shutil
+import subprocess
 import sys
 import tempfile
 import zipfile
@@ -38,6 +39,12 @@ _MSGPACK_FILES = ("__init__.py", "exceptions.py", "ext.py", "fallback.py")
 def daemon_command() -> list[str]:
     """Return the command line that starts the daemon of this installation."""
     return [sys.executable, "-m", "maskupe_daemon", "run"]
+
+
+def service(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run ``maskupe-daemon service`` of this installation to its end."""
+    command = [sys.executable, "-m", "maskupe_daemon", "service", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def client_modules() -> list[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -98,6 +99,7 @@ def _install(options: argparse.Namespace) -> int:
         return 1
     failed = 0
     done: set[Path] = set()
+    sandboxed = False
     for place in places:
         target = place.plug_ins / NAME
         try:
@@ -111,15 +113,34 @@ def _install(options: argparse.Namespace) -> int:
             continue
         done.add(target)
         print(f"{place}: {target}")
-        if place.sandboxed:
-            print("  From its sandbox this GIMP can only have the daemon started by a service.")
-            print("  Run once: maskupe-daemon service install")
+        sandboxed = sandboxed or place.sandboxed
+    if sandboxed and not _serve():
+        failed += 1
     if options.research_models and not research_installed():
         print(GET_RESEARCH_WEIGHTS)
         print("Then run this command again.")
-    if failed < len(places):
+    if done:
         print(f"Restart GIMP; the plug-in is under {_MENU}")
     return 1 if failed else 0
+
+
+def _serve() -> bool:
+    """Install the service that starts the daemon for a GIMP in a sandbox; return whether it is."""
+    from maskupe_gimp import bundle
+
+    ran = bundle.service("install")
+    if ran.returncode == 0:
+        print("GIMP in a sandbox cannot start MaskUPE's daemon, so a service does from now on:")
+        print(textwrap.indent(ran.stdout.strip(), "  "))
+        return True
+    last = (ran.stderr.strip().splitlines() or ["no message"])[-1]
+    print(
+        "maskupe-gimp: GIMP in a sandbox cannot start MaskUPE's daemon, and the service that would "
+        f"start it could not be installed. {last}\n"
+        "Run in a terminal of your desktop: maskupe-daemon service install",
+        file=sys.stderr,
+    )
+    return False
 
 
 def _uninstall(options: argparse.Namespace) -> int:
@@ -130,6 +151,8 @@ def _uninstall(options: argparse.Namespace) -> int:
         print(f"{place}: removed")
     if not removed:
         print("The plug-in was not installed.")
+    if any(place.sandboxed for place in removed) and bundle.service("status").returncode == 0:
+        print("The service that starts the daemon stays; maskupe-daemon service uninstall ends it.")
     return 0
 
 

@@ -22,11 +22,12 @@ from maskupe.errors import MemoryLimitError
 from maskupe.memory import require_address_space
 from maskupe_client.client import Client, EnhanceRequest, PlaneSpec
 from maskupe_client.errors import ClientError, NotRunningError
-from maskupe_client.launcher import ensure_running
+from maskupe_client.launcher import ensure_running, wake
 from maskupe_gimp import NAME, bundle
 from maskupe_gimp.profiles import GimpProfile
 
 _INSTALL = "Run: maskupe-gimp install"
+_SERVICE = "Run: maskupe-daemon service install"
 
 
 @dataclass(frozen=True)
@@ -46,14 +47,17 @@ class Finding:
 
 def examine(places: Iterable[GimpProfile]) -> Iterator[Finding]:
     """Yield all findings, GIMP by GIMP, then the daemon."""
+    places = list(places)
+    served = any(place.sandboxed for place in places) and bundle.service("status").returncode == 0
     for place in places:
         yield Finding(True, f"{place} has its profile in {place.profile}")
         yield from _files(place)
         if (place.plug_ins / NAME / f"{NAME}.py").is_file():
             yield from _script(place)
             yield from _menu(place)
-        yield from _sandbox(place)
-    yield from _daemon()
+        if place.sandboxed:
+            yield _sandbox(served)
+    yield from _daemon(woken=served and all(place.sandboxed for place in places))
 
 
 def _files(place: GimpProfile) -> Iterator[Finding]:
@@ -168,17 +172,12 @@ def _session_path() -> str:
     return os.pathsep.join(part for part in parts if part not in own)
 
 
-def _sandbox(place: GimpProfile) -> Iterator[Finding]:
-    """Yield whether somebody starts the daemon for a GIMP that cannot."""
-    if not place.sandboxed:
-        return
-    asked = [sys.executable, "-m", "maskupe_daemon", "service", "uninstall", "--print"]
-    ran = subprocess.run(asked, capture_output=True, text=True, check=False)
-    if ran.returncode == 0 and "would remove" in ran.stdout:
-        yield Finding(True, "the daemon is started with the session, for the sandbox")
-    else:
-        what = "from its sandbox this GIMP cannot start the daemon, and no service does"
-        yield Finding(False, what, "Run: maskupe-daemon service install")
+def _sandbox(served: bool) -> Finding:
+    """Return whether somebody starts the daemon for a GIMP that cannot."""
+    if served:
+        return Finding(True, "a service starts the daemon for this GIMP, which is in a sandbox")
+    what = "from its sandbox this GIMP cannot start the daemon, and no service does"
+    return Finding(False, what, _SERVICE)
 
 
 def _menu(place: GimpProfile) -> Iterator[Finding]:
@@ -204,16 +203,26 @@ def _menu(place: GimpProfile) -> Iterator[Finding]:
     )
 
 
-def _daemon() -> Iterator[Finding]:
-    """Yield the daemon, started as GIMP would start it, and stopped again if it was not running."""
+def _daemon(*, woken: bool) -> Iterator[Finding]:
+    """Yield the daemon, started as GIMP would start it, and stopped again if it was not running.
+
+    Args:
+        woken: whether the service starts it, as for a GIMP in a sandbox.
+    """
     try:
         client = Client.connect(name="doctor")
         started = False
     except NotRunningError:
         try:
             require_address_space()
-            client = ensure_running(bundle.daemon_command(), name="doctor")
+            if woken:
+                client = wake(name="doctor")
+            else:
+                client = ensure_running(bundle.daemon_command(), name="doctor")
             started = True
+        except NotRunningError as error:
+            yield Finding(False, error.message, _SERVICE if woken else error.hint)
+            return
         except (ClientError, MemoryLimitError) as error:
             yield Finding(False, error.message, error.hint)
             return

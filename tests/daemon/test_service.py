@@ -35,6 +35,8 @@ def test_the_unit_starts_this_daemon_and_restarts_only_what_a_restart_mends():
     assert unit["Service"]["Restart"] == "on-failure"
     # The statuses of cli.py that stand for a standing fault.
     assert unit["Service"]["RestartPreventExitStatus"].split() == ["2", "3", "4", "5"]
+    # A path unit whose service has reached its limit of starts is dead until the next login.
+    assert unit["Unit"]["StartLimitIntervalSec"] == "0"
     assert unit["Service"]["NoNewPrivileges"] == "yes"
     assert "PrivateTmp" not in unit["Service"]
     assert unit["Install"]["WantedBy"] == "default.target"
@@ -73,6 +75,15 @@ def test_the_path_unit_watches_the_file_that_a_sandbox_writes(tmp_path, monkeypa
         launcher.wake(0.1)
     assert watched.read_text().endswith("python\n")
     assert watched.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_the_wake_file_is_written_again_while_nobody_came(tmp_path, monkeypatch):
+    """While a daemon is ending, the path unit does not watch it yet."""
+    monkeypatch.setattr(launcher, "_WAKE_AGAIN", 0.1)
+    wake, seen = tmp_path / launcher.WAKE_FILE, set()
+    with pytest.raises(NotRunningError):
+        launcher.wake(0.5, wait=lambda: seen.add(wake.read_text()), directory=tmp_path)
+    assert 2 <= len(seen) <= 6
 
 
 def test_a_desktop_reads_the_command_of_the_autostart_entry():
@@ -117,11 +128,14 @@ def test_install_and_uninstall(tmp_path, monkeypatch, capsys):
     assert main(["service", "install"]) == 0
     assert "ExecStart" in unit.read_text()
     assert "PathChanged" in path.read_text()
+    assert main(["service", "status"]) == 0
     assert main(["service", "uninstall"]) == 0
     assert not unit.exists() and not path.exists()
+    assert main(["service", "status"]) == 1
     assert calls.read_text().splitlines() == [
         "--user daemon-reload",
         "--user enable --now maskupe.service maskupe.path",
+        "--user is-active maskupe.path",
         "--user disable --now maskupe.service maskupe.path",
     ]
 
@@ -147,3 +161,5 @@ def test_a_session_manager_that_refuses_is_quoted(tmp_path, monkeypatch, capsys)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     assert main(["service", "install"]) == 1
     assert "Failed to connect to bus" in capsys.readouterr().err
+    assert main(["service", "status"]) == 1  # though its files are there
+    assert "Failed to connect to bus" in capsys.readouterr().out

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from maskupe import registry
+from maskupe_client.launcher import ensure_running
 from maskupe_gimp import NAME, bundle, cli
 from maskupe_gimp.doctor import Finding, examine
 from maskupe_gimp.profiles import GimpProfile
@@ -157,18 +158,44 @@ def test_a_python_without_gi(
     assert "python3-gi" in finding.remedy
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="where Flatpak is")
 def test_a_sandbox_needs_the_service(
     place: GimpProfile, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    """Without systemd; tests/gimp/test_sandbox.py has a real one."""
+    monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     boxed = replace(place, sandboxed=True)
     (finding,) = (f for f in examine([boxed]) if not f.ok)
     assert "cannot start the daemon" in finding.what
     assert "maskupe-daemon service install" in finding.remedy
-    unit = tmp_path / "config" / "systemd" / "user" / "maskupe.service"
-    unit.parent.mkdir(parents=True)
-    unit.touch()
+    assert bundle.service("install").returncode == 0
+    ensure_running(bundle.daemon_command()).close()  # as the desktop does at login
     assert all(f.ok for f in examine([boxed]))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="where Flatpak is")
+def test_where_systemd_refuses_the_install_says_so_and_the_doctor_too(
+    place: GimpProfile,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """In a terminal without a session, of root's or in a container, the plug-in is there only."""
+    refusing = tmp_path / "systemctl"
+    refusing.write_text("#!/bin/sh\necho 'Failed to connect to bus' >&2; exit 1\n")
+    refusing.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    boxed = replace(place, sandboxed=True)
+    bundle.remove_from(place.plug_ins)
+    monkeypatch.setattr("maskupe_gimp.profiles.find_profiles", lambda: [boxed])
+    assert cli.main(["install"]) == 1
+    told = capsys.readouterr()
+    assert "Failed to connect to bus" in told.err and "maskupe-daemon service install" in told.err
+    assert script(place).is_file() and "Restart GIMP" in told.out
+    (finding,) = (f for f in examine([boxed]) if not f.ok)
+    assert "cannot start the daemon" in finding.what
 
 
 def test_every_gimp_is_looked_at_and_the_daemon(
