@@ -29,7 +29,7 @@ def ensure_running(
     command: Sequence[str],
     timeout: float = 30.0,
     *,
-    wait: Callable[[], None] | None = None,
+    wait: Callable[[], object] | None = None,
     directory: Path | None = None,
     name: str = "python",
 ) -> Client:
@@ -76,7 +76,7 @@ def ensure_running(
 def wake(
     timeout: float = 10.0,
     *,
-    wait: Callable[[], None] | None = None,
+    wait: Callable[[], object] | None = None,
     directory: Path | None = None,
     name: str = "python",
 ) -> Client:
@@ -111,7 +111,7 @@ def wake(
 def _connect_within(
     timeout: float,
     check: Callable[[], None],
-    wait: Callable[[], None] | None,
+    wait: Callable[[], object] | None,
     directory: Path | None,
     name: str,
 ) -> Client:
