@@ -249,7 +249,7 @@ class ImageProcedure(Procedure):
         run_func: Callable[
             [Procedure, RunMode, Image, list[Drawable], ProcedureConfig, Any], ValueArray
         ],
-        run_data: object,
+        *run_data: object,
     ) -> ImageProcedure: ...
 
 class PlugIn(GObject.Object):
