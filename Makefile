@@ -5,6 +5,10 @@ VENV ?= .venv
 # The release that the tests are run with. Named so that pip takes the CPU build where one is
 # offered and not the newest CUDA build of several GB; for a GPU, see README.md.
 TORCH ?= torch==2.13.0
+# The types of GTK, for mypy on the plug-in. Without its dependencies: PyGObject itself would have to
+# be compiled, against headers that are not everywhere. It is built for GTK 3, as GIMP uses it, and
+# pip's cache would not tell that from a build for GTK 4.
+GTK_STUBS ?= --no-deps --no-cache-dir pygobject-stubs==2.20.0
 PIP_FLAGS ?= --disable-pip-version-check
 PYTHONS ?= 3.10 3.11 3.12 3.13 3.14
 
@@ -93,4 +97,5 @@ $(DEV_STAMP): pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install $(PIP_FLAGS) $(TORCH)
 	@echo "Installing MaskUPE with its development tools …"
 	$(BIN)/python -m pip install $(PIP_FLAGS) -e ".[dev]"
+	PYGOBJECT_STUB_CONFIG=Gtk3,Gdk3 $(BIN)/python -m pip install $(PIP_FLAGS) $(GTK_STUBS)
 	@touch $@ $(BASE_STAMP)

@@ -31,7 +31,7 @@ def ensure_running(
     command: Sequence[str],
     timeout: float = 30.0,
     *,
-    wait: Callable[[], None] | None = None,
+    wait: Callable[[], object] | None = None,
     directory: Path | None = None,
     name: str = "python",
 ) -> Client:
@@ -78,7 +78,7 @@ def ensure_running(
 def wake(
     timeout: float = 10.0,
     *,
-    wait: Callable[[], None] | None = None,
+    wait: Callable[[], object] | None = None,
     directory: Path | None = None,
     name: str = "python",
 ) -> Client:
@@ -121,7 +121,7 @@ def wake(
 def _connect_within(
     timeout: float,
     check: Callable[[], None],
-    wait: Callable[[], None] | None,
+    wait: Callable[[], object] | None,
     directory: Path | None,
     name: str,
 ) -> Client:

@@ -55,6 +55,7 @@ def apply_result(job: Job, answer: Answer, report: Report, made: MadeLayer | Non
 def _write(job: Job, answer: Answer, report: Report) -> Gimp.Layer | None:
     """Write the result; return the new layer or group, if there is one."""
     output = job.settings.output
+    added: Gimp.Layer
     if output == THIS_LAYER:
         if "image" in answer.planes:
             touched = bytes(answer.planes["areas"])

@@ -71,10 +71,17 @@ class Dialog:
 
     def _add_presets(self) -> None:
         presets = PresetsButton(self._config, lambda text: self._preview.tell(text, True)).button
-        buttons = self._dialog.get_widget_for_response(Gtk.ResponseType.CANCEL).get_parent()
+        _cancel, buttons = self._cancel_button()
         buttons.pack_start(presets, False, False, 0)
         buttons.set_child_secondary(presets, True)  # to the left, beside Help
         presets.show()
+
+    def _cancel_button(self) -> tuple[Gtk.Widget, Gtk.ButtonBox]:
+        """Return the button Cancel and the row of buttons that it is in."""
+        cancel = self._dialog.get_widget_for_response(Gtk.ResponseType.CANCEL)
+        buttons = cancel.get_parent() if cancel else None
+        assert cancel is not None and isinstance(buttons, Gtk.ButtonBox)
+        return cancel, buttons
 
     def _build_settings(self) -> Gtk.Box:
         dialog = self._dialog
@@ -101,7 +108,7 @@ class Dialog:
         for row in (strength, warmth, denoise, width, side, output):
             labels.add_widget(row.get_label())
         labels.add_widget(model.label)
-        rows = [
+        rows: list[Gtk.Widget] = [
             *self._replaced_note(),
             strength,
             warmth,
@@ -116,8 +123,8 @@ class Dialog:
             model.box,
         ]
         dialog.set_sensitive("denoise", True, self._config, "automatic-denoise", True)
-        for row in rows:
-            box.pack_start(row, False, False, 0)
+        for line in rows:
+            box.pack_start(line, False, False, 0)
         box.show_all()
         # What is left of the window is the preview's, though the sliders would like it too.
         box.set_hexpand(False)
@@ -163,10 +170,10 @@ class Dialog:
             CancelledError: if the user cancelled.
         """
         self._preview.close()
-        cancel = self._dialog.get_widget_for_response(Gtk.ResponseType.CANCEL)
+        cancel, buttons = self._cancel_button()
         for widget in (
             *self._dialog.get_content_area().get_children(),
-            *cancel.get_parent().get_children(),
+            *buttons.get_children(),
         ):
             holds_cancel = widget is cancel or cancel.is_ancestor(widget)
             widget.set_sensitive(holds_cancel or widget is self._bar)

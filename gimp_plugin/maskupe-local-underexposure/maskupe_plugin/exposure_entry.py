@@ -75,7 +75,8 @@ class ExposureEntry:
 
     def _moved(self) -> bool:
         """Return whether the strength was set otherwise meanwhile."""
-        return abs(self._config.get_property("strength") - self._tried) >= _SAME
+        strength: float = self._config.get_property("strength")
+        return abs(strength - self._tried) >= _SAME
 
     def _typed(self, *_event: object) -> bool:
         if self._known is None or self._entry.get_text() == self._written:

@@ -37,8 +37,9 @@ def daemon_command() -> list[str]:
         program = shutil.which("maskupe-daemon", path=os.pathsep.join(_search_path()))
         return [program, "run"] if program else []
     command = _read().get("command")
-    known = isinstance(command, list) and all(isinstance(part, str) for part in command)
-    return list(command) if known else []
+    if isinstance(command, list) and all(isinstance(part, str) for part in command):
+        return command
+    return []
 
 
 def from_archive() -> bool:

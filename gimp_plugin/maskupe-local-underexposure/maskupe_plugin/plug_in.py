@@ -80,5 +80,5 @@ def _run(
 
 
 def _failed(procedure: Gimp.Procedure, text: str) -> Gimp.ValueArray:
-    error = GLib.Error.new_literal(Gimp.PlugIn.error_quark(), text, 0)
+    error: GLib.Error = GLib.Error.new_literal(Gimp.PlugIn.error_quark(), text, 0)
     return procedure.new_return_values(Gimp.PDBStatusType.EXECUTION_ERROR, error)

@@ -33,8 +33,12 @@ class PresetsButton:
         self.button.set_popup(self._menu)
         self.button.set_tooltip_text(_("Settings that you have saved under a name"))
         # The menu is made when it is opened: another GIMP may have saved one meanwhile.
-        self.button.connect("toggled", lambda button: button.get_active() and self._fill())
+        self.button.connect("toggled", self._toggled)
         self._fill()
+
+    def _toggled(self, button: Gtk.MenuButton) -> None:
+        if button.get_active():
+            self._fill()
 
     def _fill(self) -> None:
         for item in self._menu.get_children():
@@ -83,8 +87,10 @@ class PresetsButton:
         self._try(lambda: self._presets.delete(name))
 
     def _ask_name(self) -> None:
+        asking = Gtk.Dialog(title=_("Save as preset"), modal=True)
         window = self.button.get_toplevel()
-        asking = Gtk.Dialog(title=_("Save as preset"), transient_for=window, modal=True)
+        if isinstance(window, Gtk.Window):
+            asking.set_transient_for(window)
         asking.add_button(_("Cancel"), Gtk.ResponseType.CANCEL)
         saving = asking.add_button(_("Save"), Gtk.ResponseType.OK)
         saving.set_sensitive(False)

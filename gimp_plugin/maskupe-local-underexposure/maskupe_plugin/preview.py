@@ -273,7 +273,9 @@ class Preview:
         if size != (picture.get_width(), picture.get_height()):
             nearer = size[0] > picture.get_width()
             kinds = GdkPixbuf.InterpType
-            picture = picture.scale_simple(*size, kinds.NEAREST if nearer else kinds.BILINEAR)
+            kind = kinds.NEAREST if nearer else kinds.BILINEAR
+            # GdkPixbuf gives None where memory is short.
+            picture = picture.scale_simple(*size, kind) or picture
         set_sharp(self._image, picture)
         self._show_zoom(self._proxy)
 
@@ -346,7 +348,7 @@ class Preview:
             split = round(self._split_at * width) if self._split.get_active() else None
             shown = preview_image.compose(before, after, width, height, split=split)
         if weight is not None:
-            picture = _pixbuf(shown, width, height).copy()
+            picture = _canvas(shown, width, height)
             tint = _pixbuf(preview_image.tint(weight), width, height)
             place = (0, 0, width, height, 0.0, 0.0, 1.0, 1.0)
             tint.composite(picture, *place, GdkPixbuf.InterpType.NEAREST, 255)
@@ -410,12 +412,15 @@ class Preview:
         """Show a part of the layer, or the fitted view."""
         self._viewport = viewport
         cursor = Gdk.Cursor.new_from_name(self._area.get_display(), "grab") if viewport else None
-        if self._area.get_window():
-            self._area.get_window().set_cursor(cursor)
+        window = self._area.get_window()
+        if window is not None:
+            window.set_cursor(cursor)
         self._draw()
         self._render_soon()
 
-    def _place_of(self, event: Gdk.Event) -> tuple[float, float]:
+    def _place_of(
+        self, event: Gdk.EventButton | Gdk.EventMotion | Gdk.EventScroll
+    ) -> tuple[float, float]:
         """Return where an event is in the picture, in pixels of the screen."""
         factor = sharpness(self._area)
         return event.x * factor, event.y * factor
@@ -433,7 +438,7 @@ class Preview:
         self._grabbed = (x, y) if self._viewport is not None and not on_line else None
         return self._drag(self._area, event)
 
-    def _drag(self, _area: Gtk.Widget, event: Gdk.Event) -> bool:
+    def _drag(self, _area: Gtk.Widget, event: Gdk.EventButton | Gdk.EventMotion) -> bool:
         if self._viewport is not None and self._grabbed is not None:
             x, y = self._place_of(event)
             moved = self._viewport.moved(x - self._grabbed[0], y - self._grabbed[1])
@@ -485,9 +490,17 @@ def _pixbuf(pixels: bytes | bytearray, width: int, height: int) -> GdkPixbuf.Pix
     return GdkPixbuf.Pixbuf.new_from_bytes(data, rgb, True, 8, width, height, 4 * width)
 
 
+def _canvas(pixels: bytes | bytearray, width: int, height: int) -> GdkPixbuf.Pixbuf:
+    """Return a picture that can be drawn on."""
+    picture = _pixbuf(pixels, width, height).copy()
+    if picture is None:
+        raise MemoryError
+    return picture
+
+
 def _stretched(shown: PreviewResult, proxy: Proxy, before: bytes, view: Box, part: Box) -> bytes:
     """Return a view of the layer, a part of which is the fitted view's result, magnified."""
-    picture = _pixbuf(before, view.width, view.height).copy()
+    picture = _canvas(before, view.width, view.height)
     if part.width and part.height:
         after = preview_image.high_bytes(shown.planes["image"])
         times = 1 / proxy.scale

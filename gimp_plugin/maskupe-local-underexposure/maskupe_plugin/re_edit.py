@@ -137,7 +137,10 @@ def find_made(image: Gimp.Image, drawables: list[Gimp.Drawable]) -> MadeLayer | 
 
 
 def _read(image: Gimp.Image, layer: Gimp.Layer) -> MadeLayer | None:
-    about = json.loads(bytes(layer.get_parasite(PARASITE).get_data()))
+    note = layer.get_parasite(PARASITE)
+    if note is None:
+        return None
+    about = json.loads(bytes(note.get_data()))
     source = image.get_layer_by_tattoo(about["source"])
     if source is None or [source.get_width(), source.get_height()] != about["size"]:
         return None
@@ -169,7 +172,7 @@ def _lies_in(item: Gimp.Item | None, group: Gimp.Layer) -> bool:
 
 def _check(settings: Settings) -> None:
     """Raise TypeError for what no argument can be; numbers out of range GIMP does not take."""
-    numbers = [settings.strength, settings.warmth]
+    numbers: list[object] = [settings.strength, settings.warmth]
     numbers += [v for v in (settings.denoise, settings.width) if v != AUTO]
     numbers += [settings.edges] if settings.edges not in (AUTO, OFF) else []
     words = (settings.side, settings.model, settings.output)

@@ -14,10 +14,18 @@ except ImportError:
     _SCALES = False
 
 
+#: The room that is taken for granted while no monitor is connected.
+_NO_MONITOR = (1280, 720)
+
+
 def free_size() -> tuple[int, int]:
     """Return width and height of the largest window that fits on the screen."""
     display = Gdk.Display.get_default()
+    if display is None:
+        return _NO_MONITOR
     monitor = display.get_primary_monitor() or display.get_monitor(0)
+    if monitor is None:
+        return _NO_MONITOR
     free = monitor.get_workarea()
     return free.width, free.height
 

@@ -19,7 +19,7 @@ from maskupe_plugin.log import log_file
 _CLIENT_NAME = "gimp"
 
 
-def connect(wait: Callable[[], None] | None = None, *, start: bool = True) -> Client:
+def connect(wait: Callable[[], object] | None = None, *, start: bool = True) -> Client:
     """Return a connection to the daemon, which is started if it is not running.
 
     From a sandbox it is started by the session's service.

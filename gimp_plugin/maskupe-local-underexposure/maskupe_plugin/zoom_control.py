@@ -40,12 +40,12 @@ class ZoomControl:
         self._actual = Gtk.ToggleButton(label=_("_100 %"), use_underline=True)
         self._farther.connect("clicked", lambda _button: step(-1))
         self._nearer.connect("clicked", lambda _button: step(1))
-        for button, action in (
+        for toggle, action in (
             (self._layer, layer),
             (self._selection, selection),
             (self._actual, actual),
         ):
-            button.connect("clicked", self._clicked, action)
+            toggle.connect("clicked", self._clicked, action)
         self._farther.set_tooltip_text(_("Zoom out; also with the mouse wheel or the minus key"))
         self._nearer.set_tooltip_text(_("Zoom in; also with the mouse wheel or the plus key"))
         self._layer.set_tooltip_text(_("Show the whole layer"))
@@ -68,9 +68,9 @@ class ZoomControl:
             buttons.pack_start(button, False, False, 0)
         style = Gtk.CssProvider()
         style.load_from_data(_NARROW)
-        for button in buttons.get_children():
+        for child in buttons.get_children():
             priority = Gtk.STYLE_PROVIDER_PRIORITY_APPLICATION
-            button.get_style_context().add_provider(style, priority)
+            child.get_style_context().add_provider(style, priority)
         self.box = Gtk.Box(spacing=6, valign=Gtk.Align.CENTER)
         self.box.pack_start(self._percent, False, False, 0)
         self.box.pack_start(buttons, False, False, 0)
