@@ -16,7 +16,7 @@ from tests.gimp.session import Session
 TYPINGS = Path(__file__).parents[2] / "gimp_plugin" / "typings" / "gi" / "repository"
 LIBRARIES = {"Babl": "0.1", "Gegl": "0.4", "Gimp": "3.0", "GimpUi": "3.0"}
 
-# PyGObject writes what a function takes into its docstring: "get(self, rect:Gegl.Rectangle, …) -> …".
+# PyGObject writes what a function takes into its docstring: "get(self, rect:Gegl.Rectangle) -> …".
 LOOK = """
 import gi, importlib, re
 gi.require_version(library, version)

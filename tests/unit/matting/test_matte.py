@@ -197,6 +197,7 @@ def test_a_matte_is_drawn_to_the_edge_of_the_picture():
     noise = np.random.default_rng(0).normal(0, 0.01, (128, 128, 3))
     guide = (np.where(bright, 0.7, 0.3)[..., None] + noise).astype(np.float32)
     soft = (1 / (1 + np.exp((x - 69) / 2.0))).astype(np.float32)
+
     def step(matte: np.ndarray) -> float:
         return float((matte[:, 63] - matte[:, 64]).mean())
 
