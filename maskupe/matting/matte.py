@@ -175,8 +175,7 @@ def make_matte(seen: Surroundings, predict: Predict, layer: Window) -> Matte | N
     from_line = np.abs(signed_distance(seen.selection))
     # A mask that is exact is so all along its line, which says more than any one place of it.
     whole = _rise(_mean(exact, from_line < _ON_LINE), _EXACT_LINE)
-    exact = np.asarray(np.maximum(_stretched(exact, _EXACT), whole), np.float32)
-    opened = _stretched(opened, _OPEN)
+    opened, exact = _stretched(opened, _OPEN), _stretched(exact, _EXACT)
     # A feathered selection says itself how far its line may be off.
     touched = _distance((seen.selection > 1.0 / 512.0).astype(np.float32), seen.frame)
     full = _distance((seen.selection >= 1.0 - 1.0 / 512.0).astype(np.float32), seen.frame)
@@ -190,6 +189,9 @@ def make_matte(seen: Surroundings, predict: Predict, layer: Window) -> Matte | N
     within = smoothstep((np.minimum(full, distance) - inner) / (np.float32(0.3) * inner))
     guide = guide_of(seen.image)
     matte = np.maximum(_stretched(sharpen_matte(said, guide), _CERTAIN), within)
+    # The mask is then the matte, whose edges the guided filter finds: it may be jagged, or cut off
+    # by a pixel what is soft.
+    matte = np.asarray(matte + whole * (seen.selection - matte), np.float32)
     # A line that is open for the most part was not drawn around a subject; nor was one of whose
     # inside next to nothing would remain.
     chosen = (seen.selection >= 0.5).astype(np.float32)
