@@ -174,9 +174,10 @@ def test_the_mask_is_shown_as_a_tint(desk: Zoomed) -> None:
         time.sleep(1.5)
         tinted = desk.look(window, f"mask-{view}").astype(int)
         more_red = (np.diff(tinted, axis=2) - np.diff(plain, axis=2))[..., 1][PATCH]
-        assert np.median(more_red[100:140, 160:200]) > 60  # in the middle of the selection
+        middle = np.median(more_red[100:140, 160:200])  # of the selection
+        assert middle > 60
         if view == "fitted":
-            assert abs(more_red[:4, -4:]).max() <= 4  # where it has nearly faded out
+            assert abs(more_red[:4, -4:]).max() < middle / 10  # where it has nearly faded out
         desk.press("alt+k")
 
 
