@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import ast
 import enum
+import functools
 import inspect
 import sys
-from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -388,27 +388,36 @@ CLASSES: dict[str, tuple[type, ...]] = {
 }
 
 
-def library(name: str) -> ModuleType:
-    """Return a library: its enumerations as described, and the classes of above.
+@functools.cache
+def described(name: str) -> dict[str, type]:
+    """Return a library's enumerations as they are described, and the classes of above.
 
     Raises:
         AssertionError: if one of their methods is not as described.
     """
-    module = ModuleType(f"gi.repository.{name}")
     classes = {made.__name__: made for made in CLASSES[name]}
+    found: dict[str, type] = {}
     for node in ast.parse((TYPINGS / f"{name}.pyi").read_text("utf-8")).body:
         if not isinstance(node, ast.ClassDef):
             continue
         if node.name in classes:
             _compare(classes[node.name], node)
-            setattr(module, node.name, classes[node.name])
-        elif ast.unparse(node.bases[0]) in ("GObject.GEnum", "GObject.GFlags"):
+            found[node.name] = classes[node.name]
+        elif node.bases and ast.unparse(node.bases[0]) in ("GObject.GEnum", "GObject.GFlags"):
             values = {
                 part.targets[0].id: ast.literal_eval(part.value)
                 for part in node.body
                 if isinstance(part, ast.Assign) and isinstance(part.targets[0], ast.Name)
             }
-            setattr(module, node.name, enum.IntEnum(node.name, values))
+            found[node.name] = enum.IntEnum(node.name, values)
+    assert classes.keys() <= found.keys()
+    return found
+
+
+def library(name: str) -> ModuleType:
+    """Return a library as a module."""
+    module = ModuleType(f"gi.repository.{name}")
+    vars(module).update(described(name))
     return module
 
 

@@ -103,7 +103,7 @@ def test_masks_and_channels_take_the_result_themselves_or_not_at_all(
 
     mask = getattr(gimp, kind)(image, WIDTH, HEIGHT)
     assert plan(image, [mask], Settings()).encoding.colour == "Y"
-    with pytest.raises(UserError, match="no new layer can be made.*“This layer”"):
+    with pytest.raises(UserError, match=r"no new layer can be made.*“This layer”"):
         plan(image, [mask], Settings(output="new-layer"))
     mask.locked = True
     outputs, forbidden = possible_outputs(mask)
