@@ -13,7 +13,7 @@ import functools
 import inspect
 import sys
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -258,7 +258,7 @@ class Selection(Channel):
 class Image(Object):
     """An image; ``there`` lists those that were not deleted."""
 
-    there: list[Image]  # of each stand-in its own
+    there: ClassVar[list[Image]] = []
 
     def __init__(self, width: int, height: int, precision: int, base_type: int = 0) -> None:
         super().__init__()
@@ -442,7 +442,6 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.syspath_prepend(str(source()))
     for name in [name for name in sys.modules if name.split(".")[0] in ("maskupe_plugin", "gi")]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setattr(Image, "there", [], raising=False)
 
     gimp, gegl = library("Gimp"), library("Gegl")
     gimp.contexts = 0

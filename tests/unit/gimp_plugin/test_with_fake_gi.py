@@ -21,13 +21,21 @@ from tests.unit.gimp_plugin import fake_gi
 WIDTH, HEIGHT = 60, 40
 
 
+@pytest.fixture(scope="module")
+def stand_in() -> Iterator[Any]:
+    with pytest.MonkeyPatch.context() as patch:
+        yield fake_gi.install(patch)
+        fake_gi.forget()
+
+
 @pytest.fixture
-def gimp(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
+def gimp(stand_in: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """GIMP's library; the plug-in's modules are to be imported inside of the tests."""
     monkeypatch.setenv("MASKUPE_STATE_DIR", str(tmp_path))
     monkeypatch.delenv("SNAP", raising=False)
-    yield fake_gi.install(monkeypatch)
-    fake_gi.forget()
+    monkeypatch.setattr(stand_in.Image, "there", [])
+    monkeypatch.setattr(stand_in, "contexts", 0)
+    return stand_in
 
 
 @pytest.fixture
