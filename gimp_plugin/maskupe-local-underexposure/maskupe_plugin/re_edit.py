@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
+import math
 import zlib
 
 from gi.repository import Gimp
@@ -17,8 +18,8 @@ from maskupe_plugin import pixels
 from maskupe_plugin.checks import UserError, selected_box
 from maskupe_plugin.encoding import selection_dtype, selection_format
 from maskupe_plugin.job import Job
-from maskupe_plugin.region import AUTO, OFF, Box
-from maskupe_plugin.settings import Settings
+from maskupe_plugin.region import AUTO, OFF, Box, read_edges
+from maskupe_plugin.settings import MAX_WIDTH, Settings
 
 PARASITE = "maskupe-local-underexposure"
 #: Kept in files and undone with the layer: GIMP's constants have other names in its versions.
@@ -59,17 +60,14 @@ class MadeLayer:
         self.source = source
         self.settings = settings
         self._selection = selection
-        self._selected = False
+        self._shown: _Selection | None = None
 
     def is_of_selection(self) -> bool:
         """Return whether it was made with what is selected now, or nothing is selected."""
         if Gimp.Selection.is_empty(self.source.get_image()):
             return True
-        try:
-            bounds = selected_box(self.source)
-        except UserError:  # it does not touch the layer
-            return False
-        return bounds is not None and _read_selection(self.source, bounds) == self._selection
+        found = self._selected_now()
+        return found is not None and found == self._selection
 
     def select(self) -> None:
         """Select what was selected, where nothing is, until :meth:`deselect`.
@@ -78,15 +76,22 @@ class MadeLayer:
         """
         found = self._selection
         if found is not None and Gimp.Selection.is_empty(self.source.get_image()):
-            self._selected = True
             self._write_selection(found, found.data)
+            # The image may hold it as other numbers than the one that it was read from.
+            self._shown = self._selected_now()
 
     def deselect(self) -> None:
         """Select nothing again, if nothing was selected and nothing else is now."""
-        found = self._selection
-        if found is not None and self._selected and self.is_of_selection():
-            self._write_selection(found, bytes(len(found.data)))
-        self._selected = False
+        shown, self._shown = self._shown, None
+        if shown is not None and self._selected_now() == shown:
+            self._write_selection(shown, bytes(len(shown.data)))
+
+    def _selected_now(self) -> _Selection | None:
+        try:
+            bounds = selected_box(self.source)
+        except UserError:  # it does not touch the layer
+            return None
+        return None if bounds is None else _read_selection(self.source, bounds)
 
     def _write_selection(self, remembered: _Selection, data: bytes) -> None:
         # Straight into its pixels: a channel in between would have another curve.
@@ -131,7 +136,7 @@ def find_made(image: Gimp.Image, drawables: list[Gimp.Drawable]) -> MadeLayer | 
         return None
     try:
         made = _read(image, item)
-    except (ValueError, KeyError, TypeError, OverflowError, zlib.error):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError, zlib.error):
         return None  # damaged, or of a version to come
     return made if made is not None and made.is_of_selection() else None
 
@@ -171,15 +176,19 @@ def _lies_in(item: Gimp.Item | None, group: Gimp.Layer) -> bool:
 
 
 def _check(settings: Settings) -> None:
-    """Raise TypeError for what no argument can be; numbers out of range GIMP does not take."""
+    """Raise TypeError, ValueError or OverflowError for what no argument can be.
+
+    Numbers out of range GIMP does not take; but how far edges are followed is a text to it.
+    """
     numbers: list[object] = [settings.strength, settings.warmth]
     numbers += [v for v in (settings.denoise, settings.width) if v != AUTO]
     numbers += [settings.edges] if settings.edges not in (AUTO, OFF) else []
     words = (settings.side, settings.model, settings.output)
-    if not all(isinstance(number, float | int) for number in numbers):
+    if not all(isinstance(number, float | int) and math.isfinite(number) for number in numbers):
         raise TypeError(numbers)
     if not all(isinstance(word, str) for word in words):
         raise TypeError(words)
+    read_edges(str(settings.edges), MAX_WIDTH)
 
 
 def _read_selection(drawable: Gimp.Drawable, bounds: Box) -> _Selection:
