@@ -21,7 +21,6 @@ class GuidedFilter:
     """
 
     def __init__(self, guide: Float, radius: int, eps: float) -> None:
-        self._guide = guide
         self._planes = [np.ascontiguousarray(guide[..., c]) for c in range(3)]
         self._size = (2 * radius + 1, 2 * radius + 1)
         r, g, b = self._planes
@@ -53,11 +52,6 @@ class GuidedFilter:
         ]
         b = middle - sum(x * mean for x, mean in zip(a, self._means, strict=True))
         return np.stack([self._mean(plane) for plane in a], axis=-1), self._mean(b)
-
-    def smooth(self, values: Float) -> Float:
-        """Return values (h, w), smooth but for the edges of the guide."""
-        a, b = self.coefficients(values)
-        return np.asarray((a * self._guide).sum(-1) + b, np.float32)
 
     def _mean(self, plane: Any) -> Float:
         return np.asarray(cv2.blur(plane, self._size), np.float32)

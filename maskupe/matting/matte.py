@@ -44,15 +44,6 @@ INNER_REACH = 3.0
 GUIDED_RADIUS = 2
 GUIDED_EPS = 2e-4
 
-# The mean field: how much a cell's own logit counts and how much its neighbours of the same colour,
-# in cells and squared units of the guide; how often it is computed.
-_OWN_WEIGHT = np.float32(0.5)
-_NEIGHBOUR_WEIGHT = np.float32(5.0)
-_FIELD_RADIUS = 6
-_FIELD_EPS = 1e-3
-_FIELD_STEPS = 2
-_LEAST_LIKELY = np.float32(1e-3)
-
 # What the network says of a pixel is stretched: its "certain" is not quite 0 or 1.
 _CERTAIN = (0.08, 0.96)
 _OPEN = (0.05, 0.9)
@@ -119,31 +110,6 @@ def signed_distance(selection: Float) -> Float:
     return np.asarray(np.where(inside, within - 0.5, 0.5 - beyond), np.float32)
 
 
-def sharpen_matte(matte: Float, guide: Float) -> Float:
-    """Return a matte that changes where the picture does: the mean field of a random field.
-
-    Each cell is drawn towards what its neighbours of the same colour are (Krähenbühl and Koltun,
-    2011, with a guided filter as the pairwise kernel). The network knows what a subject is, but not
-    so well to the cell where it ends.
-
-    Args:
-        matte: float32 (h, w), 0…1.
-        guide: float32 (h, w, 3), see :func:`guide_of`.
-    """
-    likely = np.clip(matte, _LEAST_LIKELY, 1.0 - _LEAST_LIKELY)
-    own = np.log(likely / (1.0 - likely)) * _OWN_WEIGHT
-    neighbours = GuidedFilter(guide, _FIELD_RADIUS, _FIELD_EPS)
-    field_ = _sigmoid(own)
-    for _ in range(_FIELD_STEPS):
-        said = np.clip(neighbours.smooth(2.0 * field_ - 1.0), -1.0, 1.0)
-        field_ = _sigmoid(own + _NEIGHBOUR_WEIGHT * said)
-    return field_
-
-
-def _sigmoid(logits: Float) -> Float:
-    return np.asarray(1.0 / (1.0 + np.exp(-logits)), np.float32)
-
-
 def guide_of(colour: Float) -> Float:
     """Return the guide of display-encoded colours 0…1: their square roots."""
     return np.sqrt(colour)
@@ -188,7 +154,7 @@ def make_matte(seen: Surroundings, predict: Predict, layer: Window) -> Matte | N
     inner = np.float32(reach * INNER_REACH)
     within = smoothstep((np.minimum(full, distance) - inner) / (np.float32(0.3) * inner))
     guide = guide_of(seen.image)
-    matte = np.maximum(_stretched(sharpen_matte(said, guide), _CERTAIN), within)
+    matte = np.maximum(_stretched(said, _CERTAIN), within)
     # The mask is then the matte, whose edges the guided filter finds: it may be jagged, or cut off
     # by a pixel what is soft.
     matte = np.asarray(matte + whole * (seen.selection - matte), np.float32)

@@ -25,7 +25,6 @@ from maskupe.matting.matte import (
     _states,
     make_matte,
     network_planes,
-    sharpen_matte,
     signed_distance,
 )
 from maskupe.matting.surroundings import MATTE_SIZE, surroundings_of
@@ -188,27 +187,6 @@ def test_an_exact_matte_remains_itself():
     got = follow(image, selection, Transition(), told(0.5, 0.0, 1.0)) / FULL
     assert np.abs(got - selection).max() < 0.01
     assert (got[selection == 0] == 0).all() and (got[selection == 1] == 1).all()
-
-
-def test_a_matte_is_drawn_to_the_edge_of_the_picture():
-    """The network's edge lies five cells beside the picture's, and is soft."""
-    x = np.tile(np.arange(128), (128, 1))
-    bright = x >= 64
-    noise = np.random.default_rng(0).normal(0, 0.01, (128, 128, 3))
-    guide = (np.where(bright, 0.7, 0.3)[..., None] + noise).astype(np.float32)
-    soft = (1 / (1 + np.exp((x - 69) / 2.0))).astype(np.float32)
-
-    def step(matte: np.ndarray) -> float:
-        return float((matte[:, 63] - matte[:, 64]).mean())
-
-    got = sharpen_matte(soft, guide)
-    assert step(got) > 2 * step(soft)
-    assert got[:, 64:69].mean() < soft[:, 64:69].mean() < got[:, 56:64].mean()
-    # Where the picture has no edge, nothing moves.
-    flat = sharpen_matte(soft, np.full_like(guide, 0.3))
-    assert abs(float((flat - soft).sum(1).mean())) < 0.5 and step(flat) < 2 * step(soft)
-    even = sharpen_matte(np.full((40, 50), 0.5, np.float32), guide[:40, :50])
-    assert np.allclose(even, 0.5, atol=1e-4)
 
 
 def test_a_selection_is_exact_along_all_of_its_line_or_not_at_all():
