@@ -15,12 +15,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from maskupe.areas.coverage import full_coverage
 from maskupe.blending.weights import LightLimit
 from maskupe.maps import Maps, Window
 from maskupe.matting.matte import Matte
 from maskupe.pixel_layout import GAIN_DELTA, LUMA
-from maskupe.rendering import processor_backend, render
+from maskupe.rendering import render_small
 
 Float = npt.NDArray[np.float32]
 
@@ -65,7 +64,7 @@ def predict_effect(
         layer: gives the layer's size.
     """
     size = context.shape[0]
-    enhanced = _rendered(maps, context, Window(0, 0, size, size))
+    enhanced = render_small(maps, context, Window(0, 0, size, size))
     inside = shares[0] >= min(0.5, float(shares[0].max()))
     delta = np.float32(GAIN_DELTA)
     gain = np.log((enhanced[inside] + delta) / (context[inside] + delta))
@@ -74,13 +73,6 @@ def predict_effect(
     curve = _mean_curve((context @ LUMA).ravel(), (enhanced @ LUMA).ravel(), weights.ravel())
     bound = None if matte is None else _bound(maps, matte, layer)
     return EffectStats(float(gain.mean()), curve, bound)
-
-
-def _rendered(maps: Maps, image: Float, window: Window) -> Float:
-    full = full_coverage(*image.shape[:2])
-    backend = processor_backend()
-    result: Float = render(maps, image, full, window, threads=1, backend=backend)
-    return result
 
 
 def _bound(maps: Maps, matte: Matte, layer: Window) -> LightLimit:
@@ -96,7 +88,7 @@ def _bound(maps: Maps, matte: Matte, layer: Window) -> LightLimit:
         max(round(layer.layer_width * across), x + size),
         max(round(layer.layer_height * down), y + size),
     )
-    added = np.maximum((_rendered(maps, matte.image, window) - matte.image) @ LUMA, 0.0)
+    added = np.maximum((render_small(maps, matte.image, window) - matte.image) @ LUMA, 0.0)
     # Only what is all subject tells what the subject gets; cells on its outline are brighter.
     weight = np.square(np.clip((matte.weight - _WHOLE) / np.float32(0.98 - _WHOLE), 0.0, 1.0))
     weight += np.float32(1e-6) + np.float32(1e-3) * np.square(matte.weight)

@@ -11,7 +11,6 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from maskupe.areas.coverage import full_coverage
 from maskupe.maps import (
     ILLUMINATION_FLOOR,
     AffineGrid,
@@ -22,7 +21,7 @@ from maskupe.maps import (
     Window,
 )
 from maskupe.pixel_layout import LUMA
-from maskupe.rendering import processor_backend, render
+from maskupe.rendering import render_small
 from maskupe.rendering.numpy_backend import guide_cells, guide_values
 from maskupe.rendering.positions import Positions, axis_positions
 
@@ -92,10 +91,7 @@ def _mean_log_illumination(maps: AffineGrid, context: Float) -> Float:
         float32 (3, D, h, w), at most 0; 0 in cells that no pixel reads, and of black.
     """
     size = context.shape[0]
-    layer = Window(0, 0, size, size)
-    enhanced = render(
-        maps, context, full_coverage(size, size), layer, threads=1, backend=processor_backend()
-    )
+    enhanced = render_small(maps, context, Window(0, 0, size, size))
     known = (context > 0) & (enhanced > 0)
     illumination = np.divide(context, enhanced, out=np.ones_like(context), where=known)
     logarithms = np.minimum(np.log(np.maximum(illumination, np.float32(ILLUMINATION_FLOOR))), 0)

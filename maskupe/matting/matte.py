@@ -28,7 +28,6 @@ import numpy.typing as npt
 
 from maskupe.areas.transition import smoothstep
 from maskupe.maps import Window
-from maskupe.matting.guided_filter import GuidedFilter
 from maskupe.matting.surroundings import MATTE_SIZE, Frame, Surroundings
 from maskupe.pixel_layout import GAIN_DELTA, LUMA
 
@@ -110,6 +109,44 @@ def signed_distance(selection: Float) -> Float:
     return np.asarray(np.where(inside, within - 0.5, 0.5 - beyond), np.float32)
 
 
+def guided_coefficients(
+    values: Float, guide: Float, radius: int, eps: float
+) -> tuple[Float, Float]:
+    """Return the guided filter's coefficients: values are about a · guide + b.
+
+    Args:
+        values: float32 (h, w).
+        guide: float32 (h, w, 3).
+        radius: of the window, in cells.
+        eps: regularisation, in squared units of the guide.
+
+    Returns:
+        a, float32 (h, w, 3), and b, (h, w).
+    """
+    size = (2 * radius + 1, 2 * radius + 1)
+    r, g, b = (np.ascontiguousarray(guide[..., c]) for c in range(3))
+    products = [r, g, b, values, r * r, r * g, r * b, g * g, g * b, b * b]
+    products += [r * values, g * values, b * values]
+    mr, mg, mb, mv, rr, rg, rb, gg, gb, bb, rv, gv, bv = (cv2.blur(p, size) for p in products)
+    rr, gg, bb = rr - mr * mr + eps, gg - mg * mg + eps, bb - mb * mb + eps
+    rg, rb, gb = rg - mr * mg, rb - mr * mb, gb - mg * mb
+    rv, gv, bv = rv - mr * mv, gv - mg * mv, bv - mb * mv
+    # The inverse of a symmetric 3×3 matrix by its adjugate.
+    c_rr, c_rg, c_rb = gg * bb - gb * gb, rb * gb - rg * bb, rg * gb - rb * gg
+    c_gg, c_gb, c_bb = rr * bb - rb * rb, rb * rg - rr * gb, rr * gg - rg * rg
+    scale = 1.0 / (rr * c_rr + rg * c_rg + rb * c_rb)
+    a = np.stack(
+        [
+            (c_rr * rv + c_rg * gv + c_rb * bv) * scale,
+            (c_rg * rv + c_gg * gv + c_gb * bv) * scale,
+            (c_rb * rv + c_gb * gv + c_bb * bv) * scale,
+        ],
+        axis=-1,
+    )
+    offset = mv - (a * np.stack([mr, mg, mb], axis=-1)).sum(-1)
+    return np.asarray(cv2.blur(a, size), np.float32), np.asarray(cv2.blur(offset, size), np.float32)
+
+
 def guide_of(colour: Float) -> Float:
     """Return the guide of display-encoded colours 0…1: their square roots."""
     return np.sqrt(colour)
@@ -153,7 +190,6 @@ def make_matte(seen: Surroundings, predict: Predict, layer: Window) -> Matte | N
     follow = smoothstep((1.0 + touched / end) * _STEEP)
     inner = np.float32(reach * INNER_REACH)
     within = smoothstep((np.minimum(full, distance) - inner) / (np.float32(0.3) * inner))
-    guide = guide_of(seen.image)
     matte = np.maximum(_stretched(said, _CERTAIN), within)
     # The mask is then the matte, whose edges the guided filter finds: it may be jagged, or cut off
     # by a pixel what is soft.
@@ -174,7 +210,7 @@ def make_matte(seen: Surroundings, predict: Predict, layer: Window) -> Matte | N
         return None
     opened, matte = np.maximum(opened, none), np.maximum(matte, none)
     follow = follow * (1.0 - opened)
-    a, b = GuidedFilter(guide, GUIDED_RADIUS, GUIDED_EPS).coefficients(matte)
+    a, b = guided_coefficients(matte, guide_of(seen.image), GUIDED_RADIUS, GUIDED_EPS)
     planes = np.concatenate([a.transpose(2, 0, 1), np.stack([b, exact, follow, opened])])
     _decide(planes)
     _close(planes, seen.frame, layer)

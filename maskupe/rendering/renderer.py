@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from maskupe.areas.coverage import Coverage
+from maskupe.areas.coverage import Coverage, full_coverage
 from maskupe.areas.transition import Areas
 from maskupe.blending.weights import BlendCurve
 from maskupe.denoise import CleanRows
@@ -114,6 +114,24 @@ def render(
         strip = _copy(job)
     parallel_rows(strip, job.height, rows, threads, progress)
     return job.out.reshape(image.shape) if out is None else out
+
+
+def render_small(
+    maps: Maps, image: npt.NDArray[np.float32], window: Window
+) -> npt.NDArray[np.float32]:
+    """Return what maps make of all of a small picture, as the network saw it; by the processor.
+
+    Args:
+        maps: the model's.
+        image: float32 (h, w, 3), 0…1.
+        window: where it lies in its layer.
+    """
+    everything = full_coverage(*image.shape[:2])
+    backend = processor_backend()
+    result: npt.NDArray[np.float32] = render(
+        maps, image, everything, window, threads=1, backend=backend
+    )
+    return result
 
 
 def _fastest(job: Job) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -141,6 +142,30 @@ def test_light_and_encoding_are_inverse() -> None:
     values = np.arange(256, dtype=np.uint8).reshape(16, 16)
     assert np.array_equal(scenes.to_encoded(scenes.to_light(values)), values)
     assert scenes.to_light(np.uint8(188)) == pytest.approx(0.5, abs=0.01)
+
+
+def test_the_guided_filter_solves_its_equations() -> None:
+    """Outlines are derived by the product's filter: here against a solver of the 3×3 equations."""
+    from maskupe.matting.matte import guided_coefficients
+
+    rng = np.random.default_rng(2)
+    guide, values = rng.random((40, 50, 3)).astype(np.float32), rng.random((40, 50))
+    values = values.astype(np.float32)
+
+    def mean(plane: np.ndarray) -> np.ndarray:
+        return np.asarray(cv2.blur(plane, (7, 7)))
+
+    means, centre = mean(guide), mean(values)
+    covariance = np.empty((40, 50, 3, 3), np.float32)
+    for i, j in itertools.product(range(3), repeat=2):
+        covariance[..., i, j] = mean(guide[..., i] * guide[..., j]) - means[..., i] * means[..., j]
+    covariance += np.eye(3, dtype=np.float32) * np.float32(1e-3)
+    shared = mean(guide * values[..., None]) - means * centre[..., None]
+    a = np.linalg.solve(covariance, shared[..., None])[..., 0]
+    solved = mean(a), mean(centre - (a * means).sum(-1))
+    product = guided_coefficients(values, guide, 3, 1e-3)
+    for one, other in zip(solved, product, strict=True):
+        assert np.abs(one - other).max() < 1e-3
 
 
 def test_samples_follow_from_seed_and_number(data: Path, recipe_path: Path) -> None:

@@ -15,7 +15,6 @@ from maskupe.areas.transition import Transition
 from maskupe.blending.weights import perceptual
 from maskupe.maps import Window
 from maskupe.matting.full_size import apply_matte, to_coverage
-from maskupe.matting.guided_filter import GuidedFilter
 from maskupe.matting.matte import (
     ALL,
     DISTANCE_RANGE,
@@ -23,6 +22,7 @@ from maskupe.matting.matte import (
     MIXED,
     NOTHING,
     _states,
+    guided_coefficients,
     make_matte,
     network_planes,
     signed_distance,
@@ -39,7 +39,7 @@ def test_the_guided_filter_is_a_ridge_regression_in_every_window(seed, radius, e
     height, width = 3 * radius + 5, 3 * radius + 7
     guide = rng.random((height, width, 3)).astype(np.float32)
     values = rng.random((height, width)).astype(np.float32)
-    a, b = GuidedFilter(guide, radius, eps).coefficients(values)
+    a, b = guided_coefficients(values, guide, radius, eps)
     inner = 2 * radius + 1
     slopes = np.zeros((height, width, 3))
     offsets = np.zeros((height, width))

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from maskupe.errors import InputError
-from maskupe.matting.guided_filter import GuidedFilter
+from maskupe.matting.matte import guided_coefficients
 from maskupe.preprocess.srgb import decode_srgb, encode_srgb
 from maskupe_training.data.images import F32, U8, fit_long_edge, list_images, read_rgb
 
@@ -206,7 +206,7 @@ def regions_of(rng: np.random.Generator, image: U8) -> F32 | None:
     mask = cv2.resize(cv2.GaussianBlur(mask, (0, 0), 0.8), half, interpolation=cv2.INTER_LINEAR)
     guide = np.log2(1.0 + image.astype(np.float32)) / 8.0
     coarse = np.asarray(cv2.resize(guide, half, interpolation=cv2.INTER_AREA), np.float32)
-    a, b = GuidedFilter(coarse, max(2, side // 80), 1e-4).coefficients(np.asarray(mask, np.float32))
+    a, b = guided_coefficients(np.asarray(mask, np.float32), coarse, max(2, side // 80), 1e-4)
     whole = (side, side)
     alpha = (cv2.resize(a, whole) * guide).sum(-1) + cv2.resize(b, whole)
     return np.asarray(np.clip((alpha - 0.2) / 0.6, 0.0, 1.0), np.float32)
