@@ -143,7 +143,47 @@ def _traced(
     assert program is not None
     graph = program.model_proto
     _strip(graph.graph)
+    _drop_zero_biases(graph.graph)
     return graph
+
+
+def _drop_zero_biases(graph: Any) -> None:
+    """Drop the zeros that the exporter gives a convolution without a bias.
+
+    They are computed when the graph runs, so ONNX Runtime can neither merge what follows (a batch
+    norm, ReLU) into the convolution nor choose its fastest layout.
+    """
+    made_by = {name: node for node in graph.node for name in node.output}
+    constants = {name: node for name, node in made_by.items() if node.op_type == "Constant"}
+
+    def is_zero(name: str) -> bool:
+        node = made_by.get(name)
+        while node is not None and node.op_type in ("Expand", "Cast", "CastLike"):
+            node = made_by.get(node.input[0])
+        return node is not None and node.output[0] in constants and not _value(node).any()
+
+    for node in graph.node:
+        if node.op_type == "Conv" and len(node.input) == 3 and is_zero(node.input[2]):
+            del node.input[2]
+    _drop_unused(graph)
+
+
+def _value(constant: Any) -> npt.NDArray[Any]:
+    from onnx import numpy_helper
+
+    return numpy_helper.to_array(constant.attribute[0].t)
+
+
+def _drop_unused(graph: Any) -> None:
+    """Drop nodes of whose outputs nothing is made; nodes come after those that they need."""
+    needed = {output.name for output in graph.output}
+    kept = []
+    for node in reversed(graph.node):
+        if needed.intersection(node.output):
+            kept.append(node)
+            needed.update(node.input)
+    del graph.node[:]
+    graph.node.extend(reversed(kept))
 
 
 def _strip(graph: Any) -> None:

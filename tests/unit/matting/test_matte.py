@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
+import onnxruntime as ort
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -28,6 +30,7 @@ from maskupe.matting.matte import (
     signed_distance,
 )
 from maskupe.matting.surroundings import MATTE_SIZE, surroundings_of
+from maskupe.registry import WEIGHTS_FOLDER
 from tests.matte_cases import follow, random_planes, told
 
 
@@ -273,3 +276,20 @@ def test_the_areas_of_a_read_only_plane_are_not_written_to():
     before = areas.plane.copy()
     apply_matte(matte, areas, image, selection, window)
     assert np.array_equal(areas.plane, before)
+
+
+def test_onnx_runtime_merges_the_norms_into_the_convolutions(tmp_path):
+    """Otherwise a prediction takes a fifth longer."""
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    graph = WEIGHTS_FOLDER / "matte.onnx"
+    norms = sum(
+        node.op_type == "BatchNormalization"
+        for node in onnx.load(graph, load_external_data=False).graph.node
+    )
+    ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    optimised = onnx.load(tmp_path / "optimised.onnx", load_external_data=False)
+    kinds = {node.op_type for node in optimised.graph.node}
+    assert norms > 10
+    assert not kinds & {"BatchNormalization", "Relu"}
