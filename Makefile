@@ -26,8 +26,8 @@ help: ## show this list
 demo: $(BASE_STAMP) ## a real photo through a real daemon; or yours: make demo PHOTO=… MASK=…
 	@$(BIN)/maskupe demo $(if $(PHOTO),--photo "$(PHOTO)") $(if $(MASK),--mask "$(MASK)")
 
-test: $(DEV_STAMP) ## all tests (those of GIMP run where a GIMP 3 can be had)
-	$(BIN)/python -m pytest
+test: test-unit ## all tests (those of GIMP run where a GIMP 3 can be had)
+	$(BIN)/python -m pytest tests/gimp
 
 test-unit: $(DEV_STAMP) ## all tests but those in a real GIMP, a file to each core
 	$(BIN)/python -m pytest --ignore tests/gimp -n logical --dist loadfile
