@@ -135,16 +135,12 @@ def guided_coefficients(
     c_rr, c_rg, c_rb = gg * bb - gb * gb, rb * gb - rg * bb, rg * gb - rb * gg
     c_gg, c_gb, c_bb = rr * bb - rb * rb, rb * rg - rr * gb, rr * gg - rg * rg
     scale = 1.0 / (rr * c_rr + rg * c_rg + rb * c_rb)
-    a = np.stack(
-        [
-            (c_rr * rv + c_rg * gv + c_rb * bv) * scale,
-            (c_rg * rv + c_gg * gv + c_gb * bv) * scale,
-            (c_rb * rv + c_gb * gv + c_bb * bv) * scale,
-        ],
-        axis=-1,
-    )
-    offset = mv - (a * np.stack([mr, mg, mb], axis=-1)).sum(-1)
-    return np.asarray(cv2.blur(a, size), np.float32), np.asarray(cv2.blur(offset, size), np.float32)
+    ar = (c_rr * rv + c_rg * gv + c_rb * bv) * scale
+    ag = (c_rg * rv + c_gg * gv + c_gb * bv) * scale
+    ab = (c_rb * rv + c_gb * gv + c_bb * bv) * scale
+    offset = mv - (ar * mr + ag * mg + ab * mb)
+    a = cv2.merge([cv2.blur(part, size) for part in (ar, ag, ab)])
+    return np.asarray(a, np.float32), np.asarray(cv2.blur(offset, size), np.float32)
 
 
 def guide_of(colour: Float) -> Float:
@@ -152,15 +148,16 @@ def guide_of(colour: Float) -> Float:
     return np.sqrt(colour)
 
 
-def network_planes(image: Float, selection: Float) -> Float:
+def network_planes(image: Float, selection: Float, distance: Float) -> Float:
     """Return the matting network's input, float32 (5, n, n).
 
     Args:
         image: float32 (n, n, 3), display-encoded 0…1.
         selection: float32 (n, n), 0…1.
+        distance: its :func:`signed_distance`.
     """
-    distance = np.clip(signed_distance(selection) / np.float32(DISTANCE_RANGE), -1.0, 1.0)
-    return np.concatenate([image.transpose(2, 0, 1), selection[None], distance[None]])
+    near = np.clip(distance / np.float32(DISTANCE_RANGE), -1.0, 1.0)
+    return np.stack([*cv2.split(image), selection, near])
 
 
 def make_matte(seen: Surroundings, predict: Predict, layer: Window) -> Matte | None:
@@ -174,8 +171,9 @@ def make_matte(seen: Surroundings, predict: Predict, layer: Window) -> Matte | N
     Returns:
         None where there is no subject in the selection, so that areas by distance are the answer.
     """
-    said, opened, exact = predict(network_planes(seen.image, seen.selection))
-    from_line = np.abs(signed_distance(seen.selection))
+    from_line = signed_distance(seen.selection)
+    said, opened, exact = predict(network_planes(seen.image, seen.selection, from_line))
+    from_line = np.abs(from_line)
     # A mask that is exact is so all along its line, which says more than any one place of it.
     whole = _rise(_mean(exact, from_line < _ON_LINE), _EXACT_LINE)
     opened, exact = _stretched(opened, _OPEN), _stretched(exact, _EXACT)
@@ -275,11 +273,11 @@ def _stretched(values: Float, ends: tuple[float, float]) -> Float:
 
 def _decide(planes: Float) -> None:
     """Cells whose pixels are certain, whatever their colour: no arithmetic is left in them."""
-    steep = np.abs(planes[:3]).sum(0)
+    flat = np.abs(planes[0]) + np.abs(planes[1]) + np.abs(planes[2]) < 5e-3
     for value in (0.0, 1.0):
-        settled = (np.abs(planes[3] - value) < 5e-3) & (steep < 5e-3)
-        planes[:3, settled] = 0.0
-        planes[3, settled] = value
+        settled = flat & (np.abs(planes[3] - value) < 5e-3)
+        np.copyto(planes[:3], 0.0, where=settled)
+        np.copyto(planes[3], value, where=settled)
 
 
 def _close(planes: Float, frame: Frame, layer: Window) -> None:
@@ -296,7 +294,7 @@ def _close(planes: Float, frame: Frame, layer: Window) -> None:
 
 def _states(planes: Float) -> npt.NDArray[np.uint8]:
     """What is true of all pixels between each cell and its neighbours to the right and below."""
-    flat = np.abs(planes[:3]).sum(0) == 0
+    flat = ~planes[:3].any(0)
     sure = flat & (planes[4] == 0)
     follow, opened = planes[5], planes[6]
     kinds = np.full(flat.shape, MIXED, np.uint8)

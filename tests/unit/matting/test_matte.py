@@ -80,7 +80,7 @@ def test_the_network_sees_colours_selection_and_distance():
     image = rng.random((MATTE_SIZE, MATTE_SIZE, 3)).astype(np.float32)
     selection = np.zeros((MATTE_SIZE, MATTE_SIZE), np.float32)
     selection[:, : MATTE_SIZE // 2] = 1.0
-    planes = network_planes(image, selection)
+    planes = network_planes(image, selection, signed_distance(selection))
     assert planes.shape == (5, MATTE_SIZE, MATTE_SIZE) and planes.dtype == np.float32
     assert np.array_equal(planes[:3].transpose(1, 2, 0), image)
     assert np.array_equal(planes[3], selection)

@@ -20,7 +20,9 @@ def _scene() -> tuple[np.ndarray, np.ndarray]:
     noise = np.random.default_rng(0).normal(0, 0.01, (_SIDE, _SIDE, 3))
     colour = np.where(disc[..., None], (0.30, 0.15, 0.15), (0.15, 0.30, 0.15)) + noise
     selection = (radius < 26).astype(np.float32)
-    return network_planes(np.clip(colour, 0, 1).astype(np.float32), selection), disc
+    return network_planes(
+        np.clip(colour, 0, 1).astype(np.float32), selection, signed_distance(selection)
+    ), disc
 
 
 def _octaves(planes: np.ndarray) -> np.ndarray:
@@ -73,7 +75,7 @@ def test_a_selection_of_everything_or_nothing_has_a_finite_answer():
     image = np.full((_SIDE, _SIDE, 3), 0.2, np.float32)
     for value in (0.0, 1.0):
         selection = np.full((_SIDE, _SIDE), value, np.float32)
-        planes = network_planes(image, selection)
+        planes = network_planes(image, selection, signed_distance(selection))
         assert np.isfinite(signed_distance(selection)).all()
         got = likelihood_ratio(
             torch.from_numpy(_octaves(planes)[None]), torch.from_numpy(planes[None, 4:5])
