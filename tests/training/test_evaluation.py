@@ -167,7 +167,7 @@ def test_the_command_measures_a_weight_file(
     written = (out / "evaluation.md").read_text()
     assert "linear gain" in written
     assert all(f"{kind.replace('_', ' ')} (" in written for kind in kinds)
-    for title in ("PSNR A", "PSNR A, levelled", "SSIM A", "SSIM paper", "ΔE00 A"):
+    for title in ("PSNR A", "PSNR A, gamma-aligned", "SSIM A", "SSIM paper", "ΔE00 A"):
         assert f"\n| {title} | " in written, title
     printed = capsys.readouterr().out
     assert "tiny" in printed and f"{mean:.2f}" in printed and "PSNR A" in printed

@@ -67,7 +67,7 @@ def test_equal_pictures_score_the_cap() -> None:
     assert metrics.ssim_inside(x, x, disc().a) == pytest.approx(1.0)
 
 
-def test_an_exponent_is_taken_out_by_the_levelled_psnr() -> None:
+def test_an_exponent_is_taken_out_by_the_gamma_aligned_psnr() -> None:
     rng = np.random.default_rng(2)
     truth = rng.uniform(0.1, 0.9, (40, 40, 3)).astype(np.float32)
     area = np.ones((40, 40), bool)

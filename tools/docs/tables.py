@@ -132,12 +132,12 @@ def quality() -> str:
                     label,
                     f"{values['psnr_a']:.1f} dB",
                     f"{low:.1f} … {high:.1f}",
-                    f"{values['psnr_a_levelled']:.1f} dB",
+                    f"{values['psnr_a_gamma_aligned']:.1f} dB",
                     f"{values['ssim_a']:.2f}",
                     "–" if halo is None else f"{halo:.1f}",
                 )
             )
-    head = ("", "PSNR", "95 % interval", "PSNR, levelled", "SSIM", "halo")
+    head = ("", "PSNR", "95 % interval", "PSNR, gamma-aligned", "SSIM", "halo")
     return table(head, rows, "lrrrrr")
 
 

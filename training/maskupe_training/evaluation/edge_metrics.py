@@ -64,8 +64,8 @@ def outline_quality(image: U8, output: U8, truth: U8, alpha: U8) -> dict[str, fl
         return float(np.abs(gain - true_gain)[where].mean() / level) if where.any() else 0.0
 
     ring = np.where(matte > 0.5, inside, outside) <= near
-    levelled = np.clip((dark + GAIN_DELTA) * np.exp(gain)[..., None] - GAIN_DELTA, 0.0, 1.0)
-    square = float(np.square(levelled - wanted)[ring].mean())
+    aligned = np.clip((dark + GAIN_DELTA) * np.exp(gain)[..., None] - GAIN_DELTA, 0.0, 1.0)
+    square = float(np.square(aligned - wanted)[ring].mean())
     return {
         "leak": error(background & (outside <= near)),
         "miss": error(subject & (inside <= near)),

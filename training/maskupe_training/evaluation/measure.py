@@ -22,7 +22,7 @@ Numbers: TypeAlias = npt.NDArray[np.float64]
 #: The metrics, in the order in which tables show them, with what they are called there.
 COLUMNS: Mapping[str, str] = {
     "psnr_a": "PSNR A",
-    "psnr_a_levelled": "levelled",
+    "psnr_a_gamma_aligned": "gamma-aligned",
     "ssim_a": "SSIM A",
     "ssim_paper": "SSIM paper",
     "ciede2000_a": "ΔE00 A",
@@ -37,7 +37,7 @@ COLUMNS: Mapping[str, str] = {
 }
 
 #: Of these, the ones about A, which are also given by kind of selection.
-OF_A = ("psnr_a", "psnr_a_levelled", "ssim_a", "ssim_paper", "ciede2000_a")
+OF_A = ("psnr_a", "psnr_a_gamma_aligned", "ssim_a", "ssim_paper", "ciede2000_a")
 
 _RESAMPLES = 1000
 _COLOUR_PIXELS = 20_000
@@ -57,7 +57,7 @@ def measure(case: Case, output: U8) -> Values:
     exact = metrics.exactness(result, image, areas.c)
     return {
         "psnr_a": metrics.psnr(result, truth, areas.a),
-        "psnr_a_levelled": metrics.psnr_after_exponent(result, truth, areas.a),
+        "psnr_a_gamma_aligned": metrics.psnr_after_exponent(result, truth, areas.a),
         "ssim_a": metrics.ssim_inside(result, truth, areas.a),
         "ssim_paper": metrics.ssim_masked(result, truth, areas.a),
         "ciede2000_a": ciede2000(result[areas.a], truth[areas.a]),

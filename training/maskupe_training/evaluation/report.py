@@ -23,7 +23,7 @@ RAW = ", raw"
 
 _DIGITS = {
     "psnr_a": 2,
-    "psnr_a_levelled": 2,
+    "psnr_a_gamma_aligned": 2,
     "halo": 1,
     "largest_c": 0,
     "step": 2,
@@ -61,7 +61,7 @@ def kinds_tables(kinds: Kinds) -> str:
     measured = next(iter(kinds.values()))[methods[0]]
     tables = []
     for metric in (name for name in OF_A if name in measured):
-        title = COLUMNS[metric] if metric != "psnr_a_levelled" else "PSNR A, levelled"
+        title = COLUMNS[metric] if metric != "psnr_a_gamma_aligned" else "PSNR A, gamma-aligned"
         headings = [title, *(f"{kind.replace('_', ' ')} ({k['n']})" for kind, k in kinds.items())]
         lines = [_row(headings), _row(["---"] + ["--:"] * len(kinds))]
         digits = _DIGITS.get(metric, 3)
