@@ -60,6 +60,12 @@ _EXACT_RANGE = (0.2, 0.28)
 # for, the dark part, differs from the rest: shares of the selection, and by how many times.
 _OPEN_MAJORITY = (0.72, 0.84)
 _FEATHER_TRUST = (1.5, 2.0)
+# Means of |2 matte - 1| in a selection: below the first the network does not know what is meant,
+# and what it says is blotches.
+_CERTAIN_MEAN = (0.7, 0.75)
+# Doubt up to the first is ignored, from the second on the answer is the fade: half of each would
+# show the matte as blotches in a half-lit selection.
+_DECIDED = (0.4, 0.55)
 # Cells (or pixels, where those are larger) from which a weight may come beyond the reach; and
 # how the weight falls there: it is complete up to 1 - 1 / steep of the reach.
 _SPILL = 2.2
@@ -193,7 +199,7 @@ def make_matte(seen: Surroundings, predict: Predict, layer: Window) -> Matte | N
     # by a pixel what is soft.
     matte = np.asarray(matte + whole * (seen.selection - matte), np.float32)
     # A line that is open for the most part was not drawn around a subject; nor was one of whose
-    # inside next to nothing would remain.
+    # inside next to nothing would remain, or in which the network cannot tell.
     chosen = (seen.selection >= 0.5).astype(np.float32)
     share = _mean(opened, from_line < _BESIDE)
     own = np.asarray(exact * seen.selection + (1.0 - exact) * matte, np.float32)
@@ -201,20 +207,26 @@ def make_matte(seen: Surroundings, predict: Predict, layer: Window) -> Matte | N
     doubtful = (1.0 - _rise(kept, _OPEN_MAJORITY)) * (
         1.0 - _rise(_contrast(seen.image, own, chosen), _FEATHER_TRUST)
     )
-    none = np.maximum(
-        _rise(share, _OPEN_LINE), np.maximum(1.0 - _rise(kept, _EXACT_RANGE), doubtful)
+    certain = _mean(np.abs(2.0 * said - 1.0), chosen > 0)
+    doubt = max(
+        _rise(share, _OPEN_LINE),
+        1.0 - _rise(kept, _EXACT_RANGE),
+        doubtful,
+        (1.0 - _rise(certain, _CERTAIN_MEAN)) * (1.0 - whole),
     )
+    none = _rise(float(doubt), _DECIDED)
     if none >= 1.0:
         return None
-    opened, matte = np.maximum(opened, none), np.maximum(matte, none)
-    follow = follow * (1.0 - opened)
+    opened = np.asarray(np.maximum(opened, none), np.float32)
+    matte = np.asarray(np.maximum(matte, none), np.float32)
+    follow = np.asarray(follow * (1.0 - opened), np.float32)
     a, b = guided_coefficients(matte, guide_of(seen.image), GUIDED_RADIUS, GUIDED_EPS)
     planes = np.concatenate([a.transpose(2, 0, 1), np.stack([b, exact, follow, opened])])
     _decide(planes)
     _close(planes, seen.frame, layer)
-    weight = (exact * seen.selection + (1.0 - exact) * matte) * (follow + opened * seen.selection)
+    own = np.asarray(exact * seen.selection + (1.0 - exact) * matte, np.float32)
+    weight = np.asarray(own * (follow + opened * seen.selection), np.float32)
     planes = np.ascontiguousarray(planes, np.float32)
-    weight = np.asarray(weight, np.float32)
     log_gain = _missing_light(seen.image, weight)
     return Matte(seen.frame, planes, seen.image, weight, log_gain, _states(planes), seen.key())
 

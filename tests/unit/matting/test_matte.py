@@ -293,3 +293,23 @@ def test_onnx_runtime_merges_the_norms_into_the_convolutions(tmp_path):
     kinds = {node.op_type for node in optimised.graph.node}
     assert norms > 10
     assert not kinds & {"BatchNormalization", "Relu"}
+
+
+def test_a_network_in_doubt_leaves_the_fade_and_no_blotches():
+    """Half of a matte and half of a fade would light the selection in patches."""
+    image = np.full((256, 256, 3), 60, np.uint8)
+    image[:, 128:] = 180
+    selection = np.zeros((256, 256), np.float32)
+    selection[30:220, 30:220] = 1.0
+    window = Window(0, 0, 256, 256)
+    # Half of the selection, in blotches; a reach of all of it, so that no inside is complete.
+    seen = surroundings_of(image, selection, None, window, Transition(edges=200.0))
+    blotches = uniform_filter(np.random.default_rng(0).random((MATTE_SIZE, MATTE_SIZE)), 9)
+    ramp = (blotches - np.median(blotches)) / blotches.std()
+
+    unsure = 1.0 / (1.0 + np.exp(-ramp))
+    assert make_matte(seen, told(lambda _planes: unsure, 0.0, 0.0), window) is None
+    # Where the network is sure, and what it keeps is the darker part, it is believed.
+    dark = make_matte(seen, told(lambda p: (p[0] < 0.5) * 1.0, 0.0, 0.0), window)
+    assert dark is not None
+    assert dark.planes[6].max() == 0.0
