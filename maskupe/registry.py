@@ -266,20 +266,10 @@ DEFAULT = "lantern"
 
 #: The weight files of the distribution ``maskupe-research-weights``.
 RESEARCH_WEIGHTS = frozenset(
-    f"{name}.safetensors"
-    for name in (
-        "deepupe",
-        "deepupe-mconcat",
-        "deepupe-mnorm",
-        "lantern-research",
-        "lantern-uieb-research",
-        "matte-research",
-        "star-dce",
-        "star-dce-mconcat",
-        "star-dce-mconcat-uieb-research",
-        "star-dce-mnorm",
-    )
-)
+    config.weights
+    for config in MODELS.values()
+    if config.licence == RESEARCH_USE and config.weights is not None
+) | {MATTES["matte-research"]}
 
 #: How they are had.
 GET_RESEARCH_WEIGHTS = (

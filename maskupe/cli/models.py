@@ -42,18 +42,13 @@ def show_models(as_json: bool) -> None:
         if "problem" in entry:
             console.print(f"{entry['name']}: {entry['problem']}", soft_wrap=True, markup=False)
     absent = [e["name"] for e in entries if not e["installed"] and "problem" not in e]
-    research = [n for n in absent if registry.MODELS[n].weights in registry.RESEARCH_WEIGHTS]
-    others = [name for name in absent if name not in research]
-    said = []
-    if research:
-        said.append(f"For research, not installed: {', '.join(research)}.")
-        said.append(registry.GET_RESEARCH_WEIGHTS)
-    if others:
-        said.append(f"To be trained by 'maskupe-train fit', without weights: {', '.join(others)}.")
-    if said:
+    if absent:
         console.print()
-    for line in said:
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
+        for line in (
+            f"For research, not installed: {', '.join(absent)}.",
+            registry.GET_RESEARCH_WEIGHTS,
+        ):
+            console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
 def describe(name: str, count: bool = True) -> dict[str, Any]:

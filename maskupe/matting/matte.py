@@ -44,7 +44,7 @@ GUIDED_RADIUS = 2
 GUIDED_EPS = 2e-4
 
 # What the network says of a pixel is stretched: its "certain" is not quite 0 or 1.
-_CERTAIN = (0.08, 0.96)
+_STRETCH = (0.08, 0.96)
 _OPEN = (0.05, 0.9)
 _EXACT = (0.5, 0.85)
 # Cells from the line whose mean tells whether it is open: not up to the first share, from the
@@ -56,16 +56,16 @@ _ON_LINE = 3.0
 _EXACT_LINE = (0.18, 0.36)
 # Shares of the selection: less than the first cannot be the subject, the second can.
 _EXACT_RANGE = (0.2, 0.28)
-# A loop around a subject holds little else, unless it is drawn too wide. Then what it was drawn
-# for, the dark part, differs from the rest: shares of the selection, and by how many times.
-_OPEN_MAJORITY = (0.72, 0.84)
-_FEATHER_TRUST = (1.5, 2.0)
-# Means of |2 matte - 1| in a selection: below the first the network does not know what is meant,
-# and what it says is blotches.
-_CERTAIN_MEAN = (0.7, 0.75)
-# Doubt up to the first is ignored, from the second on the answer is the fade: half of each would
-# show the matte as blotches in a half-lit selection.
-_DECIDED = (0.4, 0.55)
+# A line was drawn around a subject if the network is certain of what is inside and sees nothing
+# open there: the mean of |2 matte - 1|, less so much of the mean openness. Up to the first it was
+# not, and all of the inside is meant; from the second on it was.
+_CLEAR = (0.76, 0.82)
+_OPEN_COUNTS = 0.55
+# Shares of what is inside the line, near it, that the network would leave out: up to the first the
+# line has an edge all the same.
+_LEFT_OUT = (0.3, 0.7)
+# But not if what would be left out is so many times brighter.
+_BRIGHT_REST = (3.0, 5.0)
 # Cells (or pixels, where those are larger) from which a weight may come beyond the reach; and
 # how the weight falls there: it is complete up to 1 - 1 / steep of the reach.
 _SPILL = 2.2
@@ -192,29 +192,34 @@ def make_matte(seen: Surroundings, predict: Predict, layer: Window) -> Matte | N
     # A pixel takes its share of cells up to one away, and these theirs of selected pixels.
     end = np.float32(max(reach - _SPILL * max(cell, 1.0), cell))
     follow = smoothstep((1.0 + touched / end) * _STEEP)
-    inner = np.float32(reach * INNER_REACH)
-    within = smoothstep((np.minimum(full, distance) - inner) / (np.float32(0.3) * inner))
-    matte = np.maximum(_stretched(said, _CERTAIN), within)
+    matte = _stretched(said, _STRETCH)
+    chosen = (seen.selection >= 0.5).astype(np.float32)
+    share = _mean(opened, from_line < _BESIDE)
+    openness = 0.5 * (share + _mean(opened, chosen > 0))
+    certain = _mean(np.abs(2.0 * said - 1.0), chosen > 0)
+    meant = float((1.0 - whole) * (1.0 - _rise(certain - _OPEN_COUNTS * openness, _CLEAR)))
+    meant *= float(1.0 - _rise(_contrast(seen.image, matte, chosen), _BRIGHT_REST))
+    inner = np.float32(reach * INNER_REACH * (1.0 - meant))
+    ramp = np.maximum(np.float32(0.3) * inner, np.float32(cell))
+    within = smoothstep((np.minimum(full, distance) - inner) / ramp + np.float32(meant))
+    if meant > 0.0:
+        # Where the network would leave out what is inside, there is no edge at the line: a fade.
+        near = ((distance > 0.0) & (distance < reach)).astype(np.float32)
+        left_out = _nearby(1.0 - matte, near, math.ceil(reach / cell))
+        left_out = np.float32(meant) * smoothstep(
+            (left_out - _LEFT_OUT[0]) / np.float32(_LEFT_OUT[1] - _LEFT_OUT[0])
+        )
+        opened = np.asarray(np.maximum(opened, left_out), np.float32)
+        matte = np.asarray(np.maximum(matte, left_out), np.float32)
+    matte = np.maximum(matte, within)
     # The mask is then the matte, whose edges the guided filter finds: it may be jagged, or cut off
     # by a pixel what is soft.
     matte = np.asarray(matte + whole * (seen.selection - matte), np.float32)
     # A line that is open for the most part was not drawn around a subject; nor was one of whose
-    # inside next to nothing would remain, or in which the network cannot tell.
-    chosen = (seen.selection >= 0.5).astype(np.float32)
-    share = _mean(opened, from_line < _BESIDE)
+    # inside next to nothing would remain.
     own = np.asarray(exact * seen.selection + (1.0 - exact) * matte, np.float32)
     kept = float((own * chosen).sum()) / max(float(chosen.sum()), 1.0)
-    doubtful = (1.0 - _rise(kept, _OPEN_MAJORITY)) * (
-        1.0 - _rise(_contrast(seen.image, own, chosen), _FEATHER_TRUST)
-    )
-    certain = _mean(np.abs(2.0 * said - 1.0), chosen > 0)
-    doubt = max(
-        _rise(share, _OPEN_LINE),
-        1.0 - _rise(kept, _EXACT_RANGE),
-        doubtful,
-        (1.0 - _rise(certain, _CERTAIN_MEAN)) * (1.0 - whole),
-    )
-    none = _rise(float(doubt), _DECIDED)
+    none = float(np.maximum(_rise(share, _OPEN_LINE), 1.0 - _rise(kept, _EXACT_RANGE)))
     if none >= 1.0:
         return None
     opened = np.asarray(np.maximum(opened, none), np.float32)
@@ -246,6 +251,17 @@ def _contrast(image: Float, matte: Float, chosen: Float) -> float:
         for part in (chosen * (1.0 - matte), chosen * matte)
     ]
     return (means[0] + GAIN_DELTA) / (means[1] + GAIN_DELTA)
+
+
+def _nearby(plane: Float, where: Float, radius: int) -> Float:
+    """Return means of some cells of a plane around each cell; 0 far from all of them."""
+
+    def spread(values: Float) -> Float:
+        size = (2 * radius + 1, 2 * radius + 1)
+        return np.asarray(cv2.blur(cv2.blur(values, size), size), np.float32)
+
+    means = spread(plane * where) / np.maximum(spread(where), np.float32(1e-3))
+    return np.asarray(means, np.float32)
 
 
 def _mean(plane: Float, where: npt.NDArray[np.bool_]) -> float:

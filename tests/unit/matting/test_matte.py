@@ -220,7 +220,9 @@ def test_without_a_subject_the_fade_by_distance_is_all(kept, opened):
     selection[38:42, 40:44] = True
     window = Window(0, 0, 90, 80)
     seen = surroundings_of(image, selection, None, window, Transition())
-    assert make_matte(seen, told(kept, opened, 0.0), window) is None
+    matte = make_matte(seen, told(kept, opened, 0.0), window)
+    # Or the fade is all that the matte says.
+    assert matte is None or (matte.planes[3:7] == [[[1.0]], [[0.0]], [[0.0]], [[1.0]]]).all()
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
@@ -295,21 +297,39 @@ def test_onnx_runtime_merges_the_norms_into_the_convolutions(tmp_path):
     assert not kinds & {"BatchNormalization", "Relu"}
 
 
-def test_a_network_in_doubt_leaves_the_fade_and_no_blotches():
-    """Half of a matte and half of a fade would light the selection in patches."""
+def test_a_network_that_is_unsure_leaves_nothing_of_the_inside_out():
+    """What it says would light the selection in blotches."""
     image = np.full((256, 256, 3), 60, np.uint8)
-    image[:, 128:] = 180
+    image[:, 128:] = 110
     selection = np.zeros((256, 256), np.float32)
     selection[30:220, 30:220] = 1.0
-    window = Window(0, 0, 256, 256)
-    # Half of the selection, in blotches; a reach of all of it, so that no inside is complete.
-    seen = surroundings_of(image, selection, None, window, Transition(edges=200.0))
+    transition = Transition(20.0, edges=60.0)
     blotches = uniform_filter(np.random.default_rng(0).random((MATTE_SIZE, MATTE_SIZE)), 9)
     ramp = (blotches - np.median(blotches)) / blotches.std()
-
     unsure = 1.0 / (1.0 + np.exp(-ramp))
-    assert make_matte(seen, told(lambda _planes: unsure, 0.0, 0.0), window) is None
-    # Where the network is sure, and what it keeps is the darker part, it is believed.
-    dark = make_matte(seen, told(lambda p: (p[0] < 0.5) * 1.0, 0.0, 0.0), window)
-    assert dark is not None
-    assert dark.planes[6].max() == 0.0
+    got = follow(image, selection, transition, told(lambda _planes: unsure, 0.0, 0.0)) / FULL
+    assert got[36:214, 36:214].min() > 0.98
+    # Where it is sure, it is believed: of the brighter half, nothing is lit.
+    dark = follow(image, selection, transition, told(lambda p: (p[0] < 0.3) * 1.0, 0.0, 0.0)) / FULL
+    assert dark[60:190, 40:120].min() > 0.98
+    assert dark[60:190, 140:].max() < 0.02
+
+
+def test_where_what_is_left_out_is_meant_the_line_fades():
+    """An edge of the subject at the top of the selection only: below, the fade by distance."""
+    image = np.full((256, 256, 3), 60, np.uint8)
+    image[:30] = 200
+    selection = np.zeros((256, 256), np.float32)
+    selection[30:150, 60:200] = 1.0
+    transition = Transition(20.0)
+
+    def said(planes: np.ndarray) -> np.ndarray:
+        upper = np.arange(MATTE_SIZE) < np.flatnonzero(planes[3].any(1)).mean()
+        subject = np.where(planes[0] < 0.5, np.where(upper[:, None], 0.85, 0.15), 0.1)
+        return subject.astype(np.float32)
+
+    got = follow(image, selection, transition, told(said, 0.0, 0.0)) / FULL
+    assert got[32:150, 62:198].min() > 0.97
+    assert got[:28].max() < 0.05
+    column = got[150:175, 130]
+    assert (np.diff(column) <= 1e-4).all() and np.abs(np.diff(column)).max() < 0.15
