@@ -60,7 +60,7 @@ def models() -> str:
                 f"`{name}`" + (", the default" if entry["default"] else ""),
                 f"{entry['parameters']:,}",
                 f"{entry['multiply_adds'] / 1e6:,.0f} M",
-                _where(name) if entry["installed"] else "not published",
+                _where(name),
                 entry["licence"],
                 entry["description"],
             )
