@@ -1,4 +1,4 @@
-"""Sending and receiving beside the thread that makes the bytes or uses them.
+"""Sending and receiving in one thread while another makes the bytes or uses them.
 
 GIMP's library belongs to one thread and hands pixels over slowly. While that thread reads the next
 piece from GIMP, another one sends the last; while it writes one to GIMP, another receives the next.
@@ -121,7 +121,7 @@ def _overlapped(
             wait()
             called = time.monotonic()
 
-    thread = threading.Thread(target=run, name="beside", daemon=True)
+    thread = threading.Thread(target=run, name="pipelining", daemon=True)
     thread.start()
     try:
         yield check

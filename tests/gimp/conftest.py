@@ -12,11 +12,11 @@ import pytest
 
 from maskupe_gimp import NAME, bundle
 from tests.gimp.daemon import Daemon
-from tests.gimp.finding import Gimp, NoGimpError, find_gimp
+from tests.gimp.finding import Gimp, NoGimpError, fail_or_skip, find_gimp
+from tests.gimp.gui import Gui
 from tests.gimp.session import Session, prepare
 
 VERSIONS = os.environ.get("MASKUPE_GIMP_VERSIONS", "3.0").split(",")
-REQUIRED = os.environ.get("MASKUPE_REQUIRE_GIMP") == "1"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -34,9 +34,7 @@ def installed_gimp(request: pytest.FixtureRequest) -> Gimp:
     try:
         return find_gimp(request.param)
     except NoGimpError as error:
-        if REQUIRED:
-            pytest.fail(str(error))
-        pytest.skip(str(error))
+        fail_or_skip(error)
 
 
 @pytest.fixture(scope="session")
@@ -73,3 +71,18 @@ def gimp(console: Session, daemon: Daemon) -> Session:
     """GIMP with its daemon running, whatever the test before did to it."""
     daemon.start()
     return console
+
+
+@pytest.fixture(scope="module")
+def shared_gui(installed_gimp: Gimp) -> Iterator[Gui]:
+    """A GIMP with its user interface; modules with more to do in it have a class of their own."""
+    with Gui.opened(installed_gimp) as gui:
+        yield gui
+
+
+@pytest.fixture
+def gui(shared_gui: Gui) -> Iterator[Gui]:
+    """The module's GIMP without an image, whose dialog opens with the defaults."""
+    yield shared_gui
+    shared_gui.leave()
+    shared_gui.forget_settings()

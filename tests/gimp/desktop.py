@@ -70,12 +70,15 @@ class Desktop:
         """Presses keys, one after the other, in the window that has the focus."""
         self.run("xdotool", "key", "--delay", "120", *keys)
 
+    def windows(self, title: str = ".*") -> list[str]:
+        """Identifiers of all visible windows, those inside of others too, whose title matches."""
+        return self.run("xdotool", "search", "--onlyvisible", "--name", title).split()
+
     def window(self, title: str, timeout: float = 30.0) -> str:
         """Identifier of the visible window whose title matches, once it is there."""
         deadline = time.monotonic() + timeout
         while True:
-            found = self.run("xdotool", "search", "--onlyvisible", "--name", title).split()
-            if found:
+            if found := self.windows(title):
                 return found[0]
             if time.monotonic() > deadline:
                 self.screenshot("missing-window")
@@ -85,7 +88,7 @@ class Desktop:
     def gone(self, title: str, timeout: float = 30.0) -> bool:
         """Whether no visible window has such a title any more, waiting for that."""
         deadline = time.monotonic() + timeout
-        while self.run("xdotool", "search", "--onlyvisible", "--name", title).split():
+        while self.windows(title):
             if time.monotonic() > deadline:
                 return False
             time.sleep(0.2)
@@ -98,7 +101,7 @@ class Desktop:
     def screenshot(self, name: str, window: str = "root") -> npt.NDArray[np.uint8]:
         """A picture of a window, or of the whole display, as (H, W, 3); also kept as PNG."""
         path = self.work / f"{name}.png"
-        self.run("import", "-window", window, str(path))
+        self.run("import", "-window", window, "-quality", "10", str(path))  # 10: quickly
         kept = os.environ.get("MASKUPE_SCREENSHOTS")
         if kept:
             Path(kept).mkdir(parents=True, exist_ok=True)

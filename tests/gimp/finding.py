@@ -8,12 +8,22 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
+
+import pytest
 
 HERE = Path(__file__).resolve().parent
 
 
 class NoGimpError(Exception):
     """There is no GIMP 3 to test with; the text says why."""
+
+
+def fail_or_skip(error: NoGimpError) -> NoReturn:
+    """Skip the test that needs a GIMP, or fail it where MASKUPE_REQUIRE_GIMP=1 is set."""
+    if os.environ.get("MASKUPE_REQUIRE_GIMP") == "1":
+        pytest.fail(str(error))
+    pytest.skip(str(error))
 
 
 @dataclass(frozen=True)

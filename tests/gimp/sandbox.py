@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -153,7 +154,8 @@ class UserSession:
         """End the session and all that runs in it."""
         if self._process.poll() is None and self._first():
             self.run("systemctl", "--user", "exit")  # which removes its control groups
-            time.sleep(0.5)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(10)
         self._process.kill()
         self._process.wait(20)
         deadline = time.monotonic() + 10

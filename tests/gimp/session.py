@@ -53,9 +53,8 @@ class Session:
             "--batch-interpreter=python-fu-eval",
             "-b",
             f"exec(open({str(inside)!r}).read(), globals())",
+            "--quit",
         ]
-        if not display:
-            arguments.append("--quit")
         self.process = subprocess.Popen(
             gimp.command(arguments, work, variables), stdout=self._log, stderr=self._log
         )

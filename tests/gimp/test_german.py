@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-import time
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-
-from maskupe_gimp import bundle, translations
-from tests.gimp.conftest import REQUIRED
-from tests.gimp.daemon import Daemon
-from tests.gimp.desktop import Desktop
-from tests.gimp.finding import Gimp, NoGimpError
+from maskupe_gimp import translations
+from tests.gimp.finding import Gimp
+from tests.gimp.gui import Gui, shows_picture
 from tests.gimp.photo import babl, dark_photo
-from tests.gimp.session import Session, prepare, settle
 
 GERMAN = {"LANG": "de_DE.UTF-8", "LANGUAGE": "de"}
 #: German words are longer, and must fit on a small screen too; the title needs some of it.
@@ -34,43 +23,18 @@ show_dialog(image, [layer])
 """
 
 
-@pytest.fixture
-def work(installed_gimp: Gimp) -> Iterator[Path]:
-    """A work folder with the plug-in installed."""
-    folder = Path(tempfile.mkdtemp(prefix="maskupe-"))
-    bundle.copy_to(prepare(folder))
-    settle(installed_gimp, folder)
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def test_the_dialog_is_in_german(installed_gimp: Gimp, work: Path) -> None:
-    try:
-        desktop = Desktop(installed_gimp, work, NETBOOK)
-    except NoGimpError as error:
-        if REQUIRED:
-            raise
-        pytest.skip(str(error))
-    daemon = Daemon(work)
-    daemon.start()
-    session = Session(installed_gimp, work, display=desktop.display, environment=GERMAN)
-    try:
-        reset, cancel = session.run(WORDS)
-        assert (reset, cancel) == ("_Zurücksetzen", "_Abbrechen")
+def test_the_dialog_is_in_german(installed_gimp: Gimp) -> None:
+    with Gui.opened(installed_gimp, NETBOOK, GERMAN) as gui:
+        assert gui.session.run(WORDS) == ["_Zurücksetzen", "_Abbrechen"]
         photo = dark_photo()
-        session.begin(SHOW, path=session.put(photo), babl=babl(photo))
+        shown = gui.session.begin(SHOW, path=gui.session.put(photo), babl=babl(photo))
         title = f"^{translations.read(translations.translations()['de'])['Local Underexposure']}$"
-        window = desktop.window(title, 60)
-        time.sleep(4.0)  # until the preview is there
-        assert desktop.screenshot("german").std() > 8
-        told = desktop.run("xdotool", "getwindowgeometry", "--shell", window)
-        size = dict(line.split("=") for line in told.split())
-        assert int(size["WIDTH"]) <= NETBOOK[0] and int(size["HEIGHT"]) <= NETBOOK[1] - 20
-        desktop.focus(window)
-        desktop.keys("Escape")
-        assert desktop.gone(title)
-    finally:
-        session.process.kill()
-        session.close()
-        desktop.close()
-        daemon.stop()
+        window = gui.desktop.window(title)
+        gui.desktop.focus(window)
+        assert gui.until(lambda: gui.served() > 0)
+        assert shows_picture(gui.picture(window, "german", shows_picture))
+        width, height = gui.size(window)
+        assert width <= NETBOOK[0] and height <= NETBOOK[1] - 20
+        gui.press("Escape")
+        assert gui.desktop.gone(title)
+        gui.session.finish(shown)

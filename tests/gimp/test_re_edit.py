@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from tests.gimp.finding import Gimp
-from tests.gimp.test_dialog import ELLIPSE, Desk, opened
-from tests.gimp.test_window import TITLE
+from tests.gimp.gui import ELLIPSE, Gui
 
 #: What the filter makes of the layer without its dialog, to compare with, on an image of its own.
 EXPECTED = """
@@ -39,15 +38,8 @@ result = {
 """
 
 
-class Editor(Desk):
+class Editor(Gui):
     """A GIMP in which layers of ours are made, and made anew."""
-
-    def again(self, code: str = "") -> str:
-        """Run a snippet, then open the dialog on what is active."""
-        self.session.run(code + "\nGimp.displays_flush()")
-        self.desktop.focus(self.desktop.window("GIMP$"))
-        self.press("ctrl+shift+f")
-        return self.dialog()
 
     def state(self) -> tuple[dict[str, object], np.ndarray]:
         """The layers' names, from the top, and what is seen of them."""
@@ -70,15 +62,9 @@ class Editor(Desk):
 
 
 @pytest.fixture(scope="module")
-def shared_editor(installed_gimp: Gimp) -> Iterator[Editor]:
-    with opened(installed_gimp, desk=Editor) as desk:
-        yield desk
-
-
-@pytest.fixture
-def editor(shared_editor: Editor) -> Iterator[Editor]:
-    yield shared_editor
-    shared_editor.leave()
+def shared_gui(installed_gimp: Gimp) -> Iterator[Editor]:
+    with Editor.opened(installed_gimp) as gui:
+        yield gui
 
 
 @pytest.mark.parametrize(
@@ -86,59 +72,58 @@ def editor(shared_editor: Editor) -> Iterator[Editor]:
     [(1, "new-layer"), (2, "new-layer-with-mask"), (3, "illumination-layer")],
 )
 def test_a_layer_of_ours_is_made_anew_with_its_settings(
-    editor: Editor, count: int, output: str
+    gui: Editor, count: int, output: str
 ) -> None:
-    editor.make("0.4", count)
-    told, first = editor.state()
+    gui.make("0.4", count)
+    told, first = gui.state()
     assert len(told["layers"]) == 2
-    assert np.abs(first - editor.expected(0.4, output)).max() <= 1
+    assert np.abs(first - gui.expected(0.4, output)).max() <= 1
     # Nothing is selected any more, and meanwhile the filter ran with other settings.
-    window = editor.again(
+    window = gui.again(
         "made = image.get_layers()[0]\n"
         "enhance(image, [layer], strength=1.9)\n"
         "write(layer, path, babl); layer.update(0, 0, 512, 512)\n"
         "Gimp.Selection.none(image)"
     )
-    editor.look(window, f"made-anew-{output}")
-    editor.finish()
-    assert float(editor.last("strength")) == 0.4
-    assert editor.last("output") == output
-    same, again = editor.state()
+    gui.picture(window, f"made-anew-{output}")
+    gui.finish()
+    assert float(gui.last("strength")) == 0.4
+    assert gui.last("output") == output
+    same, again = gui.state()
     assert same == {**told, "selected": False}
     assert np.array_equal(again, first)
 
-    editor.again()
-    editor.strength("1.2")
-    editor.finish()
-    changed, stronger = editor.state()
+    gui.again()
+    gui.strength("1.2")
+    gui.finish()
+    changed, stronger = gui.state()
     assert changed == same
-    assert np.abs(stronger - editor.expected(1.2, output)).max() <= 1
-    editor.desktop.focus(editor.desktop.window("GIMP$"))
-    editor.press("ctrl+z")
-    undone, before = editor.state()
+    assert np.abs(stronger - gui.expected(1.2, output)).max() <= 1
+    gui.focus_image()
+    gui.press("ctrl+z")
+    assert gui.until(lambda: np.array_equal(gui.state()[1], first))
+    undone, _picture = gui.state()
     assert undone["layers"] == same["layers"] and not undone["selected"]
-    assert np.array_equal(before, first)
-    editor.press("ctrl+y")
-    assert np.array_equal(editor.state()[1], stronger)
+    gui.press("ctrl+y")
+    assert gui.until(lambda: np.array_equal(gui.state()[1], stronger))
 
 
-def test_warmth_is_remembered_and_older_layers_have_none(editor: Editor) -> None:
-    editor.show()
-    editor.press("Escape")
-    assert editor.desktop.gone(TITLE)
-    editor.again(
+def test_warmth_is_remembered_and_older_layers_have_none(gui: Editor) -> None:
+    gui.show()
+    gui.cancel()
+    gui.again(
         "enhance(image, [layer], output='new-layer', warmth=0.5)\n"
         "made = image.get_layers()[0]\n"
         "image.set_selected_layers([made])"
     )
-    _told, warm = editor.state()
-    editor.finish()
-    assert float(editor.last("warmth")) == 0.5
-    told, again = editor.state()
+    _told, warm = gui.state()
+    gui.finish()
+    assert float(gui.last("warmth")) == 0.5
+    told, again = gui.state()
     assert told["layers"] == ["photo, lit up", "photo"]
     assert np.array_equal(again, warm)
 
-    editor.again(
+    gui.again(
         "import json\n"
         "image.remove_layer(image.get_layers()[0])\n"
         "enhance(image, [layer], output='new-layer')\n"
@@ -148,53 +133,52 @@ def test_warmth_is_remembered_and_older_layers_have_none(editor: Editor) -> None
         f"made.attach_parasite(Gimp.Parasite.new('{NOTE}', 3, json.dumps(note).encode()))\n"
         "image.set_selected_layers([made])"
     )
-    _told, plain = editor.state()
+    _told, plain = gui.state()
     assert np.abs(plain - warm).max() > 3
-    editor.finish()
-    assert float(editor.last("warmth")) == 0
-    told, again = editor.state()
+    gui.finish()
+    assert float(gui.last("warmth")) == 0
+    told, again = gui.state()
     assert told["layers"] == ["photo, lit up", "photo"]
     assert np.array_equal(again, plain)
 
 
-def test_name_place_and_opacity_stay(editor: Editor) -> None:
-    editor.make("0.4", 1)
-    editor.again(
+def test_name_place_and_opacity_stay(gui: Editor) -> None:
+    gui.make("0.4", 1)
+    gui.again(
         "made = image.get_layers()[0]\n"
         "made.set_name('My light'); made.set_opacity(60)\n"
         "above = new_layer(image, 512, 512, alpha=True, name='above')\n"
         "image.set_selected_layers([made])"
     )
-    editor.finish()
-    assert editor.state()[0]["layers"] == ["above", "My light", "photo"]
-    assert editor.session.run("result = image.get_layers()[1].get_opacity()") == 60
+    gui.finish()
+    assert gui.state()[0]["layers"] == ["above", "My light", "photo"]
+    assert gui.session.run("result = image.get_layers()[1].get_opacity()") == 60
 
 
-def test_cancel_leaves_the_selection_and_the_history(editor: Editor) -> None:
-    editor.make("0.4", 1)
-    before = editor.state()
+def test_cancel_leaves_the_selection_and_the_history(gui: Editor) -> None:
+    gui.make("0.4", 1)
+    before = gui.state()
     selected = "result = list(selection_bytes(image))"
-    ellipse = editor.session.run(selected)
-    editor.session.run("Gimp.Selection.none(image); image.clean_all()")
-    editor.again()
-    assert editor.session.run(selected) == ellipse
-    editor.press("Escape")
-    assert editor.desktop.gone(TITLE)
-    after = editor.state()
+    ellipse = gui.session.run(selected)
+    gui.session.run("Gimp.Selection.none(image); image.clean_all()")
+    gui.again()
+    assert gui.session.run(selected) == ellipse
+    gui.cancel()
+    after = gui.state()
     assert after[0] == {**before[0], "selected": False}
     assert np.array_equal(after[1], before[1])
-    assert not editor.session.run("result = image.is_dirty()")
+    assert not gui.session.run("result = image.is_dirty()")
     # The last step is still that of the ellipse's going.
-    editor.desktop.focus(editor.desktop.window("GIMP$"))
-    editor.press("ctrl+z")
-    assert editor.session.run(selected) == ellipse
+    gui.focus_image()
+    gui.press("ctrl+z")
+    assert gui.until(lambda: gui.session.run(selected) == ellipse)
 
 
-def test_another_selection_is_lit_up_besides(editor: Editor) -> None:
-    editor.make("0.4", 1)
-    editor.again("select_ellipse(image, 200, 200, 90, 90)")
-    editor.finish()
-    assert len(editor.state()[0]["layers"]) == 3
+def test_another_selection_is_lit_up_besides(gui: Editor) -> None:
+    gui.make("0.4", 1)
+    gui.again("select_ellipse(image, 200, 200, 90, 90)")
+    gui.finish()
+    assert len(gui.state()[0]["layers"]) == 3
 
 
 @pytest.mark.parametrize(
@@ -213,18 +197,18 @@ def test_another_selection_is_lit_up_besides(editor: Editor) -> None:
     ids=["source-gone", "damaged", "too-short"],
 )
 def test_without_what_it_was_made_from_it_is_a_layer_like_any_other(
-    editor: Editor, code: str, layers: int
+    gui: Editor, code: str, layers: int
 ) -> None:
-    editor.make("0.4", 1)
-    editor.again("made = image.get_layers()[0]\n" + code)
-    editor.finish()
-    assert len(editor.state()[0]["layers"]) == layers
+    gui.make("0.4", 1)
+    gui.again("made = image.get_layers()[0]\n" + code)
+    gui.finish()
+    assert len(gui.state()[0]["layers"]) == layers
 
 
-def test_it_is_made_anew_from_a_saved_file(editor: Editor) -> None:
-    editor.make("0.4", 1)
-    _told, first = editor.state()
-    editor.again(
+def test_it_is_made_anew_from_a_saved_file(gui: Editor) -> None:
+    gui.make("0.4", 1)
+    _told, first = gui.state()
+    gui.again(
         "from gi.repository import Gio\n"
         "Gimp.Selection.none(image)\n"
         "file = Gio.File.new_for_path(str(WORK / 'saved.xcf'))\n"
@@ -233,7 +217,7 @@ def test_it_is_made_anew_from_a_saved_file(editor: Editor) -> None:
         "image = Gimp.file_load(Gimp.RunMode.NONINTERACTIVE, file)\n"
         "display = Gimp.Display.new(image)"
     )
-    editor.finish()
-    told, again = editor.state()
+    gui.finish()
+    told, again = gui.state()
     assert told["layers"] == ["photo, lit up", "photo"]
     assert np.array_equal(again, first)

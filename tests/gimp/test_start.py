@@ -29,7 +29,7 @@ from pathlib import Path
 work = Path({work!r})
 (work / "asked.new").write_text(json.dumps(sys.argv[1:]))
 (work / "asked.new").rename(work / "asked.json")
-while not (work / "over").exists():
+while work.exists() and not (work / "over").exists():
     time.sleep(0.05)
 """
 CODE = """
@@ -49,7 +49,6 @@ def folder() -> Iterator[Path]:
     work = Path(tempfile.mkdtemp(prefix="maskupe-"))
     yield work
     (work / "over").touch()
-    time.sleep(0.2)
     shutil.rmtree(work, ignore_errors=True)
 
 

@@ -1,4 +1,4 @@
-"""Sending and receiving beside the thread that makes the bytes or uses them."""
+"""Pieces are sent or received by one thread while another makes or uses them."""
 
 import socket
 import threading
@@ -32,7 +32,7 @@ def read_all(sock, size):
 
 
 def threads():
-    return [thread for thread in threading.enumerate() if thread.name == "beside"]
+    return [thread for thread in threading.enumerate() if thread.name == "pipelining"]
 
 
 def test_pieces_arrive_in_order_while_others_are_made(pair):
