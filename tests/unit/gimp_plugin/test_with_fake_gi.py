@@ -5,6 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import math
+import os
+import queue
+import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,9 +16,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from maskupe_client.client import Progress
+from maskupe_client.client import Client, Progress
 from maskupe_client.errors import AnswerError, ClientError, ConnectionLostError
 from maskupe_client.zmtp import feed
+from maskupe_daemon.presence import await_end
+from tests.daemon.running import ROOT, new_home, region, request_for
 from tests.unit.gimp_plugin import fake_gi
 
 WIDTH, HEIGHT = 60, 40
@@ -317,6 +322,67 @@ def test_where_no_daemon_is_the_command_that_starts_it_is_told(gimp: Any, tmp_pa
     assert str(refusal.value).endswith(
         f" Start it in a terminal with: maskupe-daemon — its log is in {tmp_path}."
     )
+
+
+def test_a_preview_starts_a_daemon_that_has_ended_since_the_last(
+    gimp: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from maskupe_plugin import preview_worker, service
+
+    command = [sys.executable, str(ROOT / "tests" / "daemon" / "start_stand_in.py"), "run"]
+    monkeypatch.setattr(service, "daemon_command", lambda: command)
+    picture, selection = region(np.random.default_rng(0), (40, 60, 4), "u16")
+    request, planes = request_for(picture, selection)
+    shown: queue.Queue[Any] = queue.Queue()
+    errors: list[str] = []
+    with new_home() as home:
+        monkeypatch.setenv("MASKUPE_STATE_DIR", str(home))
+        worker = preview_worker.PreviewWorker(
+            shown.put, lambda text, failed: errors.append(text) if failed else None
+        )
+        worker.start()
+        worker.ask(preview_worker.FITTED, request, planes)
+        first = shown.get(timeout=60)
+        with Client.connect() as client:
+            client.shutdown()
+        assert await_end(home, 20)
+        worker.ask(preview_worker.FITTED, request, planes)
+        second = shown.get(timeout=60)
+        with Client.connect() as client:
+            client.shutdown()
+        worker.close()
+        assert await_end(home, 20)
+    assert errors == []
+    assert second.planes == first.planes
+
+
+def test_actual_pixels_that_did_not_come_are_asked_for_again(
+    gimp: Any, image: fake_gi.Image
+) -> None:
+    from maskupe_plugin.actual_pixels import ActualPixels
+    from maskupe_plugin.job import plan
+    from maskupe_plugin.region import Box
+    from maskupe_plugin.settings import Settings
+
+    asked: list[Any] = []
+    actual = ActualPixels(lambda request, _planes, _about: asked.append(request))
+    job, view = plan(image, [image.layers[0]], Settings()), Box(0, 0, 20, 10)
+    for _ in range(2):
+        actual.want(job, view, False, None)
+    assert len(asked) == 1  # the answer is on its way
+    actual.failed()
+    actual.want(job, view, False, None)
+    assert len(asked) == 2
+
+
+def test_a_fault_about_a_file_that_is_not_in_utf_8_is_logged(gimp: Any, tmp_path: Path) -> None:
+    from maskupe_plugin import log
+
+    try:
+        raise FileNotFoundError(os.fsdecode(b"/home/j\xf6rg"))
+    except FileNotFoundError:
+        log.failure("A run failed.")
+    assert r"FileNotFoundError: /home/j\udcf6rg" in log.log_file().read_text("utf-8")
 
 
 @pytest.mark.parametrize("selected", [False, True])
