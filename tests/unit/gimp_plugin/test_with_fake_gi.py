@@ -312,6 +312,25 @@ def test_without_an_answer_the_image_is_as_it_was(
         assert image.undo_groups > image.open_groups == 0
 
 
+@pytest.mark.parametrize("ahead", [1, 2])
+def test_whoever_waits_is_told_how_many_jobs_are_ahead(
+    gimp: Any, image: fake_gi.Image, monkeypatch: pytest.MonkeyPatch, ahead: int
+) -> None:
+    from maskupe_plugin.job import plan
+    from maskupe_plugin.run import run_job
+    from maskupe_plugin.settings import Settings
+
+    class Queue(Lamp):
+        def enhance(self, request: Any, planes: Any, progress: Any, *, takers: Any) -> Any:
+            progress(Progress("queued", 0.0, ahead))
+            return super().enhance(request, planes, progress, takers=takers)
+
+    told: list[str] = []
+    monkeypatch.setattr(gimp, "progress_set_text", told.append)
+    run_job(Queue(), plan(image, [image.layers[0]], Settings()))
+    assert told == [f"Jobs ahead in the queue: {ahead}"]
+
+
 def test_where_no_daemon_is_the_command_that_starts_it_is_told(gimp: Any, tmp_path: Path) -> None:
     from maskupe_plugin.checks import UserError
     from maskupe_plugin.service import connect
