@@ -194,7 +194,7 @@ def test_an_output_that_is_impossible_here_comes_back_for_the_next_layer(
 def remember(image: fake_gi.Image) -> fake_gi.Layer:
     """A layer made from a selected part of the image's own; nothing is selected any more."""
     from maskupe_plugin.job import plan
-    from maskupe_plugin.re_edit import note_on
+    from maskupe_plugin.re_edit import notes_on
     from maskupe_plugin.settings import Settings
 
     select(image, 5, 6, 20, 10)
@@ -202,7 +202,8 @@ def remember(image: fake_gi.Image) -> fake_gi.Layer:
     made = fake_gi.Layer(image, WIDTH, HEIGHT, "made")
     image.insert_layer(made, None, 0)
     job = plan(image, [source], Settings(strength=0.4, output="new-layer"))
-    made.attach_parasite(note_on(job))
+    for item, note in zip((made, source), notes_on(job), strict=True):
+        item.attach_parasite(note)
     fake_gi.Selection.none(image)
     return made
 
@@ -278,6 +279,37 @@ def test_a_damaged_note_makes_it_a_layer_like_any_other(
         data = json.dumps(about).encode()
     made.parasites[PARASITE].data = data
     assert find_made(image, [made]) is None
+
+
+def test_a_copy_in_another_image_is_a_layer_like_any_other(gimp: Any, image: fake_gi.Image) -> None:
+    """Numbers of layers begin anew in every image, and photographs are often of one size."""
+    from maskupe_plugin.re_edit import PARASITE, find_made
+
+    made = remember(image)
+    twin = gimp.Image(WIDTH, HEIGHT, gimp.Precision.U8_NON_LINEAR)
+    source, copy = (gimp.Layer(twin, WIDTH, HEIGHT, name) for name in ("photo", "made"))
+    for layer in (source, copy):
+        twin.insert_layer(layer, None, 0)
+    assert source.get_tattoo() == image.layers[0].get_tattoo()
+    copy.attach_parasite(made.parasites[PARASITE])
+    assert find_made(twin, [copy]) is None
+    remember(twin)  # the photo there is itself one that others were made from
+    assert find_made(twin, [copy]) is None
+    # A layer that was made before there were marks.
+    about = json.loads(made.parasites[PARASITE].data)
+    del about["mark"]
+    made.parasites[PARASITE].data = json.dumps(about).encode()
+    assert find_made(image, [made]) is not None
+
+
+def test_layers_made_from_one_layer_know_it_by_one_mark(gimp: Any, image: fake_gi.Image) -> None:
+    from maskupe_plugin.re_edit import find_made
+
+    first, second = remember(image), remember(image)
+    for made in (first, second):
+        found = find_made(image, [made])
+        assert found is not None
+        assert found.source is image.layers[0]
 
 
 # The daemon, and errors on the way.
