@@ -139,7 +139,7 @@ class StandIns:
         if name == "damaged":
             raise WeightsError("The weight file of 'damaged' is damaged.", "Install it again.")
         if name == "latin-1":
-            path = os.fsdecode(b"/home/j\xf6rg/weights")
+            path = os.fsdecode(b"/srv/j\xf6rg/weights")
             raise WeightsError(f"The weight file {path} is damaged.", f"Remove {path}.")
         return StandIn(name, device)
 

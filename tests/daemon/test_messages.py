@@ -251,9 +251,9 @@ def test_a_header_that_is_too_large_is_not_sent():
 
 
 def test_a_path_that_is_not_in_utf_8_can_be_told():
-    path = os.fsdecode(b"/home/j\xf6rg")
-    answer = {"type": "error", "id": "x", "code": "failed", "message": path * 200}  # the longest
-    assert parse(pack(answer), "daemon")["message"] == "/home/j?rg" * 200
+    path = os.fsdecode(b"/srv/j\xf6rg")
+    answer = {"type": "error", "id": "x", "code": "failed", "message": path * 222}  # the longest
+    assert parse(pack(answer), "daemon")["message"] == "/srv/j?rg" * 222
 
 
 def test_facts_that_the_library_has_too():

@@ -430,10 +430,10 @@ def test_a_fault_about_a_file_that_is_not_in_utf_8_is_logged(gimp: Any, tmp_path
     from maskupe_plugin import log
 
     try:
-        raise FileNotFoundError(os.fsdecode(b"/home/j\xf6rg"))
+        raise FileNotFoundError(os.fsdecode(b"/srv/j\xf6rg"))
     except FileNotFoundError:
         log.failure("A run failed.")
-    assert r"FileNotFoundError: /home/j\udcf6rg" in log.log_file().read_text("utf-8")
+    assert r"FileNotFoundError: /srv/j\udcf6rg" in log.log_file().read_text("utf-8")
 
 
 @pytest.mark.parametrize("selected", [False, True])
