@@ -77,10 +77,14 @@ def new_id() -> str:
 def pack(header: dict[str, Any]) -> bytes:
     """Return a header as bytes; ``v`` is added.
 
+    What is no character, as in the name of a file that is not in UTF-8, becomes a question mark.
+
     Raises:
         WireError: if it is larger than a header may be.
     """
-    data: bytes = msgpack.packb({"v": PROTOCOL, **header}, use_bin_type=True)
+    data: bytes = msgpack.packb(
+        {"v": PROTOCOL, **header}, use_bin_type=True, unicode_errors="replace"
+    )
     if len(data) > MAX_HEADER:
         raise WireError(
             "bad-header", f"A header of {len(data)} bytes is over the limit of {MAX_HEADER} bytes."

@@ -25,6 +25,8 @@ WAKE_FILE = "wake"
 _WAKE_AGAIN = 2.0
 #: The exit status with which a daemon says that another one is there already.
 _ALREADY_RUNNING = 3
+#: The other one may be ending: so many seconds after one attempt there is another.
+_START_AGAIN = 1.0
 
 
 def ensure_running(
@@ -52,27 +54,45 @@ def ensure_running(
         return Client.connect(directory=directory, name=name)
     except NotRunningError:
         pass
+    began, process = time.monotonic(), _start(command)
+
+    def check() -> None:
+        nonlocal began, process
+        status = process.poll()
+        if status == _ALREADY_RUNNING:
+            if time.monotonic() - began >= _START_AGAIN:
+                began, process = time.monotonic(), _start(command)
+        elif status:
+            raise NotRunningError(f"it ended with status {status}; see its log")
+
+    return _connect_within(timeout, check, wait, directory, name)
+
+
+def _start(command: Sequence[str]) -> subprocess.Popen[bytes]:
+    """Start the daemon, in a session of its own.
+
+    Raises:
+        NotRunningError: if it cannot be started.
+    """
     ours = {k: v for k, v in os.environ.items() if k not in _FOREIGN}
     environment: Mapping[str, str] = {**TUNING, **ours}
+    # With "python -m", a module in the current folder takes the place of one of Python's own: the
+    # home folder may well hold a "random.py". Beside the program there is none.
+    program = Path(command[0])
     try:
-        process = subprocess.Popen(
+        return subprocess.Popen(
             list(command),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             env=environment,
-            cwd=Path.home(),
+            cwd=program.parent if program.is_absolute() else Path.home(),
             start_new_session=True,
+            # Windows would open a console, and closing that would end the daemon.
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
         )
     except (OSError, ValueError) as error:
         raise NotRunningError(f"it cannot be started: {error}") from error
-
-    def check() -> None:
-        status = process.poll()
-        if status not in (None, 0, _ALREADY_RUNNING):
-            raise NotRunningError(f"it ended with status {status}; see its log")
-
-    return _connect_within(timeout, check, wait, directory, name)
 
 
 def wake(

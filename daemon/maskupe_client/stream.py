@@ -133,6 +133,11 @@ class Stream:
 
     def _ready(self, reading: bool, patience: float) -> bool:
         self.raise_if_broken()
+        if hasattr(select, "poll"):
+            # On such systems select() takes no descriptor beyond 1023.
+            poller = select.poll()
+            poller.register(self._socket, select.POLLIN if reading else select.POLLOUT)
+            return bool(poller.poll(1000 * patience))
         here = [self._socket]
         readable, writable, _ = select.select(
             here if reading else [], [] if reading else here, [], patience

@@ -120,7 +120,10 @@ _COMMANDS = ("run", "status", "stop", "forward", "locate", "service")
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
     if not 0 <= value <= 1e9:
         raise argparse.ArgumentTypeError("must be a number of seconds, 0 or more")
     return value
@@ -162,8 +165,9 @@ def _status(options: argparse.Namespace) -> int:
 
 def _stop(_options: argparse.Namespace) -> int:
     from maskupe_client.client import Client
-    from maskupe_client.connection import read_connection
+    from maskupe_client.connection import read_connection, state_directory
     from maskupe_client.errors import NotRunningError
+    from maskupe_daemon.presence import await_end
 
     if _end_link():
         return 0
@@ -180,7 +184,9 @@ def _stop(_options: argparse.Namespace) -> int:
             if read_connection().server != server:
                 return 0
         except NotRunningError:
-            return 0
+            # It can be found no more, but only when it has ended can the next one be started.
+            if await_end(state_directory(), 0):
+                return 0
         time.sleep(0.02)
     print("maskupe-daemon: The daemon has not stopped yet.", file=sys.stderr)
     return 1

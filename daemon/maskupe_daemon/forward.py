@@ -181,7 +181,8 @@ class _Forward:
                 values = json.loads(line)[_KEY]
                 return as_connection(values)
             except ProtocolMismatchError as error:
-                raise self._other_version(values.get("version", "unknown")) from error
+                known = values if isinstance(values, dict) else {}
+                raise self._other_version(known.get("version", "unknown")) from error
             except (ValueError, KeyError, TypeError, IndexError):
                 continue  # a greeting of the login shell
         raise SshError(

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from maskupe.errors import MaskUPEError
-from maskupe_client.connection import state_directory
+from maskupe_client.connection import STATE_VARIABLE, state_directory
 from maskupe_client.launcher import TUNING, WAKE_FILE
 
 UNIT = "maskupe.service"
@@ -33,7 +33,7 @@ StartLimitIntervalSec=0
 
 [Service]
 Type=notify
-Environment={tuning}
+Environment={environment}
 ExecStart={command}
 Restart=on-failure
 RestartSec=2
@@ -96,19 +96,39 @@ def unit_text(arguments: Sequence[str]) -> str:
     """Return the systemd user unit that runs ``arguments``."""
     return _UNIT_TEXT.format(
         command=" ".join(_quoted(word) for word in arguments),
-        tuning=" ".join(f"{name}={value}" for name, value in TUNING.items()),
+        environment=" ".join(
+            [
+                *(f"{name}={value}" for name, value in TUNING.items()),
+                *(_quoted(f"{name}={value}", expanded=False) for name, value in _place().items()),
+            ]
+        ),
     )
+
+
+def _place() -> dict[str, str]:
+    """Return the variable that names the state directory, if it is not the usual one.
+
+    The session's own programs need not have it, but clients look for the daemon there.
+    """
+    return {STATE_VARIABLE: str(_state())} if os.environ.get(STATE_VARIABLE) else {}
+
+
+def _state() -> Path:
+    return state_directory().absolute()
 
 
 def path_unit_text() -> str:
     """Return the systemd user unit that starts the service when the wake file changes."""
-    wake = str(state_directory() / WAKE_FILE).replace("%", "%%")
+    wake = str(_state() / WAKE_FILE).replace("%", "%%")
     return _PATH_UNIT_TEXT.format(wake=wake, unit=UNIT)
 
 
 def autostart_text(arguments: Sequence[str]) -> str:
     """Return the desktop entry that runs ``arguments`` at login."""
-    return _AUTOSTART_TEXT.format(command=" ".join(_quoted_for_desktop(a) for a in arguments))
+    place = _place()
+    words = ["env", *(f"{name}={value}" for name, value in place.items())] if place else []
+    words += arguments
+    return _AUTOSTART_TEXT.format(command=" ".join(_quoted_for_desktop(word) for word in words))
 
 
 def plist_text(arguments: Sequence[str]) -> bytes:
@@ -117,6 +137,7 @@ def plist_text(arguments: Sequence[str]) -> bytes:
         {
             "Label": LABEL,
             "ProgramArguments": list(arguments),
+            **({"EnvironmentVariables": _place()} if _place() else {}),
             "RunAtLoad": True,
             # Restarted after a crash, not after a clean end.
             "KeepAlive": {"SuccessfulExit": False},
@@ -230,11 +251,16 @@ def _manage(arguments: Sequence[str]) -> None:
         )
 
 
-def _quoted(text: str) -> str:
-    """Return a word as systemd reads it: quoted, with its % and $ and quotes escaped."""
-    for plain, escaped in (("\\", "\\\\"), ('"', '\\"'), ("%", "%%"), ("$", "$$")):
+def _quoted(text: str, *, expanded: bool = True) -> str:
+    """Return a word as systemd reads it: quoted, with its % and quotes escaped.
+
+    Args:
+        text: the word.
+        expanded: whether variables are expanded there, so that a $ is escaped too.
+    """
+    for plain, escaped in (("\\", "\\\\"), ('"', '\\"'), ("%", "%%")):
         text = text.replace(plain, escaped)
-    return f'"{text}"'
+    return f'"{text.replace("$", "$$") if expanded else text}"'
 
 
 def _quoted_for_desktop(text: str) -> str:

@@ -44,7 +44,9 @@ def daemon_command() -> list[str]:
 def service(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run ``maskupe-daemon service`` of this installation to its end."""
     command = [sys.executable, "-m", "maskupe_daemon", "service", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    # No module of the user's current folder can take another's place there.
+    beside = Path(sys.executable).parent
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=beside)
 
 
 def client_modules() -> list[Path]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from maskupe import __version__
 from maskupe.cli.output import handle_broken_pipe
-from maskupe.errors import is_memory_error
+from maskupe.errors import MaskUPEError, is_memory_error
 
 if TYPE_CHECKING:
     from maskupe_gimp.profiles import GimpProfile
@@ -25,19 +25,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         status: int = options.run(options)
+    except KeyboardInterrupt:
+        return 130
     except BrokenPipeError:
         raise
-    except OSError as error:
+    except Exception as error:
         if options.debug:
             raise
-        print(f"maskupe-gimp: {_describe(error)}", file=sys.stderr)
-        return 1
-    except Exception as error:
-        if options.debug or not is_memory_error(error):
-            raise
-        print("maskupe-gimp: There is not enough memory. Close other programs.", file=sys.stderr)
+        print(f"maskupe-gimp: {_sentence(error)}", file=sys.stderr)
         return 1
     return status
+
+
+def _sentence(error: Exception) -> str:
+    """Return what to say about an error that ended a command."""
+    if isinstance(error, MaskUPEError):
+        return str(error)
+    if isinstance(error, OSError):
+        return _describe(error)
+    if is_memory_error(error):
+        return "There is not enough memory. Close other programs."
+    what = " ".join(f"Something unexpected failed ({type(error).__name__}: {error})".split())
+    return f"{what}. Run it again as 'maskupe-gimp --debug …' and report what it prints."
 
 
 def _describe(error: OSError) -> str:
@@ -101,6 +110,11 @@ def _install(options: argparse.Namespace) -> int:
     done: set[Path] = set()
     sandboxed = False
     for place in places:
+        unstarted = place.unstarted()
+        if unstarted:
+            failed += 1
+            print(f"maskupe-gimp: {place} was never started. {unstarted}", file=sys.stderr)
+            continue
         target = place.plug_ins / NAME
         try:
             if target not in done:  # two GIMPs may share a profile

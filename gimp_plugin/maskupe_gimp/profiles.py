@@ -21,6 +21,7 @@ PROFILE_VARIABLE = "GIMP3_DIRECTORY"
 _FLATPAK = "org.gimp.GIMP"
 _VERSION = re.compile(r"3\.\d+")
 _OLD_VERSION = re.compile(r"[012]\.\d+")
+_ANY_VERSION = re.compile(r"\d+\.\d+")
 #: Of these, every GIMP has some in its profile.
 _KNOWN = {"gimprc", "pluginrc", "sessionrc", "plug-ins", "brushes", "tool-options"}
 
@@ -58,6 +59,25 @@ class GimpProfile:
             return f"{self.profile} does not look like a GIMP profile. {hint}"
         return ""
 
+    def unstarted(self) -> str:
+        """Why GIMP must be started before it gets anything, in a sentence; "" if it need not.
+
+        It takes the settings of an older version over at its first start, which it knows by its
+        own profile not being there.
+        """
+        if self.profile.exists() or not self.profile.parent.is_dir():
+            return ""
+        names = [path.name for path in self.profile.parent.iterdir()]
+        known = [_numbers(name) for name in names if _ANY_VERSION.fullmatch(name)]
+        older = [numbers for numbers in known if numbers < _numbers(self.version)]
+        if not older:
+            return ""
+        newest = ".".join(map(str, max(older)))
+        return (
+            f"Start it once, so that it takes over the settings of GIMP {newest}; "
+            "then run this command again."
+        )
+
     def __str__(self) -> str:
         return f"GIMP {self.version} ({self.label})"
 
@@ -71,7 +91,7 @@ def find_profiles(
     """Return every profile of a GIMP 3 on this machine, in a stable order.
 
     A GIMP that is installed but was never started has no profile yet; then the place where it
-    will look is given, so that the plug-in is there when it starts first.
+    will look is given. See :meth:`GimpProfile.unstarted`.
     """
     home = home or Path.home()
     own = environment.get(PROFILE_VARIABLE)
@@ -137,6 +157,10 @@ def _profiles(base: Path) -> list[Path]:
     if not base.is_dir():
         return []
     return [path for path in base.iterdir() if path.is_dir() and _VERSION.fullmatch(path.name)]
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(part) for part in version.split(".")]
 
 
 def _version_of(name: str) -> str:

@@ -10,7 +10,7 @@ of :mod:`tests.daemon.hurry`.
 The models: ``quick``; ``slow-N`` takes N strips of 50 ms; ``full-gpu`` runs out of memory on every
 device but the CPU, ``tight-gpu`` there unless it works in small strips; ``hungry`` raises
 MemoryError; ``broken`` raises; ``panicking`` does so as compiled Rust does; ``damaged`` has no
-weights.
+weights; ``latin-1`` has some in a folder whose name is not in UTF-8.
 """
 
 import os
@@ -42,6 +42,7 @@ NAMES = (
     "broken",
     "panicking",
     "damaged",
+    "latin-1",
 )
 
 
@@ -137,6 +138,9 @@ class StandIns:
     def load(self, name, device):
         if name == "damaged":
             raise WeightsError("The weight file of 'damaged' is damaged.", "Install it again.")
+        if name == "latin-1":
+            path = os.fsdecode(b"/srv/j\xf6rg/weights")
+            raise WeightsError(f"The weight file {path} is damaged.", f"Remove {path}.")
         return StandIn(name, device)
 
     def device_of(self, enhancer):

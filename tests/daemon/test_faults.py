@@ -141,6 +141,20 @@ def test_more_connections_than_open_files_are_allowed(start):
         serves(modest)
 
 
+def test_a_program_with_very_many_open_files_can_be_a_client(daemon):
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(2048, limits[1]), limits[1]))
+    try:
+        with contextlib.ExitStack() as stack, Path(os.devnull).open() as file:
+            number = 0
+            while number < 1024:  # beyond what select() takes
+                number = os.dup(file.fileno())
+                stack.callback(os.close, number)
+            serves(daemon)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
 class SlowSocket:
     """A socket that calls ``between`` before each of its small reads."""
 

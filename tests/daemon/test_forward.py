@@ -219,6 +219,13 @@ def test_another_version_there(far, link):
     assert f"studio has MaskUPE 9.0, which does not understand {__version__}" in message
 
 
+def test_nonsense_in_the_answer_from_there(far, link):
+    script = far.folder / "nonsense"
+    script.write_text(f"#!/bin/sh\necho '{json.dumps({'maskupe-daemon': [5]})}'\n")
+    script.chmod(0o755)
+    assert "studio has MaskUPE unknown, which does not" in refused(link(command=str(script)))
+
+
 def test_an_older_version_there(far, link):
     script = far.folder / "older"
     text = "maskupe-daemon: error: unrecognized arguments: locate"

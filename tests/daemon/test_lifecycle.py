@@ -10,14 +10,17 @@ import sys
 import threading
 import time
 
+import filelock
 import numpy as np
 import pytest
 
+from maskupe_client import launcher
 from maskupe_client.client import Client
 from maskupe_client.connection import read_connection
 from maskupe_client.errors import AnswerError, ConnectionLostError, NotRunningError
 from maskupe_client.launcher import ensure_running
 from maskupe_daemon.cli import main
+from maskupe_daemon.presence import await_end
 from tests.daemon.running import ROOT, RunningDaemon, assert_right, region, request_for, serves
 
 
@@ -154,6 +157,7 @@ def test_why_it_ended_is_in_its_log_too(home, monkeypatch, capsys):
         (["--endpoint", "tcp://0.0.0.0:5555"], 2),
         (["--endpoint", "http://x"], 2),
         (["--idle-unload", "-1"], 2),
+        (["--idle-unload", "soon"], 2),
         (["--nonsense"], 2),
         (["--endpoint", "ipc:///nowhere/at/all/" + "x" * 120], 4),
     ],
@@ -164,7 +168,10 @@ def test_unusable_options_have_their_exit_status(home, capsys, arguments, status
     except SystemExit as error:  # argparse's way
         refused = error.code
     assert refused == status
-    assert capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert told
+    if "--idle-unload" in arguments:
+        assert "must be a number of seconds, 0 or more" in told
     assert left_behind(home) in ([], ["daemon.lock", "daemon.log"])
 
 
@@ -331,6 +338,58 @@ def test_the_plug_in_can_start_it(home):
     while (home / "connection.json").exists():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_a_daemon_is_started_when_the_last_one_has_ended_at_last(home):
+    """One that is ending can be found no more, but keeps the next from starting."""
+    lock, log = filelock.FileLock(home / "daemon.lock"), home / "daemon.log"
+    lock.acquire()
+
+    def end_when_one_was_kept_from_starting():
+        if log.exists() and "running already" in log.read_text():
+            lock.release()
+
+    arguments = [sys.executable, str(ROOT / "tests" / "daemon" / "start_stand_in.py"), "run"]
+    with ensure_running(arguments, 20, wait=end_when_one_was_kept_from_starting) as client:
+        client.shutdown()
+    assert await_end(home, 20)
+
+
+def test_a_module_in_the_home_folder_takes_no_other_s_place(home, tmp_path, monkeypatch):
+    (tmp_path / "random.py").write_text("raise SystemExit('somebody rolls dice')\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    with ensure_running([sys.executable, "-m", "maskupe_daemon", "run"], 60) as client:
+        client.shutdown()
+    assert await_end(home, 20)
+
+
+def test_windows_opens_no_console_for_it(monkeypatch):
+    options = {}
+
+    def start(_command, **given):
+        options.update(given)
+        raise OSError("a fault of the test")
+
+    monkeypatch.setattr(subprocess, "CREATE_NO_WINDOW", 0x08000000, raising=False)
+    monkeypatch.setattr(subprocess, "Popen", start)
+    with pytest.raises(NotRunningError, match="cannot be started"):
+        launcher._start(["maskupe-daemon", "run"])
+    assert options["creationflags"] == 0x08000000
+
+
+def test_stop_waits_until_the_next_one_can_be_started(start, home):
+    """A client that does not take its result holds the daemon's end up."""
+    daemon = start()
+    image, selection = region(np.random.default_rng(0))
+    request, planes = request_for(image, selection, model="slow-200")
+    with daemon.connect() as client:
+        thread, _results = in_background(lambda: client.enhance(request, planes))
+        daemon.await_status(running=1)
+        assert main(["stop"]) == 0
+        assert await_end(home, 0)
+        thread.join(20)
+    assert daemon.wait() == 0
 
 
 def test_asking_a_daemon_to_stop_that_has_ended_is_no_error(start):

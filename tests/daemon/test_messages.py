@@ -1,6 +1,7 @@
 """The header parser: what it takes, what it refuses, and that nothing else ever happens."""
 
 import copy
+import os
 from dataclasses import replace
 
 import msgpack
@@ -247,6 +248,12 @@ def test_the_frames_must_be_the_planes(sizes):
 def test_a_header_that_is_too_large_is_not_sent():
     with pytest.raises(WireError):
         pack({"type": "hello", "id": "x", "client": "y" * MAX_HEADER})
+
+
+def test_a_path_that_is_not_in_utf_8_can_be_told():
+    path = os.fsdecode(b"/srv/j\xf6rg")
+    answer = {"type": "error", "id": "x", "code": "failed", "message": path * 222}  # the longest
+    assert parse(pack(answer), "daemon")["message"] == "/srv/j?rg" * 222
 
 
 def test_facts_that_the_library_has_too():

@@ -47,6 +47,23 @@ def test_systemd_specifiers_in_a_path_are_escaped():
     assert '"/home/100%%/$$USER/d"' in unit["Service"]["ExecStart"]
 
 
+def test_the_daemon_is_where_the_one_who_installed_the_service_looks(tmp_path, monkeypatch):
+    state = tmp_path / '100% "mine" for $5'
+    monkeypatch.setenv("MASKUPE_STATE_DIR", str(state))
+    unit = parsed(service.unit_text(["/bin/d", "run"]))
+    _tuning, place = shlex.split(unit["Service"]["Environment"])
+    assert place.replace("%%", "%") == f"MASKUPE_STATE_DIR={state}"
+    agent = plistlib.loads(service.plist_text(["/bin/d", "run"]))
+    assert agent["EnvironmentVariables"] == {"MASKUPE_STATE_DIR": str(state)}
+    monkeypatch.setenv("MASKUPE_STATE_DIR", "/state")
+    entry = parsed(service.autostart_text(["/bin/d", "run"]))["Desktop Entry"]
+    assert shlex.split(entry["Exec"]) == ["env", "MASKUPE_STATE_DIR=/state", "/bin/d", "run"]
+    monkeypatch.delenv("MASKUPE_STATE_DIR")
+    for text in (service.unit_text(["d"]), service.autostart_text(["d"])):
+        assert "MASKUPE_STATE_DIR" not in text
+    assert "EnvironmentVariables" not in plistlib.loads(service.plist_text(["d"]))
+
+
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd here")
 def test_systemd_finds_no_fault_in_the_units(tmp_path):
     (tmp_path / "maskupe.service").write_text(service.unit_text(service.command()))

@@ -88,6 +88,7 @@ def test_no_selection_means_everything(daemon):
     ("model", "code"),
     [
         ("damaged", "bad-weights"),
+        ("latin-1", "bad-weights"),
         ("nobody", "unknown-model"),
         ("broken", "failed"),
         ("panicking", "failed"),

@@ -254,6 +254,10 @@ class ActualPixels:
             None if weight is None else weight_bytes(weight, box.width, box.height),
         )
 
+    def failed(self) -> None:
+        """Ask again next time, also for what was asked for: there may come no answer."""
+        self._asked = None
+
     def covers(self, box: Box) -> bool:
         """Return whether a box of the layer is rendered, with these settings or earlier ones."""
         return self._part is not None and self._part.box.holds(box)

@@ -12,7 +12,7 @@ from maskupe_plugin.job import Answer, Job
 from maskupe_plugin.layers import add_layer, fill, in_own_curve
 from maskupe_plugin.outputs import ILLUMINATION, MASKED_LAYER, THIS_LAYER
 from maskupe_plugin.pixels import BandWriter, Report
-from maskupe_plugin.re_edit import MadeLayer, note_on
+from maskupe_plugin.re_edit import MadeLayer, notes_on
 
 
 def wanted_planes(job: Job) -> tuple[str, ...]:
@@ -42,13 +42,14 @@ def apply_result(job: Job, answer: Answer, report: Report, made: MadeLayer | Non
         report: called with 0…1.
         made: a layer of ours that the result replaces.
     """
-    note = None if job.settings.output == THIS_LAYER else note_on(job)
+    notes = None if job.settings.output == THIS_LAYER else notes_on(job)
     if made is not None:
         made.deselect()  # before the undo step begins, which would bring the selection back
     with write_back.one_undo_step(job.image):
         added = _replace(made, job, answer, report) if made else _write(job, answer, report)
-        if added is not None and note is not None:
-            added.attach_parasite(note)
+        if added is not None and notes is not None:
+            for item, note in zip((added, job.drawable), notes, strict=True):
+                item.attach_parasite(note)
     Gimp.displays_flush()
 
 

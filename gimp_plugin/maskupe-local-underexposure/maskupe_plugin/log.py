@@ -27,7 +27,8 @@ def failure(text: str) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if path.exists() and path.stat().st_size > _LARGEST:
             path.replace(path.with_suffix(".old.log"))
-        with path.open("a", encoding="utf-8") as file:
+        # The name of a file need not be Unicode.
+        with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
             stamp = time.strftime("%Y-%m-%d %H:%M:%S")
             version = ".".join(str(part) for part in sys.version_info[:3])
             file.write(f"{stamp} {text} (Python {version})\n{traceback.format_exc()}\n")

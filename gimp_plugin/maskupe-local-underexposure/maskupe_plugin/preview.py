@@ -73,7 +73,7 @@ class Preview:
         self._grabbed: tuple[float, float] | None = None  # where the picture is held
         self._room = (_WIDTH, _HEIGHT)  # pixels of the screen that the picture may take
         self._exposure = ExposureEntry(config, lambda text: self.tell(text, False))
-        self._worker = PreviewWorker(self._show, self.tell)
+        self._worker = PreviewWorker(self._show, self._told)
         self._actual = ActualPixels(
             lambda request, planes, about: self._worker.ask(ACTUAL_PIXELS, request, planes, about)
         )
@@ -184,6 +184,12 @@ class Preview:
         self._state.set_markup(f"<b>{markup}</b>" if failed else markup)
         self._state.set_visible(bool(text))
         self._place.set_visible(not text)
+
+    def _told(self, text: str, failed: bool) -> None:
+        """Show what the daemon's thread has to say."""
+        if failed:
+            self._actual.failed()
+        self.tell(text, failed)
 
     def settle(self) -> None:
         """Wait until the settings are those that belong to what was typed."""

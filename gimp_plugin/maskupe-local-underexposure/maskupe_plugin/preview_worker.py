@@ -15,7 +15,12 @@ from typing import Any
 from gi.repository import GLib
 
 from maskupe_client.client import Client, EnhanceRequest, Progress
-from maskupe_client.errors import ClientError, ConnectionLostError
+from maskupe_client.errors import (
+    ClientError,
+    ConnectionLostError,
+    LinkDownError,
+    NotRunningError,
+)
 from maskupe_plugin import log
 from maskupe_plugin.checks import UserError
 from maskupe_plugin.error_messages import message_for
@@ -165,7 +170,8 @@ class PreviewWorker(threading.Thread):
             self._client, self._served = None, False
             # A daemon that answered before has been ended meanwhile. Connecting starts the next,
             # which does the same work; only if that fails is there something to tell.
-            if served and isinstance(error, ConnectionLostError):
+            ended = isinstance(error, ConnectionLostError | NotRunningError)
+            if served and ended and not isinstance(error, LinkDownError):
                 self._serve(asked)
                 return
             raise

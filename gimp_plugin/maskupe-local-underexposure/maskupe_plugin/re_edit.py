@@ -1,7 +1,8 @@
 """New layers remember what they were made with, so that the filter can make them anew.
 
 A parasite on the layer, or on the illumination layer's group, holds the settings, which layer it
-was made from, and the selection. It is saved in XCF files with the layer.
+was made from, and the selection. Another one marks the layer that it was made from: a copy in
+another image must not find one there that merely has the same number. Both are saved in XCF files.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import base64
 import dataclasses
 import json
 import math
+import secrets
 import zlib
 
 from gi.repository import Gimp
@@ -22,6 +24,8 @@ from maskupe_plugin.region import AUTO, OFF, Box, read_edges
 from maskupe_plugin.settings import MAX_WIDTH, Settings
 
 PARASITE = "maskupe-local-underexposure"
+#: On the layer that others were made from: random text, which they know.
+MARK = "maskupe-source"
 #: Kept in files and undone with the layer: GIMP's constants have other names in its versions.
 _PERSISTENT, _UNDOABLE = 1, 2
 #: Selections are mostly runs of equal numbers: more effort would hardly make them smaller.
@@ -106,11 +110,13 @@ class MadeLayer:
         Gimp.displays_flush()
 
 
-def note_on(job: Job) -> Gimp.Parasite:
-    """Return what a layer is to remember of the job that it is made by."""
+def notes_on(job: Job) -> tuple[Gimp.Parasite, Gimp.Parasite]:
+    """Return what a layer is to remember of the job that it is made by, and its source's mark."""
+    mark = _mark_of(job.drawable) or secrets.token_hex(16)
     about: dict[str, object] = {
         "settings": dataclasses.asdict(job.settings),
         "source": job.drawable.get_tattoo(),
+        "mark": mark,
         "size": [job.layer.width, job.layer.height],
         "selection": None,
     }
@@ -119,8 +125,18 @@ def note_on(job: Job) -> Gimp.Parasite:
         # PyGObject takes a parasite's bytes for signed ones: only ASCII gets through.
         data = base64.b64encode(zlib.compress(found.data, _QUICK)).decode("ascii")
         about["selection"] = {"box": list(found.box), "dtype": found.dtype, "data": data}
-    content = json.dumps(about).encode("ascii")
-    return Gimp.Parasite.new(PARASITE, _PERSISTENT | _UNDOABLE, content)
+    contents = {PARASITE: json.dumps(about).encode("ascii"), MARK: mark.encode("ascii")}
+    note, source = (
+        Gimp.Parasite.new(name, _PERSISTENT | _UNDOABLE, data) for name, data in contents.items()
+    )
+    return note, source
+
+
+def _mark_of(item: Gimp.Item) -> str:
+    """Return the text that marks a layer which others were made from; "" without."""
+    mark = item.get_parasite(MARK)
+    # A damaged one is no other layer's.
+    return "" if mark is None else bytes(b & 0x7F for b in mark.get_data()).decode("ascii")
 
 
 def find_made(image: Gimp.Image, drawables: list[Gimp.Drawable]) -> MadeLayer | None:
@@ -151,6 +167,8 @@ def _read(image: Gimp.Image, layer: Gimp.Layer) -> MadeLayer | None:
         return None
     if _lies_in(source, layer):
         return None  # it will go
+    if "mark" in about and about["mark"] != _mark_of(source):  # version 0.1.0 marked none
+        return None  # another image's
     settings = Settings(**about["settings"])
     _check(settings)
     selection = None

@@ -165,7 +165,7 @@ class _Bar:
     def show(self, progress: Progress) -> None:
         """Show how far the daemon is."""
         if progress.stage == "queued" and progress.position:
-            waiting = _("Waiting for {count} other jobs").format(count=progress.position)
+            waiting = _("Jobs ahead in the queue: {count}").format(count=progress.position)
             Gimp.progress_set_text(waiting)
         elif progress.stage != "sending":
             self.move(_SENT + progress.fraction * (_WORKED - _SENT))

@@ -12,6 +12,7 @@ import enum
 import functools
 import inspect
 import sys
+from collections.abc import Callable
 from types import ModuleType, SimpleNamespace
 from typing import Any, ClassVar
 
@@ -433,6 +434,13 @@ def _compare(made: type, described: ast.ClassDef) -> None:
             assert list(inspect.signature(method).parameters) == methods.get(name), (made, name)
 
 
+def idle_add(function: Callable[..., bool], *arguments: Any) -> int:
+    """Call a function at once, in the thread that asks for it, until it wants no more."""
+    while function(*arguments):
+        pass
+    return 0
+
+
 def install(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Have the plug-in's modules imported anew with the stand-in, until ``monkeypatch`` is undone.
 
@@ -466,6 +474,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Any:
     )
     repository.GLib = SimpleNamespace(
         get_language_names=lambda: ["C"],
+        idle_add=idle_add,
         Error=SimpleNamespace(new_literal=lambda domain, message, code: message),
     )
     repository.GObject = SimpleNamespace(ParamFlags=SimpleNamespace(READWRITE=3))

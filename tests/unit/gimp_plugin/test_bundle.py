@@ -79,6 +79,16 @@ def test_how_to_start_the_daemon_is_recorded(built: Path) -> None:
     assert __version__ in ran.stdout, ran.stderr
 
 
+def test_the_service_s_command_takes_no_module_of_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "argparse.py").write_text("raise SystemExit('somebody else')\n")
+    monkeypatch.chdir(tmp_path)
+    ran = bundle.service("--help")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "install" in ran.stdout
+
+
 def test_an_older_copy_is_replaced_and_a_loose_one_removed(tmp_path: Path) -> None:
     old = tmp_path / NAME
     old.mkdir()

@@ -230,7 +230,8 @@ def test_a_profile_that_cannot_be_written_does_not_keep_it_from_the_others(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     blocked, good = (GimpProfile("test", name, tmp_path / name) for name in ("3.0", "3.2"))
-    blocked.profile.mkdir()
+    for place in (blocked, good):
+        place.profile.mkdir()
     blocked.plug_ins.touch()  # root may write into folders that are read-only
     monkeypatch.setattr("maskupe_gimp.profiles.find_profiles", lambda: [blocked, good])
     assert cli.main(["install"]) == 1
@@ -238,6 +239,52 @@ def test_a_profile_that_cannot_be_written_does_not_keep_it_from_the_others(
     assert "GIMP 3.0 (test): File exists" in told.err
     assert (good.plug_ins / NAME / f"{NAME}.py").is_file()
     assert "Restart GIMP" in told.out
+
+
+@pytest.mark.parametrize("older", ["2.10", "3.0", "3.4", None])
+def test_a_gimp_that_will_take_over_settings_is_to_be_started_before(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    older: str | None,
+) -> None:
+    """It does so where its own profile is not there yet, and only then."""
+    new = GimpProfile("test", "3.2", tmp_path / "GIMP" / "3.2")
+    refused = older in ("2.10", "3.0")
+    for name in ("not one", older or "", "2.8" if refused else ""):
+        (tmp_path / "GIMP" / name).mkdir(parents=True, exist_ok=True)
+    monkeypatch.setattr("maskupe_gimp.profiles.find_profiles", lambda: [new])
+    assert cli.main(["install"]) == int(refused)
+    told = capsys.readouterr()
+    assert new.profile.exists() is not refused
+    assert ("Restart GIMP" in told.out) is not refused
+    if refused:
+        assert f"Start it once, so that it takes over the settings of GIMP {older};" in told.err
+        new.profile.mkdir()  # as GIMP does
+        assert cli.main(["install"]) == 0
+        assert (new.plug_ins / NAME / f"{NAME}.py").is_file()
+
+
+@pytest.mark.parametrize("ending", [UnicodeError("odd\nbytes"), KeyboardInterrupt()])
+def test_what_nobody_foresaw_is_a_sentence_and_ctrl_c_is_none(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, ending: BaseException
+) -> None:
+    def fail() -> list[GimpProfile]:
+        raise ending
+
+    monkeypatch.setattr("maskupe_gimp.profiles.find_profiles", fail)
+    status = cli.main(["install"])
+    told = capsys.readouterr().err
+    if isinstance(ending, KeyboardInterrupt):
+        assert (status, told) == (130, "")
+    else:
+        assert status == 1
+        assert told.startswith(
+            "maskupe-gimp: Something unexpected failed (UnicodeError: odd bytes)."
+        )
+        assert told.count("\n") == 1
+        with pytest.raises(UnicodeError):
+            cli.main(["--debug", "install"])
 
 
 @pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="needs another file system")

@@ -5,6 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import math
+import os
+import queue
+import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,9 +16,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from maskupe_client.client import Progress
+from maskupe_client.client import Client, Progress
 from maskupe_client.errors import AnswerError, ClientError, ConnectionLostError
 from maskupe_client.zmtp import feed
+from maskupe_daemon.presence import await_end
+from tests.daemon.running import ROOT, new_home, region, request_for
 from tests.unit.gimp_plugin import fake_gi
 
 WIDTH, HEIGHT = 60, 40
@@ -189,7 +194,7 @@ def test_an_output_that_is_impossible_here_comes_back_for_the_next_layer(
 def remember(image: fake_gi.Image) -> fake_gi.Layer:
     """A layer made from a selected part of the image's own; nothing is selected any more."""
     from maskupe_plugin.job import plan
-    from maskupe_plugin.re_edit import note_on
+    from maskupe_plugin.re_edit import notes_on
     from maskupe_plugin.settings import Settings
 
     select(image, 5, 6, 20, 10)
@@ -197,7 +202,8 @@ def remember(image: fake_gi.Image) -> fake_gi.Layer:
     made = fake_gi.Layer(image, WIDTH, HEIGHT, "made")
     image.insert_layer(made, None, 0)
     job = plan(image, [source], Settings(strength=0.4, output="new-layer"))
-    made.attach_parasite(note_on(job))
+    for item, note in zip((made, source), notes_on(job), strict=True):
+        item.attach_parasite(note)
     fake_gi.Selection.none(image)
     return made
 
@@ -275,6 +281,37 @@ def test_a_damaged_note_makes_it_a_layer_like_any_other(
     assert find_made(image, [made]) is None
 
 
+def test_a_copy_in_another_image_is_a_layer_like_any_other(gimp: Any, image: fake_gi.Image) -> None:
+    """Numbers of layers begin anew in every image, and photographs are often of one size."""
+    from maskupe_plugin.re_edit import PARASITE, find_made
+
+    made = remember(image)
+    twin = gimp.Image(WIDTH, HEIGHT, gimp.Precision.U8_NON_LINEAR)
+    source, copy = (gimp.Layer(twin, WIDTH, HEIGHT, name) for name in ("photo", "made"))
+    for layer in (source, copy):
+        twin.insert_layer(layer, None, 0)
+    assert source.get_tattoo() == image.layers[0].get_tattoo()
+    copy.attach_parasite(made.parasites[PARASITE])
+    assert find_made(twin, [copy]) is None
+    remember(twin)  # the photo there is itself one that others were made from
+    assert find_made(twin, [copy]) is None
+    # A layer that was made before there were marks.
+    about = json.loads(made.parasites[PARASITE].data)
+    del about["mark"]
+    made.parasites[PARASITE].data = json.dumps(about).encode()
+    assert find_made(image, [made]) is not None
+
+
+def test_layers_made_from_one_layer_know_it_by_one_mark(gimp: Any, image: fake_gi.Image) -> None:
+    from maskupe_plugin.re_edit import find_made
+
+    first, second = remember(image), remember(image)
+    for made in (first, second):
+        found = find_made(image, [made])
+        assert found is not None
+        assert found.source is image.layers[0]
+
+
 # The daemon, and errors on the way.
 
 
@@ -307,6 +344,25 @@ def test_without_an_answer_the_image_is_as_it_was(
         assert image.undo_groups > image.open_groups == 0
 
 
+@pytest.mark.parametrize("ahead", [1, 2])
+def test_whoever_waits_is_told_how_many_jobs_are_ahead(
+    gimp: Any, image: fake_gi.Image, monkeypatch: pytest.MonkeyPatch, ahead: int
+) -> None:
+    from maskupe_plugin.job import plan
+    from maskupe_plugin.run import run_job
+    from maskupe_plugin.settings import Settings
+
+    class Queue(Lamp):
+        def enhance(self, request: Any, planes: Any, progress: Any, *, takers: Any) -> Any:
+            progress(Progress("queued", 0.0, ahead))
+            return super().enhance(request, planes, progress, takers=takers)
+
+    told: list[str] = []
+    monkeypatch.setattr(gimp, "progress_set_text", told.append)
+    run_job(Queue(), plan(image, [image.layers[0]], Settings()))
+    assert told == [f"Jobs ahead in the queue: {ahead}"]
+
+
 def test_where_no_daemon_is_the_command_that_starts_it_is_told(gimp: Any, tmp_path: Path) -> None:
     from maskupe_plugin.checks import UserError
     from maskupe_plugin.service import connect
@@ -317,6 +373,67 @@ def test_where_no_daemon_is_the_command_that_starts_it_is_told(gimp: Any, tmp_pa
     assert str(refusal.value).endswith(
         f" Start it in a terminal with: maskupe-daemon — its log is in {tmp_path}."
     )
+
+
+def test_a_preview_starts_a_daemon_that_has_ended_since_the_last(
+    gimp: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from maskupe_plugin import preview_worker, service
+
+    command = [sys.executable, str(ROOT / "tests" / "daemon" / "start_stand_in.py"), "run"]
+    monkeypatch.setattr(service, "daemon_command", lambda: command)
+    picture, selection = region(np.random.default_rng(0), (40, 60, 4), "u16")
+    request, planes = request_for(picture, selection)
+    shown: queue.Queue[Any] = queue.Queue()
+    errors: list[str] = []
+    with new_home() as home:
+        monkeypatch.setenv("MASKUPE_STATE_DIR", str(home))
+        worker = preview_worker.PreviewWorker(
+            shown.put, lambda text, failed: errors.append(text) if failed else None
+        )
+        worker.start()
+        worker.ask(preview_worker.FITTED, request, planes)
+        first = shown.get(timeout=60)
+        with Client.connect() as client:
+            client.shutdown()
+        assert await_end(home, 20)
+        worker.ask(preview_worker.FITTED, request, planes)
+        second = shown.get(timeout=60)
+        with Client.connect() as client:
+            client.shutdown()
+        worker.close()
+        assert await_end(home, 20)
+    assert errors == []
+    assert second.planes == first.planes
+
+
+def test_actual_pixels_that_did_not_come_are_asked_for_again(
+    gimp: Any, image: fake_gi.Image
+) -> None:
+    from maskupe_plugin.actual_pixels import ActualPixels
+    from maskupe_plugin.job import plan
+    from maskupe_plugin.region import Box
+    from maskupe_plugin.settings import Settings
+
+    asked: list[Any] = []
+    actual = ActualPixels(lambda request, _planes, _about: asked.append(request))
+    job, view = plan(image, [image.layers[0]], Settings()), Box(0, 0, 20, 10)
+    for _ in range(2):
+        actual.want(job, view, False, None)
+    assert len(asked) == 1  # the answer is on its way
+    actual.failed()
+    actual.want(job, view, False, None)
+    assert len(asked) == 2
+
+
+def test_a_fault_about_a_file_that_is_not_in_utf_8_is_logged(gimp: Any, tmp_path: Path) -> None:
+    from maskupe_plugin import log
+
+    try:
+        raise FileNotFoundError(os.fsdecode(b"/srv/j\xf6rg"))
+    except FileNotFoundError:
+        log.failure("A run failed.")
+    assert r"FileNotFoundError: /srv/j\udcf6rg" in log.log_file().read_text("utf-8")
 
 
 @pytest.mark.parametrize("selected", [False, True])
