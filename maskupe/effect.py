@@ -67,7 +67,8 @@ def predict_effect(
     enhanced = render_small(maps, context, Window(0, 0, size, size))
     inside = shares[0] >= min(0.5, float(shares[0].max()))
     delta = np.float32(GAIN_DELTA)
-    gain = np.log((enhanced[inside] + delta) / (context[inside] + delta))
+    # A network may predict pixels, and some of them below black.
+    gain = np.log((np.maximum(enhanced[inside], 0.0) + delta) / (context[inside] + delta))
     a, b = shares
     weights = _CELL_WEIGHTS[0] * a + _CELL_WEIGHTS[1] * b + _CELL_WEIGHTS[2]
     curve = _mean_curve((context @ LUMA).ravel(), (enhanced @ LUMA).ravel(), weights.ravel())

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from maskupe import Enhancer, Transition
 from maskupe.effect import BOUND_SIZE, predict_effect
-from maskupe.maps import ToneCurves, Window
+from maskupe.maps import LookUpTable, ToneCurves, Window
 from maskupe.matting.matte import make_matte
 from maskupe.matting.surroundings import surroundings_of
 from maskupe.pixel_layout import GAIN_DELTA, LUMA
@@ -117,3 +117,11 @@ def test_the_gain_is_the_subjects_mean_and_the_bound_what_it_gets():
     added = (one - context) @ LUMA
     assert abs(float(np.median(plane)) - float(added[chosen].mean())) < 0.03
     assert predict_effect(maps, context, np.stack([inside, inside]), None, window).bound is None
+
+
+def test_a_table_that_goes_below_black_has_an_effect_like_any_other():
+    context = np.random.default_rng(0).random((256, 256, 3)).astype(np.float32)
+    shares = np.stack([np.ones((256, 256)), np.zeros((256, 256))]).astype(np.float32)
+    maps = LookUpTable(np.full((3, 2, 2, 2), -0.1, np.float32))
+    found = predict_effect(maps, context, shares, None, Window(0, 0, 256, 256))
+    assert np.isfinite(found.log_gain) and found.log_gain < 0
