@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from maskupe.areas.transition import Transition
+from maskupe.areas.transition import Edges, Transition
 from maskupe.errors import InputError
 from maskupe.io import check_matte, check_output, encode_matte, interpret_mask, read_photo
 from maskupe.io.atomic import replacing
@@ -126,7 +126,7 @@ def parse_width(text: str) -> float | Literal["auto"]:
         ) from None
 
 
-def parse_edges(text: str) -> float | Literal["auto", "off"]:
+def parse_edges(text: str) -> Edges:
     """Read the reach for following edges as written on a command line or in a manifest.
 
     Args:

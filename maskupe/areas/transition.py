@@ -13,12 +13,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from maskupe.errors import InputError
+
+#: How far from the drawn line edges are followed: by itself, not at all, or in pixels.
+Edges: TypeAlias = float | Literal["auto", "off"]
 
 Side = Literal["outside", "inside", "centred"]
 SIDES: tuple[str, ...] = get_args(Side)
@@ -60,7 +63,7 @@ class Transition:
 
     width: float | Literal["auto"] = "auto"
     side: Side = "outside"
-    edges: float | Literal["auto", "off"] = "auto"
+    edges: Edges = "auto"
 
     def __post_init__(self) -> None:
         if self.side not in SIDES:

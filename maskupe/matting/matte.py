@@ -5,7 +5,9 @@ network (:mod:`maskupe.networks.matting`) looks at the picture and says where th
 sees the selection's surroundings, the *frame*, averaged down to 256×256 cells; what it says is
 brought to full size by the coefficients of a guided filter (He, Sun and Tang, 2013), so that edges
 lie where the pixels have them. Where there is no edge near the line, the fade by distance remains
-(:mod:`maskupe.areas.transition`); if the selection is a matte already, it remains itself.
+(:mod:`maskupe.areas.transition`); if the selection is a matte already, it remains itself. Unless
+the network is sure that there is a subject in it, all of a selection is meant: then edges are
+followed outside of the line only.
 
 The weight of a pixel, with all maps bilinear between cells:
 

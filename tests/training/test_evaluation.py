@@ -8,12 +8,14 @@ import math
 import shlex
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from skimage.color import lab2rgb
 
+from maskupe import Enhancer
 from maskupe.areas.partition import make_areas
 from maskupe.areas.transition import Transition
 from maskupe.errors import InputError
@@ -183,6 +185,28 @@ def test_noise_reduction_is_measured_where_it_is_asked_for(data_root: Path) -> N
     assert "--denoise" not in command(asdict(plain))
     with pytest.raises(InputError, match=r"noise reduction of 7\.0 is out of range"):
         evaluate(replace(plain, denoise=7.0), data_root)
+
+
+def test_following_edges_is_measured_where_it_is_asked_for(
+    data_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used = []
+    enhance = Enhancer.enhance
+
+    def noticed(*arguments: Any, **options: Any) -> Any:
+        used.append(options["transition"].edges)
+        return enhance(*arguments, **options)
+
+    monkeypatch.setattr(Enhancer, "enhance", noticed)
+    plain = Request(("lantern",), folder="brackets", split="val", cases=1, baselines=False)
+    asked = replace(plain, edges="auto")
+    for request in (plain, asked):
+        evaluate(request, data_root)
+    assert used == ["off", "auto"]
+    assert " --edges auto " in command(asdict(asked))
+    assert "--edges" not in command(asdict(plain))
+    with pytest.raises(InputError, match="following edges"):
+        evaluate(replace(plain, edges=-1.0), data_root)
 
 
 @pytest.mark.slow

@@ -153,13 +153,20 @@ def evaluate(
     denoise: Annotated[
         str, typer.Option(metavar="auto|0…1", help="Noise reduction of the models' results.")
     ] = "0",
+    edges: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|off|PX",
+            help="How far from the selection's edge models follow the subject's edges, in pixels.",
+        ),
+    ] = "off",
     threads: Threads = 1,
 ) -> None:
     """Measure models and baselines.
 
     All on the same cases, with confidence intervals.
     """
-    from maskupe.photo_job import parse_denoise
+    from maskupe.photo_job import parse_denoise, parse_edges
     from maskupe_training.evaluation.run import Request
     from maskupe_training.evaluation.run import evaluate as measure
 
@@ -176,6 +183,7 @@ def evaluate(
         tuple(kinds or ()),
         slow,
         parse_denoise(denoise),
+        parse_edges(edges),
     )
     measure(request, data, out, threads)
 

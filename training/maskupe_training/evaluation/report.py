@@ -82,6 +82,8 @@ def command(request: Mapping[str, Any]) -> str:
     words += [f"--{flag}" for flag in ("raw", "slow") if request.get(flag)]
     if request.get("denoise"):
         words.append(f"--denoise {request['denoise']}")
+    if request.get("edges", "off") != "off":
+        words.append(f"--edges {request['edges']}")
     if not request["baselines"]:
         words.append("--no-baselines")
     return " ".join([*words, "--out runs/evaluation"])

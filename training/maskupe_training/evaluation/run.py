@@ -19,6 +19,7 @@ import torch
 from rich.console import Console
 
 from maskupe import Enhancer, weights_file
+from maskupe.areas.transition import Edges
 from maskupe.denoise import Denoise
 from maskupe.errors import InputError
 from maskupe.registry import MODELS, weights_path
@@ -71,6 +72,8 @@ class Request:
         kinds: the kinds of selection; empty for all, silhouettes if there are folders.
         slow: whether to measure the baselines that take seconds a case.
         denoise: how much noise the models' results are freed of; 0 is the paper's setting.
+        edges: how far from the line they follow edges; ``off``, the paper's setting, has areas by
+            distance alone.
     """
 
     models: tuple[str, ...]
@@ -85,6 +88,7 @@ class Request:
     kinds: tuple[str, ...] = ()
     slow: bool = False
     denoise: Denoise = 0.0
+    edges: Edges = "off"
 
 
 def case_list(request: Request, data_root: Path) -> tuple[tuple[str, ...], Iterator[Case]]:
@@ -197,7 +201,7 @@ def _methods(request: Request, threads: int) -> dict[str, Method]:
             name += BLENDED
         if name in methods:
             raise InputError(f"Two of the methods are called {name!r}.", "Rename one of the files.")
-        methods[name] = _model(enhancer, request.denoise)
+        methods[name] = _model(enhancer, request.denoise, request.edges)
         if request.raw:
             methods[enhancer.name + RAW] = _network(model)
     return methods
@@ -234,10 +238,9 @@ def _network(model: str) -> Method:
     return run
 
 
-def _model(enhancer: Enhancer, denoise: Denoise) -> Method:
+def _model(enhancer: Enhancer, denoise: Denoise, edges: Edges) -> Method:
     def run(case: Case) -> U8:
-        # The paper's setting: what is measured in A, B and C has areas by distance.
-        how = replace(case.transition, edges="off")
+        how = replace(case.transition, edges=edges)
         result = enhancer.enhance(case.image, case.selection, transition=how, denoise=denoise)
         return np.asarray(result, np.uint8)
 
