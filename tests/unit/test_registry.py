@@ -6,6 +6,7 @@ import json
 import struct
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -250,7 +251,9 @@ def test_other_packages_add_weights_and_ours_come_first(
     package.mkdir()
     about.mkdir()
     (package / "__init__.py").write_text("from pathlib import Path\nFOLDER = Path(__file__).parent")
-    for name in (registry.DEFAULT, "unet-mnorm"):
+    model = replace(registry.MODELS["unet-mnorm"], name="theirs", weights="theirs.safetensors")
+    monkeypatch.setattr(registry, "MODELS", {**registry.MODELS, "theirs": model})
+    for name in (registry.DEFAULT, "theirs"):
         (package / f"{name}.safetensors").touch()
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: their-weights\nVersion: 1.0\n")
     (about / "entry_points.txt").write_text(
@@ -259,11 +262,11 @@ def test_other_packages_add_weights_and_ours_come_first(
     monkeypatch.syspath_prepend(str(tmp_path))
     registry._added_folders.cache_clear()
     try:
-        assert registry.find_weights("unet-mnorm.safetensors") == package / "unet-mnorm.safetensors"
+        assert registry.find_weights("theirs.safetensors") == package / "theirs.safetensors"
         ours = registry.weights_path(registry.resolve("default"))
         assert ours == registry.WEIGHTS_FOLDER / f"{registry.DEFAULT}.safetensors"
         assert "The weights of their_weights:NOWHERE cannot be found" in caplog.text
-        assert "unet-mnorm" in registry.available()
+        assert "theirs" in registry.available()
     finally:
         registry._added_folders.cache_clear()
         sys.modules.pop("their_weights", None)
