@@ -42,7 +42,7 @@ def _commit() -> str:
 
     The report itself may be.
     """
-    folder = Path(__file__).parents[2]
+    folder = Path(__file__).parents[1]
 
     def git(*arguments: str) -> str:
         done = subprocess.run(

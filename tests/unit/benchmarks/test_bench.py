@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import benchmarks.__main__ as bench
 from benchmarks.__main__ import main
+from benchmarks.machine import describe
 from benchmarks.measure import Samples, ratios
 from benchmarks.plot import log_log
 from benchmarks.scene import large, selected_disc
 from benchmarks.sections import SECTIONS
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.slow
@@ -80,3 +85,15 @@ def test_pictures_have_the_size_and_the_selection_the_share_that_was_asked_for()
 def test_the_plot_has_a_point_for_every_number():
     svg = log_log({"one": [(1, 10), (10, 100)], "two": [(1, 20)]}, "x", "y")
     assert svg.count("<circle") == 3 and svg.count("<polyline") == 2
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="needs a checkout")
+def test_the_commit_that_is_measured_is_named() -> None:
+    head = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert describe()["commit"].rstrip("+") == head.stdout.strip()
