@@ -208,9 +208,7 @@ def make_matte(seen: Surroundings, predict: Predict, layer: Window) -> Matte | N
         # Where the network would leave out what is inside, there is no edge at the line: a fade.
         near = ((distance > 0.0) & (distance < reach)).astype(np.float32)
         left_out = _nearby(1.0 - matte, near, math.ceil(reach / cell))
-        left_out = np.float32(meant) * smoothstep(
-            (left_out - _LEFT_OUT[0]) / np.float32(_LEFT_OUT[1] - _LEFT_OUT[0])
-        )
+        left_out = np.float32(meant) * _rise(left_out, _LEFT_OUT)
         opened = np.asarray(np.maximum(opened, left_out), np.float32)
         matte = np.asarray(np.maximum(matte, left_out), np.float32)
     matte = np.maximum(matte, within)
@@ -222,10 +220,10 @@ def make_matte(seen: Surroundings, predict: Predict, layer: Window) -> Matte | N
     own = np.asarray(exact * seen.selection + (1.0 - exact) * matte, np.float32)
     kept = float((own * chosen).sum()) / max(float(chosen.sum()), 1.0)
     none = float(np.maximum(_rise(share, _OPEN_LINE), 1.0 - _rise(kept, _EXACT_RANGE)))
-    if none >= 1.0:
-        return None
     opened = np.asarray(np.maximum(opened, none), np.float32)
     matte = np.asarray(np.maximum(matte, none), np.float32)
+    if min(opened.min(), matte.min()) >= 1.0:
+        return None
     follow = np.asarray(follow * (1.0 - opened), np.float32)
     a, b = guided_coefficients(matte, guide_of(seen.image), GUIDED_RADIUS, GUIDED_EPS)
     planes = np.concatenate([a.transpose(2, 0, 1), np.stack([b, exact, follow, opened])])
@@ -271,7 +269,7 @@ def _mean(plane: Float, where: npt.NDArray[np.bool_]) -> float:
     return float(plane[where].mean()) if where.any() else 0.0
 
 
-def _rise(value: float, ends: tuple[float, float]) -> Float:
+def _rise(value: float | Float, ends: tuple[float, float]) -> Float:
     """Return 0 up to the first end, 1 from the second on, smooth in between."""
     return smoothstep(np.array((value - ends[0]) / (ends[1] - ends[0]), np.float32))
 

@@ -220,9 +220,7 @@ def test_without_a_subject_the_fade_by_distance_is_all(kept, opened):
     selection[38:42, 40:44] = True
     window = Window(0, 0, 90, 80)
     seen = surroundings_of(image, selection, None, window, Transition())
-    matte = make_matte(seen, told(kept, opened, 0.0), window)
-    # Or the fade is all that the matte says.
-    assert matte is None or (matte.planes[3:7] == [[[1.0]], [[0.0]], [[0.0]], [[1.0]]]).all()
+    assert make_matte(seen, told(kept, opened, 0.0), window) is None
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
