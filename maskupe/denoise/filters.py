@@ -38,6 +38,7 @@ class _Cleaning(ctypes.Structure):
         *((name, ctypes.c_int32) for name in ("top", "left", "coarse_rows", "coarse_columns")),
         *((name, ctypes.c_float) for name in ("help", "help_from", "help_most")),
         *((name, ctypes.c_float) for name in ("neutral", "black", "grain")),
+        *((name, ctypes.c_float) for name in ("grain_more", "flat", "texture")),
     ]
 
 
@@ -155,7 +156,10 @@ class CompiledFilter(Filter):
             help_most=model.HELP_MOST / model.THRESHOLD**2,
             neutral=self.neutral,
             black=self.black,
-            grain=model.GRAIN,
+            grain=model.GRAIN[0],
+            grain_more=model.GRAIN[1] - model.GRAIN[0],
+            flat=model.TEXTURE[0],
+            texture=1.0 / (model.TEXTURE[1] - model.TEXTURE[0]),
         )
 
     def _scratch(self) -> npt.NDArray[np.uint8]:

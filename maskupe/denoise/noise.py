@@ -44,10 +44,13 @@ NEUTRAL, BLACK = 1.8, 1.1
 #: The neighbourhood's luma is the mean of values up to so many codes, twice over a square of so
 #: many cells of 4×4 pixels, but not far above the pixel's own cell.
 NEAR_MOST, NEAR_CELLS = 24.0, 5
-#: How much of what is removed from luma stays. It is blotches of colour that people mind; without
-#: grain, skin looks like plastic, and leaves and bricks a few codes above black are smeared. Less
-#: of it would measure better, by 0.3 dB.
-GRAIN = 0.5
+#: How much of the noise of luma stays, in flat blocks and in textured ones. It is blotches of
+#: colour and grain in skies that people mind; without grain, skin looks like plastic, and leaves
+#: and bricks a few codes above black are smeared.
+GRAIN = (0.2, 0.5)
+#: Blocks that keep up to so much of their coefficients, on average, are flat, and from so much on
+#: textured.
+TEXTURE = (0.03, 0.15)
 #: Gains below the first show no noise, those above the second show all of it.
 GAINS = (1.5, 3.0)
 #: The most that can be asked for: all the noise that is estimated.

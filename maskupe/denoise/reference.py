@@ -85,7 +85,7 @@ class ReferenceFilter(Filter):
         signal = light * light + np.float32(1e-6)
         dim = signal * signal / (signal * signal + np.float32(self.black))
         hue = signal / (signal + np.float32(self.neutral))
-        own[0] += share * np.float32(1.0 - model.GRAIN) * (clean[0] - own[0])
+        own[0] += share * (clean[0] - own[0])
         own[1:] += share * (hue * clean[1:] - own[1:])
         colours = np.einsum("ck,khw->hwc", BACK, own) * np.float32(1 / 255)
         lift = 1.0 + share * (dim - 1.0)
@@ -123,7 +123,7 @@ class ReferenceFilter(Filter):
         above = energy - np.float32(model.HELP_FROM / model.THRESHOLD**2)
         shared += model.HELP * np.clip(above, 0.0, np.float32(model.HELP_MOST / model.THRESHOLD**2))
         result = np.empty_like(planes[:, STEP:-STEP, STEP:-STEP])
-        factors = [_factors(energy), _factors(shared)]
+        factors = [_with_grain(_factors(energy)), _factors(shared)]
         for plane in range(3):
             back = (found[plane] * factors[plane > 0]) @ _DCT
             result[plane] = _overlapped(back.reshape(*shape, 8, 8))
@@ -180,6 +180,17 @@ def _factors(energy: Float) -> Float:
     factors: Float = np.maximum(1.0 - 1.0 / (energy + np.float32(1e-9)), np.float32(0.0))
     factors[:, 0] = 1.0
     return factors
+
+
+def _with_grain(factors: Float) -> Float:
+    """Return factors of luma (n, 64) that leave grain in, more of it where there is texture."""
+    flat, textured = model.TEXTURE
+    kept = factors[:, 1:].mean(axis=1, keepdims=True)
+    texture = np.clip((kept - np.float32(flat)) * np.float32(1.0 / (textured - flat)), 0.0, 1.0)
+    least, most = model.GRAIN
+    grain = np.float32(least) + np.float32(most - least) * texture
+    result: Float = factors + grain * (1.0 - factors)
+    return result
 
 
 def _overlapped(blocks: Float) -> Float:

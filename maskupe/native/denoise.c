@@ -2,9 +2,9 @@
  * the calibration, and is the reference.
  *
  * Values are in codes of 255, as Y, Cr, Cb. Blocks of 8 x 8 at every fourth row and column are
- * transformed by a DCT, their coefficients shrunk and the overlapping
- * results added under a smooth window, whose shifted copies add up to one. Columns lie apart by their remainder modulo 4, so that one vector holds the same
- * column of neighbouring blocks. The blocks of any tile lie where they lie in the whole layer: the
+ * transformed by a DCT, their coefficients shrunk and the overlapping results added under a smooth
+ * window, whose shifted copies add up to one. Columns lie apart by their remainder modulo 4, so that
+ * one vector holds the same column of neighbouring blocks. The blocks of any tile lie where they lie in the whole layer: the
  * result depends neither on how the work is cut up nor on where the region is cut out. For that the
  * region's first row and column are `top` and `left`, their remainders modulo 16 in the layer; what
  * lies before them repeats them, and all coordinates but those of memory count from there. */
@@ -26,7 +26,9 @@ typedef struct {
     int32_t coarse_rows, coarse_columns;
     float help, help_from, help_most; /* how much structure in luma protects chroma */
     float neutral, black; /* luma below which hue fades, squared; and the effect, its fourth power */
-    float grain;                      /* how much of what is removed from luma stays */
+    /* How much of the noise of luma stays in flat blocks, how much more of it in textured ones; the
+     * mean factor up to which a block is flat, and what brings those above it to 0..1. */
+    float grain, grain_more, flat, texture;
 } Cleaning;
 
 EXPORT int maskupe_cleaning_size(void) { return (int)sizeof(Cleaning); }
@@ -115,13 +117,30 @@ INLINE void mix_neighbours(Vector energy[64]) {
                                  rows[8 * (v < 7 ? v + 1 : 7) + u]);
 }
 
-/* Multiplies the coefficients, but for the mean, by max(0, 1 - 1 / energy). */
-INLINE void shrink_block(const Vector energy[64], Vector *coefficients, Vector *more) {
+INLINE Vector shrinking(Vector energy) {
+    return highest(1.0f - 1.0f / (energy + 1e-9f), (Vector){0});
+}
+
+/* Multiplies the coefficients of Cr and Cb, but for the mean, by max(0, 1 - 1 / energy). */
+INLINE void shrink_chroma(const Vector energy[64], Vector *red, Vector *blue) {
     for (int k = 1; k < 64; k++) {
-        const Vector factor = highest(1.0f - 1.0f / (energy[k] + 1e-9f), (Vector){0});
-        coefficients[k] *= factor;
-        if (more) more[k] *= factor;
+        const Vector factor = shrinking(energy[k]);
+        red[k] *= factor;
+        blue[k] *= factor;
     }
+}
+
+/* The same for luma, where some grain stays, more of it where there is texture. */
+INLINE void shrink_luma(const Cleaning *job, Vector energy[64], Vector *luma) {
+    Vector kept = {0};
+    for (int k = 1; k < 64; k++) {
+        energy[k] = shrinking(energy[k]);
+        kept += energy[k];
+    }
+    const Vector above = (kept * (1.0f / 63.0f) - job->flat) * job->texture;
+    const Vector texture = lowest(highest(above, (Vector){0}), vector_of(1.0f));
+    const Vector grain = job->grain + job->grain_more * texture;
+    for (int k = 1; k < 64; k++) luma[k] *= energy[k] + grain * (1.0f - energy[k]);
 }
 
 /* The window: squared sines, at the eight places of a block. */
@@ -165,10 +184,10 @@ STAGE void shrink_blocks(const Cleaning *job, int level, int blocks, Scratch *s)
             shared[k] += job->help * lowest(highest(energy[k] - job->help_from, (Vector){0}),
                                             vector_of(job->help_most));
         if (level == 0) {
-            shrink_block(energy, luma, 0);
+            shrink_luma(job, energy, luma);
             add_block(s->sums[0], j, luma);
         }
-        shrink_block(shared, red, blue);
+        shrink_chroma(shared, red, blue);
         add_block(s->sums[1], j, red);
         add_block(s->sums[2], j, blue);
     }
@@ -443,7 +462,7 @@ STAGE void write_tile(const Cleaning *job, int y0, int x0, int first, int last, 
                 const float dim = signal * signal / (signal * signal + job->black);
                 const float hue = signal / (signal + job->neutral);
                 lift = 1.0f + share * (dim - 1.0f);
-                l = luma + share * (1.0f - job->grain) * (l - luma);
+                l = luma + share * (l - luma);
                 r = red + share * (hue * s->out[1][row][i] - red);
                 b = blue + share * (hue * s->out[2][row][i] - blue);
             }

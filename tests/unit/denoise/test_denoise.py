@@ -11,6 +11,7 @@ from maskupe import Enhancer
 from maskupe.areas.coverage import full_coverage
 from maskupe.denoise import Noise, amounts, clean_source, denoise_scale
 from maskupe.denoise.filters import Filter
+from maskupe.denoise.noise import GRAIN
 from maskupe.errors import CancelledError, InputError
 from maskupe.maps import ToneCurves, Window
 from maskupe.native import load
@@ -130,6 +131,26 @@ def test_noise_is_removed_and_waves_stay():
     before = np.abs(image - truth).mean()
     after = np.abs(clean[..., :3] * 255 - truth).mean()
     assert after < 0.5 * before
+
+
+def test_flat_parts_keep_less_grain_than_textured_ones():
+    rng = np.random.default_rng(5)
+    noise = rng.normal(0, 2, (160, 256, 1)).astype(np.float32)
+    truth = np.full((160, 256, 1), 16, np.float32)
+    truth[:, 128:] += rng.uniform(-9, 9, (160, 128, 1)).astype(np.float32)
+    rows = clean_source((truth + noise) / 255, whole(noise.shape), CURVE)
+    assert rows is not None
+    clean = rows(0, 160)
+    assert clean is not None
+    left = clean[..., :1] * 255 - truth
+
+    def kept(part: slice) -> float:
+        """Return how much of the noise is in the result."""
+        return float((left[:, part] * noise[:, part]).sum() / (noise[:, part] ** 2).sum())
+
+    flat, textured = kept(slice(8, 120)), kept(slice(136, 248))
+    assert GRAIN[0] - 0.02 < flat < GRAIN[0] + 0.1
+    assert textured > GRAIN[1]
 
 
 def test_strength_zero_is_off():
