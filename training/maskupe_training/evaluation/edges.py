@@ -29,6 +29,7 @@ COLUMNS: Mapping[str, tuple[str, int]] = {
     "scale": ("scale", 2),
     "underlit": ("underlit", 0),
     "wiped": ("wiped %", 2),
+    "wiped_by_truth": ("by the truth", 2),
 }
 #: The columns about circles.
 CIRCLE_COLUMNS = {"steepest": ("steepest", 2), "worst": ("worst", 2), "n": ("circles", 0)}
@@ -95,6 +96,7 @@ def evaluate_edges(
                 output = _brightened(enhancer, case.image, selection, edges)
                 values = outline_quality(case.image, output, case.truth, case.alpha)
                 values["wiped"] = 100.0 * wiped(case.image, output, selection)
+                values["wiped_by_truth"] = 100.0 * wiped(case.image, case.truth, selection)
                 rows.setdefault(row_name(kind, edges), []).append(values)
     if not names:
         raise InputError("None of the pictures is fit for a case.", "Give others, or --all.")
