@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -14,6 +15,9 @@ class Library(Protocol):
 
     def prepare(self, device: str) -> None:
         """Import what loading a model will need; called once, before the first job."""
+
+    def loads_ahead(self, device: str) -> bool:
+        """Return whether the default model is worth loading before a job asks for it."""
 
     def names(self) -> list[str]:
         """Return names that clients may ask for."""
@@ -44,6 +48,12 @@ class Maskupe:
             import_module("maskupe.inference.onnx_backend")
             import_module("maskupe.pipeline")
 
+    def loads_ahead(self, device: str) -> bool:
+        """Return whether it runs on the processor: PyTorch would take too much memory."""
+        from maskupe.inference.loading import is_processor
+
+        return is_processor(device)
+
     def names(self) -> list[str]:
         """Return models whose weights are installed."""
         return list(registry.available())
@@ -53,10 +63,18 @@ class Maskupe:
         return registry.resolve(name).name
 
     def load(self, name: str, device: str) -> Any:
-        """Load the weights."""
+        """Load the weights, on the processor those of the matting network at the same time.
+
+        ONNX Runtime does not hold Python's lock while it prepares a graph.
+        """
+        from maskupe.inference.loading import is_processor
+        from maskupe.inference.matting import load_matting
         from maskupe.pipeline import Enhancer
 
-        return Enhancer.load(name, device=device)
+        with ThreadPoolExecutor(1) as pool:
+            if is_processor(device):
+                pool.submit(load_matting, device="cpu")  # the job that needs it reports its faults
+            return Enhancer.load(name, device=device)
 
     def device_of(self, enhancer: Any) -> str:
         """Return the predictor's device."""
@@ -98,6 +116,15 @@ class Models:
                 if device is None:
                     self.device = self.library.device_of(self._loaded[key])
             return self._loaded[key]
+
+    def load_ahead(self) -> None:
+        """Load what the next job will most likely ask for, if that takes little memory.
+
+        Raises:
+            WeightsError: for a damaged weight file.
+        """
+        if self.library.loads_ahead(self._wish):
+            self.get("default")
 
     def loaded(self) -> list[str]:
         """Return names of the models in memory."""

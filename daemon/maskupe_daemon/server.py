@@ -81,6 +81,7 @@ class Server:
         self._stop_asked = False
         self._stop_at: float | None = None
         self._rested = True
+        self._greeted = False
         self._answers: dict[str, Callable[[Route, dict[str, Any]], dict[str, Any]]] = {
             "hello": self._hello,
             "status": self._status,
@@ -222,6 +223,10 @@ class Server:
 
     def _hello(self, route: Route, fields: dict[str, Any]) -> dict[str, Any]:
         self._scheduler.introduce(route, fields["client"])
+        if not self._greeted:
+            # Who comes first has most likely started the daemon, and sends a job next.
+            self._greeted, self._rested = True, False
+            self._worker.load_ahead(self._wake)
         limits = {**asdict(self._limits), "max_header": MAX_HEADER, "max_planes": MAX_PLANES}
         return {
             "type": "welcome",

@@ -56,13 +56,17 @@ class Worker:
     def __init__(self, models: Models, done: Callable[[Outcome], None]) -> None:
         self._models = models
         self._done = done
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Job | Callable[[], None] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._loop, name="maskupe-worker", daemon=True)
         self._thread.start()
 
     def start(self, job: Job) -> None:
         """Give the idle worker its next job."""
         self._jobs.put(job)
+
+    def load_ahead(self, done: Callable[[], None]) -> None:
+        """Have the default model loaded before the next job; ``done`` is called in the thread."""
+        self._jobs.put(done)
 
     def close(self, timeout: float) -> None:
         """Let the thread end after the job it is at."""
@@ -76,11 +80,21 @@ class Worker:
             log.exception("what loading a model needs cannot be imported")
         memory.freeze_gc()
         while (job := self._jobs.get()) is not None:
+            if not isinstance(job, Job):
+                self._load_ahead()
+                job()
+                continue
             outcome = self._outcome(job)
             memory.free_in_background(job.planes)
             self._done(outcome)
             # Not kept until the next job comes: it holds a full-size result.
             del outcome, job
+
+    def _load_ahead(self) -> None:
+        try:
+            self._models.load_ahead()
+        except Exception as error:  # the jobs that need it will say the same to their clients
+            log.warning("the default model cannot be loaded: %s", error)
 
     def _outcome(self, job: Job) -> Outcome:
         outcome = Outcome(job, {"type": "error"})

@@ -134,7 +134,9 @@ def open_session(
     Raises:
         StaleGraphError: see :class:`Session` and :class:`ConfinedSession`.
     """
-    return (ConfinedSession if confined else Session)(graph, weights, threads)
+    if confined:
+        return ConfinedSession(graph, weights, threads)
+    return Session(graph, weights, threads, shipped=True)
 
 
 def too_much_memory(graph: Path | str) -> StaleGraphError:

@@ -93,7 +93,7 @@ def choose_device(device: str) -> str:
         return "cpu"
     if device == "auto":
         # Importing torch costs a second or two, so only where it could be of use.
-        return "cuda" if _may_have_cuda() and has_torch() and _works("cuda") else "cpu"
+        return "cpu" if is_processor(device) or not _works("cuda") else "cuda"
     if not has_torch():
         raise InputError(f"The device {device} needs PyTorch.", _NEEDS_TORCH)
     if not _works(device):
@@ -101,6 +101,11 @@ def choose_device(device: str) -> str:
             f"PyTorch finds no {device} device on this machine.", "Use the device auto or cpu."
         )
     return device
+
+
+def is_processor(device: str) -> bool:
+    """Return whether a wish comes to ``"cpu"``, as far as can be told without PyTorch."""
+    return device == "cpu" or (device == "auto" and not (_may_have_cuda() and has_torch()))
 
 
 def no_graph(weights: Path) -> WeightsError:

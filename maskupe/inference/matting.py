@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +19,7 @@ from maskupe.registry import MATTES
 Float = npt.NDArray[np.float32]
 
 _SHAPE = (3, 256, 256)
+_LOADING = threading.Lock()
 
 
 class MattingPredictor:
@@ -91,7 +93,8 @@ def load_matting(
         WeightsError: for weights that are missing or damaged.
         InputError: for a device that does not exist here.
     """
-    return _loaded(str(name), choose_device(device), threads)
+    with _LOADING:  # who needs it while it is being loaded waits for it
+        return _loaded(str(name), choose_device(device), threads)
 
 
 @functools.lru_cache(maxsize=4)

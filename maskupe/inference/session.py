@@ -37,9 +37,10 @@ class Session:
     """An exported graph that is ready to run. Safe to use from several threads.
 
     Args:
-        graph: the ``.onnx`` file, looked through before anything of it is run.
+        graph: the ``.onnx`` file, looked through before anything of it is run, if not ``shipped``.
         weights: the weight file beside it, of which it takes its weights.
         threads: how many threads one run may use; up to four if ``None``.
+        shipped: whether the graph came with this package, or with an installed one of weights.
 
     Attributes:
         about: the graph's own metadata.
@@ -52,7 +53,9 @@ class Session:
         WeightsError: if the weight file is missing.
     """
 
-    def __init__(self, graph: Path, weights: Path, threads: int | None) -> None:
+    def __init__(
+        self, graph: Path, weights: Path, threads: int | None, *, shipped: bool = False
+    ) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or min(_MOST_THREADS, machine_threads())
         options.inter_op_num_threads = 1
@@ -61,7 +64,8 @@ class Session:
         # Failures come as exceptions; ONNX Runtime need not print them as well.
         options.log_severity_level = 4
         try:
-            graphfile.check(graph, weights)
+            if not shipped:
+                graphfile.check(graph, weights)
             self._session = onnxruntime.InferenceSession(
                 str(graph), options, providers=["CPUExecutionProvider"]
             )

@@ -124,6 +124,9 @@ class StandIns:
     def prepare(self, device):
         pass
 
+    def loads_ahead(self, device):
+        return False
+
     def names(self):
         return list(NAMES)
 
