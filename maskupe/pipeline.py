@@ -30,7 +30,7 @@ from maskupe.matting.matte import Matte, Predict, make_matte
 from maskupe.matting.surroundings import surroundings_of
 from maskupe.parallel import cancellable, machine_threads, parallel_rows, rows_of
 from maskupe.pixel_layout import colour_channels
-from maskupe.preprocess.context import CONTEXT_EDGE, downscale, network_input
+from maskupe.preprocess.context import CONTEXT_EDGE, downscale, fingerprint, network_input
 from maskupe.rendering import default_backend, render
 from maskupe.rendering.illumination import illumination
 from maskupe.rendering.pixels import weights
@@ -448,8 +448,9 @@ class Enhancer:
 
         Remembered by content: a slider that moves costs no inference.
         """
-        key = context.tobytes() + shares.tobytes()
-        return self._maps.get(key, lambda: self._predictor.predict(context, shares))
+        return self._maps.get(
+            fingerprint(context, shares), lambda: self._predictor.predict(context, shares)
+        )
 
     def _effect(
         self,
@@ -461,8 +462,7 @@ class Enhancer:
         window: Window,
     ) -> EffectStats:
         """Return what the maps do, which are those of what the network saw and the warmth."""
-        key = context.tobytes() + shares.tobytes() + np.float64(warmth).tobytes()
-        key += b"" if matte is None else matte.key
+        key = fingerprint(context, shares, np.array(warmth)) + (matte.key if matte else b"")
         return self._effects.get(key, lambda: predict_effect(maps, context, shares, matte, window))
 
 

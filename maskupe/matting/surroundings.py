@@ -20,7 +20,7 @@ from maskupe.native import DEPTHS
 from maskupe.parallel import machine_threads
 from maskupe.pixel_layout import colour_channels, scale_of
 from maskupe.preprocess.area_average import colours_of
-from maskupe.preprocess.context import area_average
+from maskupe.preprocess.context import area_average, fingerprint
 
 Float = npt.NDArray[np.float32]
 
@@ -60,8 +60,8 @@ class Surroundings:
 
     def key(self) -> bytes:
         """Return what a prediction may be remembered by."""
-        parts = (self.image, self.selection, np.float32(self.reach), np.array(self.frame))
-        return b"".join(part.tobytes() for part in parts)
+        numbers = np.array([self.reach, *self.frame])
+        return fingerprint(self.image, self.selection, numbers)
 
 
 def surroundings_of(
