@@ -1,4 +1,7 @@
-"""What an installation takes on the disk, by distribution, without the extras."""
+"""What an installation takes on the disk, by distribution, without the extras.
+
+To look at one: `VENV/bin/python -m benchmarks.footprint` in a checkout, where VENV has the wheel.
+"""
 
 from __future__ import annotations
 
@@ -51,3 +54,8 @@ def _size(name: str) -> int:
     files = importlib.metadata.files(name) or []
     places = (Path(str(file.locate())) for file in files)
     return sum(place.stat().st_size for place in places if place.is_file())
+
+
+if __name__ == "__main__":
+    for name, megabytes in footprint().items():
+        print(f"{megabytes:6.1f}  {name.removesuffix(', MB')}")

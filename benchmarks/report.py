@@ -15,7 +15,7 @@ TARGETS = {"ToneCurves": 2.5, "GainGrid": 2.5, "AffineGrid": 6.0, "CurveMaps": 4
 FALLBACK_TARGET = 12.0
 #: Of the daemon's numbers and the installation's, by how their names begin.
 LIMITS = {
-    "first job after that": 1000.0,
+    "start to first preview": 1000.0,
     "preview of 1 MP": 30.0,
     "5 % against everything": 0.1,
     "memory above idle": 1.5,

@@ -380,6 +380,7 @@ class Enhancer:
             warmth = 0.0
         maps = warmed(self._predicted(*seen), warmth, seen[0])
         effect = self._effect(maps, warmth, *seen, matte, window)
+        del seen
         tell(_STAGES[3])
         if matte is not None:
             fade = BlendCurve(linear().ramp, effect.bound)

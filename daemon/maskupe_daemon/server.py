@@ -136,6 +136,12 @@ class Server:
         self._outcomes.put(outcome)
         self._wake()
 
+    def _loaded_ahead(self) -> None:
+        # Called in the worker's thread. What loading has left behind is given back at rest.
+        self._scheduler.last_work = time.monotonic()
+        self._rested = False
+        self._wake()
+
     def _collect(self) -> None:
         while not self._outcomes.empty():
             self._scheduler.ended(self._outcomes.get())
@@ -225,8 +231,8 @@ class Server:
         self._scheduler.introduce(route, fields["client"])
         if not self._greeted:
             # Who comes first has most likely started the daemon, and sends a job next.
-            self._greeted, self._rested = True, False
-            self._worker.load_ahead(self._wake)
+            self._greeted = True
+            self._worker.load_ahead(self._loaded_ahead)
         limits = {**asdict(self._limits), "max_header": MAX_HEADER, "max_planes": MAX_PLANES}
         return {
             "type": "welcome",

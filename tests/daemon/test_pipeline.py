@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -211,6 +212,17 @@ def test_memory_stays_flat():
     rest = {"MASKUPE_TEST_REST": str(REST)}
     with running_daemon(module="tests.daemon.with_weights", env=rest) as shipped:
         assert_memory_stays_flat(shipped, "default", ("nobody", "unknown-model"))
+
+
+def test_the_default_model_is_loaded_for_the_first_client_and_dropped_again():
+    """Before it has sent a job, and only once: who asks for the status keeps no model in memory."""
+    options = ("--device", "cpu", "--idle-unload", "1")
+    with running_daemon(*options, module="tests.daemon.with_weights") as shipped:
+        shipped.await_status(loaded=["lantern"])
+        shipped.await_status(loaded=[])
+        assert shipped.status()["served"] == 0
+        time.sleep(0.5)
+        assert shipped.status()["loaded"] == []
 
 
 def test_models_are_listed_without_being_loaded(real):
