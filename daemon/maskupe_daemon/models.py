@@ -4,41 +4,19 @@ from __future__ import annotations
 
 import threading
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any
 
 from maskupe import registry
 
 
-class Library(Protocol):
-    """Where models come from: the ``maskupe`` package, or a stand-in of the tests."""
-
-    def prepare(self, device: str) -> None:
-        """Import what loading a model will need; called once, before the first job."""
-
-    def names(self) -> list[str]:
-        """Return names that clients may ask for."""
-
-    def resolve(self, name: str) -> str:
-        """Return the model's own name, also for an alias; raises UnknownModelError."""
-
-    def load(self, name: str, device: str) -> Any:
-        """Return the :class:`maskupe.pipeline.Enhancer` of a model by its own name."""
-
-    def device_of(self, enhancer: Any) -> str:
-        """On what it runs."""
-
-    def engine_of(self, enhancer: Any) -> str:
-        """Return what runs its network there: ``onnxruntime`` or ``torch``."""
-
-
-class Maskupe:
+class Library:
     """The models of the ``maskupe`` package."""
 
     def prepare(self, device: str) -> None:
         """Import ONNX Runtime: opening so large a library holds up every thread of Python.
 
-        The daemon's start is the moment at which nobody waits for an answer. PyTorch, which a
-        graphics card needs, is imported at its first job: it would take too much memory at rest.
+        When the daemon starts, nobody waits for an answer. PyTorch, which a graphics card needs, is
+        imported at its first job: it would take too much memory at rest.
         """
         if device in ("auto", "cpu"):
             import_module("maskupe.inference.onnx_backend")
@@ -49,21 +27,25 @@ class Maskupe:
         return list(registry.available())
 
     def resolve(self, name: str) -> str:
-        """A name is looked up, never taken for a path."""
+        """Return the model's own name, also for an alias; a name is never taken for a path.
+
+        Raises:
+            UnknownModelError: if it is not in the registry.
+        """
         return registry.resolve(name).name
 
     def load(self, name: str, device: str) -> Any:
-        """Load the weights."""
+        """Return the :class:`maskupe.pipeline.Enhancer` of a model by its own name."""
         from maskupe.pipeline import Enhancer
 
         return Enhancer.load(name, device=device)
 
     def device_of(self, enhancer: Any) -> str:
-        """Return the predictor's device."""
+        """Return the device that a model runs on."""
         return str(enhancer.predictor.device)
 
     def engine_of(self, enhancer: Any) -> str:
-        """Return the predictor's backend."""
+        """Return what runs a model's network: ``onnxruntime`` or ``torch``."""
         return str(enhancer.predictor.backend)
 
 

@@ -157,7 +157,7 @@ def mad_clock():
 
 def main():
     with hurried() as stack:
-        stack.enter_context(patch.object(app, "Maskupe", StandIns))
+        stack.enter_context(patch.object(app, "Library", StandIns))
         stack.enter_context(patch.object(app, "_check_device", lambda device: None))
         for name in ("total_bytes", "free_bytes"):
             value = os.environ.get(f"MASKUPE_TEST_{name.upper()}")

@@ -11,7 +11,7 @@ from maskupe_client.framing import pack
 from maskupe_client.messages import parse
 from maskupe_daemon.hardware import processor_name
 from maskupe_daemon.job_runner import SMALL_STRIP, Timing, enhance
-from maskupe_daemon.models import Maskupe, Models
+from maskupe_daemon.models import Library, Models
 from tests.daemon.running import region, request_for
 from tests.untrained import copy_matting, write_weights
 
@@ -27,7 +27,7 @@ def models(tmp_path, monkeypatch):
     copy_matting(tmp_path)
     monkeypatch.setattr("maskupe.registry.weights_folders", lambda: (tmp_path,))
     monkeypatch.setenv(BACKEND_VARIABLE, "torch:cuda")
-    return Models(Maskupe(), "cpu")
+    return Models(Library(), "cpu")
 
 
 def give_a_gpu(monkeypatch, most_pixels):
