@@ -10,11 +10,11 @@ import numpy as np
 
 from maskupe.errors import InputError
 from maskupe_training.data.images import ImageCache, list_images
-from maskupe_training.data.sources import Exposure, split_names
+from maskupe_training.data.sources import Exposure, Source, split_names
 from maskupe_training.data.synthesis import SynthesisRecipe, bracket, draw_response, underexpose
 
 
-class PhotoSource:
+class PhotoSource(Source):
     """A folder of well-exposed photographs, underexposed as they are drawn.
 
     ``index.csv`` (``file,source,licence,…``), if there, gives each photograph's licence, and only
@@ -41,20 +41,9 @@ class PhotoSource:
                 "Check the source's licences in the recipe, index.csv and split.json.",
             )
         self._paths = [names[name] for name in sorted(names)]
+        self.scenes = tuple(path.stem for path in self._paths)
         self._cache = cache
         self._recipe = recipe
-
-    @property
-    def scenes(self) -> tuple[str, ...]:
-        """See :class:`~maskupe_training.data.sources.Source`."""
-        return tuple(path.stem for path in self._paths)
-
-    def __len__(self) -> int:
-        return len(self._paths)
-
-    def draw(self, rng: np.random.Generator) -> Exposure:
-        """See :class:`Source`."""
-        return self.nth(int(rng.integers(len(self._paths))), rng)
 
     def nth(self, scene: int, rng: np.random.Generator) -> Exposure:
         """See :class:`~maskupe_training.data.sources.Source`."""

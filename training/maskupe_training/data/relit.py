@@ -16,7 +16,7 @@ from maskupe.errors import InputError
 from maskupe.pixel_layout import LUMA
 from maskupe_training.data.images import F32, U8, fit_long_edge, list_images, read_rgb
 from maskupe_training.data.photos import licensed
-from maskupe_training.data.sources import Exposure
+from maskupe_training.data.sources import Exposure, Source
 from maskupe_training.data.synthesis import Response, SynthesisRecipe, draw_response, sensor_noise
 from maskupe_training.matte import scenes
 from maskupe_training.matte.samples import Material, MatteSamples, held_out
@@ -28,7 +28,7 @@ _WELL_EXPOSED = (62.0, 195.0)
 _ATTEMPTS = 40
 
 
-class RelitSource:
+class RelitSource(Source):
     """Scenes whose subject lost light; as many as asked for, each drawn by the generator.
 
     Args:
@@ -63,15 +63,11 @@ class RelitSource:
             [fit_long_edge(read_rgb(path), _PHOTO_EDGE) for path in chosen],
             own,
         )
-        self._photos = tuple(path.stem for path in chosen)
-        self._scenes = MatteSamples(material, seed=0, length=0, side=_SIDE)
+        #: The photographs behind the subjects.
+        self.scenes = tuple(path.stem for path in chosen)
+        self._samples = MatteSamples(material, seed=0, length=0, side=_SIDE)
         self._length = len(material.cutouts) + len(own)
         self._recipe = recipe
-
-    @property
-    def scenes(self) -> tuple[str, ...]:
-        """The photographs behind the subjects."""
-        return self._photos
 
     def __len__(self) -> int:
         return self._length
@@ -79,7 +75,7 @@ class RelitSource:
     def draw(self, rng: np.random.Generator) -> Exposure:
         """See :class:`~maskupe_training.data.sources.Source`."""
         for _ in range(_ATTEMPTS):
-            found = self._scenes.compose(rng, rng.uniform(0.25, 0.85))
+            found = self._samples.compose(rng, rng.uniform(0.25, 0.85))
             if found is None:
                 continue
             picture, alpha = found
