@@ -325,9 +325,10 @@ def test_a_training_may_begin_with_the_weights_of_another(
     first = tmp_path / "first"
     fit_matte(load(str(recipe_path), ["training.steps=1"]), MatteRun(data, first, device="cpu"))
     arguments = [str(recipe_path), str(data), str(tmp_path / "second"), "--device", "cpu"]
-    run_alone([*arguments, "--steps", "1", "--rate", "1e-9", "--seed", "3"])
-    run_alone([*arguments[:2], str(tmp_path / "third"), "--device", "cpu", "--steps", "1",
-               "--rate", "1e-9", "--seed", "3", "--start", str(first / "last.pt")])  # fmt: skip
+    settings = ["--set", "training.steps=1", "--set", "training.rate=1e-9", "--set", "seed=3"]
+    run_alone([*arguments, *settings])
+    start = ["--set", f"training.start={first / 'last.pt'}"]
+    run_alone([*arguments[:2], str(tmp_path / "third"), "--device", "cpu", *settings, *start])
     begun, new, continued = (
         checkpoint.read(tmp_path / name / "last.pt") for name in ("first", "second", "third")
     )
