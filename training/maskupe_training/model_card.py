@@ -17,7 +17,6 @@ from maskupe.io.atomic import replace_file
 from maskupe.weights_file import Header, digest
 from maskupe_training.config import current_names
 from maskupe_training.data.photos import licensed
-from maskupe_training.data.source_factory import SourceRecipe
 from maskupe_training.data.sources import split_names
 from maskupe_training.data.splits import describe_scenes
 from maskupe_training.recipe import Recipe
@@ -45,7 +44,7 @@ def write_card(path: Path, measured: Mapping[str, Any] | None = None) -> Path:
 
     Args:
         path: the ``.safetensors`` file.
-        measured: see :func:`model_card`.
+        measured: metrics that are not in the file, since they were measured later.
 
     Raises:
         WeightsError: if the file is missing, or is not one of ours.
@@ -54,21 +53,12 @@ def write_card(path: Path, measured: Mapping[str, Any] | None = None) -> Path:
     header, arrays = weights_file.read(path)
     parameters = int(header.metadata.get("parameters") or sum(a.size for a in arrays.values()))
     card = path.with_suffix(".md")
-    replace_file(card, model_card(path, header, parameters, measured).encode("utf-8"))
+    replace_file(card, _page(path, header, parameters, measured).encode("utf-8"))
     return card
 
 
-def model_card(
-    path: Path, header: Header, parameters: int, measured: Mapping[str, Any] | None = None
-) -> str:
-    """Return the card of a weight file, as Markdown with the front matter that Hugging Face reads.
-
-    Args:
-        path: the ``.safetensors`` file.
-        header: what it says about itself.
-        parameters: how many the network has.
-        measured: metrics that are not in the file, since they were measured later.
-    """
+def _page(path: Path, header: Header, parameters: int, measured: Mapping[str, Any] | None) -> str:
+    """Return the card as Markdown with the front matter that Hugging Face reads."""
     said = header.metadata
     stored = header.json("recipe") or {}
     recipe = current_names(stored)
@@ -187,16 +177,13 @@ def credit_lines(recipe: Recipe, data_root: Path) -> list[str]:
     """
     lines: list[str] = []
     for source in recipe.sources:
-        if source.kind == "photos" and (data_root / source.folder / "index.csv").is_file():
-            lines += _of_folder(data_root / source.folder, source)
+        folder = data_root / source.folder
+        if source.kind == "photos" and (folder / "index.csv").is_file():
+            used = set(licensed(folder, source.licences or ("",)))
+            if (folder / "split.json").is_file():
+                used &= set(split_names(folder, source.split))
+            lines += lines_of(folder, used)
     return lines
-
-
-def _of_folder(folder: Path, source: SourceRecipe) -> list[str]:
-    used = set(licensed(folder, source.licences or ("",)))
-    if (folder / "split.json").is_file():
-        used &= set(split_names(folder, source.split))
-    return lines_of(folder, used)
 
 
 def lines_of(folder: Path, used: Collection[str]) -> list[str]:

@@ -16,7 +16,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from rich.console import Console
 
 from maskupe import Enhancer, weights_file
 from maskupe.areas.transition import Edges
@@ -34,7 +33,7 @@ from maskupe_training.evaluation.report import (
     RAW,
     kinds_tables,
     markdown_table,
-    terminal_tables,
+    print_summaries,
     write_csv,
     write_json,
 )
@@ -51,7 +50,6 @@ REFERENCE = "linear gain"
 # Rows of the contact sheet, and the long edge in pixels at which cases are drawn.
 _SHEET_ROWS = 12
 _LONG_EDGE = 512
-_PRINTED_WIDTH = 120
 
 
 @dataclass(frozen=True)
@@ -152,12 +150,8 @@ def evaluate(
         name: summarise(own, rows[REFERENCE] if name != REFERENCE else None, scenes)
         for name, own in rows.items()
     }
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_PRINTED_WIDTH)  # rich would cut the tables to 80 columns
     title = f"{request.folder} {request.split}, {len(names)} cases, seed {request.seed}"
-    for table in terminal_tables(title, summaries):
-        console.print(table)
+    print_summaries(title, summaries)
     used = [known[scene] for scene in dict.fromkeys(scenes)]
     notes = [note for model in request.models if (note := _note(model, request, used))]
     for note in notes:

@@ -16,8 +16,6 @@ from typing import TypeAlias
 import cv2
 import numpy as np
 import numpy.typing as npt
-from rich.console import Console
-from rich.table import Table
 
 from maskupe import Enhancer
 from maskupe.denoise import Denoise
@@ -27,6 +25,7 @@ from maskupe.pixel_layout import LUMA
 from maskupe.preprocess.srgb import decode_srgb, encode_srgb
 from maskupe_training.data.images import F32, U8, fit_long_edge, list_images, read_rgb, write_rgb
 from maskupe_training.progress import tracked
+from maskupe_training.tables import print_table
 
 #: A method under test: from a case to its result, uint8 (H, W, 3).
 Method: TypeAlias = Callable[["ShadowCase"], U8]
@@ -183,8 +182,9 @@ def evaluate_shadows(
     """
     enhancer = Enhancer.load(model, threads=threads)
     methods = {f"denoise {strength}": _method(enhancer, strength) for strength in strengths}
-    methods["16 bits without noise, denoise 0"] = _noise_free(enhancer, 0)
-    methods["16 bits without noise, denoise auto"] = _noise_free(enhancer, "auto")
+    for strength in (0, "auto"):
+        name = f"16 bits without noise, denoise {strength}"
+        methods[name] = _method(enhancer, strength, clean=True)
     rows: dict[str, list[dict[str, float]]] = {name: [] for name in methods}
     for case in draw_shadow_cases(folder, split, count, seed, long_edge):
         results = {name: method(case) for name, method in methods.items()}
@@ -199,13 +199,11 @@ def evaluate_shadows(
         name: {column: float(np.mean([row[column] for row in own])) for column in COLUMNS}
         for name, own in rows.items()
     }
-    table = Table(title=f"{model}, {split}, {len(next(iter(rows.values())))} cases, seed {seed}")
-    table.add_column("method", no_wrap=True)
-    for column in COLUMNS:
-        table.add_column(column.replace("_", " "), justify="right", no_wrap=True)
-    for name, values in means.items():
-        table.add_row(name, *(f"{values[column]:.2f}" for column in COLUMNS))
-    Console(width=100).print(table)
+    print_table(
+        f"{model}, {split}, {len(next(iter(rows.values())))} cases, seed {seed}",
+        ["method", *(column.replace("_", " ") for column in COLUMNS)],
+        [[name, *(f"{own[column]:.2f}" for column in COLUMNS)] for name, own in means.items()],
+    )
     return means
 
 
@@ -220,18 +218,11 @@ def _sheet(case: ShadowCase, results: Sequence[U8]) -> U8:
     return np.hstack([picture[y : y + down, x : x + across] for picture in pictures])
 
 
-def _method(enhancer: Enhancer, strength: Denoise) -> Method:
+def _method(enhancer: Enhancer, strength: Denoise, *, clean: bool = False) -> Method:
     def run(case: ShadowCase) -> U8:
-        result = enhancer.enhance(case.image, case.selection, denoise=strength)
-        return np.asarray(result, np.uint8)
-
-    return run
-
-
-def _noise_free(enhancer: Enhancer, strength: Denoise) -> Method:
-    def run(case: ShadowCase) -> U8:
-        result = enhancer.enhance(case.clean, case.selection, denoise=strength)
-        return np.rint(result / 257.0).astype(np.uint8)
+        image = case.clean if clean else case.image
+        result = enhancer.enhance(image, case.selection, denoise=strength)
+        return np.rint(result / (257.0 if clean else 1.0)).astype(np.uint8)
 
     return run
 
