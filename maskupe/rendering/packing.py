@@ -23,8 +23,8 @@ from maskupe.maps import (
     ToneCurves,
 )
 
-#: Arrays of parameters begin at multiples of this many bytes on the card.
-_ALIGNMENT = 64
+#: Arrays begin at multiples of this many bytes on the card.
+ALIGNMENT = 256
 
 Floats = npt.NDArray[np.float32]
 
@@ -129,10 +129,10 @@ def _look_up_table(maps: LookUpTable) -> PackedMap:
     return PackedMap(TABLE, table.shape[-1], table=entries)
 
 
-def pack(arrays: Mapping[str, npt.NDArray[Any]]) -> tuple[dict[str, slice], int]:
-    """Return where each array's bytes lie in one block of memory, and how many bytes that is."""
+def pack(sizes: Mapping[str, int]) -> tuple[dict[str, slice], int]:
+    """Return where arrays of so many bytes lie in one block of memory, and how large that is."""
     places, end = {}, 0
-    for name, array in arrays.items():
-        places[name] = slice(end, end + array.nbytes)
-        end += -(-array.nbytes // _ALIGNMENT) * _ALIGNMENT
+    for name, size in sizes.items():
+        places[name] = slice(end, end + size)
+        end += -(-size // ALIGNMENT) * ALIGNMENT
     return places, end
