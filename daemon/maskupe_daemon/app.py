@@ -125,7 +125,9 @@ def _serve(directory: Path, options: Options) -> None:
         )
         models = Models(Library(), options.device)
         server = Server(connection, listener, authenticator, models, limits, options.idle_unload)
-        with _signals(server), _announced(connection, directory):
+        with _signals(server), contextlib.ExitStack() as stack:
+            stack.callback(withdraw, directory)
+            announce(connection, directory)
             place = listener.endpoint
             log.info("version %s listens at %s (pid %d)", __version__, place, os.getpid())
             notify("READY=1")
@@ -214,15 +216,6 @@ def _most_connections() -> int:
         return _CONNECTIONS
     spare = max(soft - _DESCRIPTORS_ELSE, soft // 4)
     return max(1, min(_CONNECTIONS, spare // _DESCRIPTORS_EACH))
-
-
-@contextlib.contextmanager
-def _announced(connection: Connection, directory: Path) -> Iterator[None]:
-    announce(connection, directory)
-    try:
-        yield
-    finally:
-        withdraw(directory)
 
 
 @contextlib.contextmanager

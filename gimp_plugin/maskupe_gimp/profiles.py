@@ -96,7 +96,9 @@ def find_profiles(
     home = home or Path.home()
     own = environment.get(PROFILE_VARIABLE)
     if own:
-        return [GimpProfile("from GIMP3_DIRECTORY", _version_of(Path(own).name), Path(own))]
+        name = Path(own).name
+        version = name if _VERSION.fullmatch(name) else "3"
+        return [GimpProfile(f"from {PROFILE_VARIABLE}", version, Path(own))]
     places: list[GimpProfile] = []
     for label, base, sandboxed in _bases(platform, home, environment):
         found = sorted(_profiles(base))
@@ -161,10 +163,6 @@ def _profiles(base: Path) -> list[Path]:
 
 def _numbers(version: str) -> list[int]:
     return [int(part) for part in version.split(".")]
-
-
-def _version_of(name: str) -> str:
-    return name if _VERSION.fullmatch(name) else "3"
 
 
 def _installed_version(environment: Mapping[str, str]) -> str:

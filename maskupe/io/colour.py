@@ -66,28 +66,21 @@ class Transfer:
             pixels: (H, W) or (H, W, C), uint8, uint16 or float32.
             alpha: whether the last channel is transparency, which has no curve.
         """
-        return _by_strips(pixels, alpha, lambda stored: _encode(self._linear(stored)))
+        return _by_strips(pixels, alpha, lambda stored: _encode(self._curved(stored)))
 
     def stored(self, pixels: npt.NDArray[np.float32], alpha: bool) -> npt.NDArray[np.float32]:
         """Return displayed pixels as they are stored, float32: the inverse of :meth:`display`."""
-        return _by_strips(pixels, alpha, lambda shown: self._stored(_decode(shown)))
+        return _by_strips(pixels, alpha, lambda shown: self._curved(_decode(shown), inverse=True))
 
-    def _linear(self, stored: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    def _curved(
+        self, values: npt.NDArray[np.float64], *, inverse: bool = False
+    ) -> npt.NDArray[np.float64]:
+        """Return linear light of stored values, or the inverse; beyond 0…1 with slope 1."""
         if self.linear is None:
-            return stored
-        inside = np.interp(stored, np.linspace(0.0, 1.0, len(self.linear)), self.linear)
-        return inside + _beyond(stored)
-
-    def _stored(self, light: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        if self.linear is None:
-            return light
-        inside = np.interp(light, self.linear, np.linspace(0.0, 1.0, len(self.linear)))
-        return inside + _beyond(light)
-
-
-def _beyond(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """By how much values leave 0…1; a table is continued with slope 1."""
-    return values - np.clip(values, 0.0, 1.0)
+            return values
+        even = np.linspace(0.0, 1.0, len(self.linear))
+        source, target = (self.linear, even) if inverse else (even, self.linear)
+        return np.interp(values, source, target) + (values - np.clip(values, 0.0, 1.0))
 
 
 def _by_strips(pixels: npt.NDArray[Any], alpha: bool, curve: Any) -> npt.NDArray[np.float32]:

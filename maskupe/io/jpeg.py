@@ -11,7 +11,6 @@ import math
 import re
 import struct
 from collections.abc import Iterator
-from typing import Any
 
 import cv2
 import numpy as np
@@ -120,10 +119,6 @@ def read(name: str, data: bytes) -> Photo:
         MemoryLimitError: if it does not fit into memory.
     """
     pixels = decode(name, data)
-    return _with_metadata(pixels, data)
-
-
-def _with_metadata(pixels: npt.NDArray[Any], data: bytes) -> Photo:
     packet = identifier = b""
     block, resources = bytearray(), bytearray()
     profile: dict[int, bytes] = {}
@@ -358,7 +353,10 @@ def encode(
             pieces.append(_segment(_APP1, _EXIF_MARK + metadata.exif[start : start + size]))
     if metadata.xmp and "XMP" not in left_out:
         pieces.append(_segment(_APP1, _XMP_MARK + metadata.xmp))
-        pieces += _extension(metadata.xmp_extension)
+        identifier, packet = metadata.xmp_extension or (b"", b"")
+        for start in range(0, len(packet), _XMP_PIECE):
+            head = _XMP_MORE_MARK + identifier + struct.pack(">II", len(packet), start)
+            pieces.append(_segment(_APP1, head + packet[start : start + _XMP_PIECE]))
     profile = metadata.profile
     count = math.ceil(len(profile) / _ICC_PIECE)
     for index in range(count if "colour profile" not in left_out else 0):
@@ -388,15 +386,6 @@ def too_large(metadata: Metadata, *, extras: bool) -> list[str]:
     if len(metadata.profile) > 255 * _ICC_PIECE:
         names.append("colour profile")
     return names
-
-
-def _extension(extension: tuple[bytes, bytes] | None) -> Iterator[bytes]:
-    if extension is None:
-        return
-    identifier, packet = extension
-    for start in range(0, len(packet), _XMP_PIECE):
-        head = _XMP_MORE_MARK + identifier + struct.pack(">II", len(packet), start)
-        yield _segment(_APP1, head + packet[start : start + _XMP_PIECE])
 
 
 def _jfif(resolution: tuple[float, float] | None) -> bytes:

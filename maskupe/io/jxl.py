@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskupe.errors import InputError, MaskUPEError
-from maskupe.io import colour, exif, jpeg, xmp
+from maskupe.io import colour, exif, jpeg, modern, xmp
 from maskupe.io.limits import check_size
 from maskupe.io.photo import LOST_BESIDE, Metadata, Photo
 
@@ -232,8 +232,7 @@ def read(name: str, data: bytes) -> Photo:
             f"{name} is an animation or has further channels.", "Save a plain picture."
         )
     if pixels.dtype == np.uint16 and header.bits < 16:
-        top = 2**header.bits - 1
-        pixels = np.asarray((pixels.astype(np.uint32) * 65535 + top // 2) // top, np.uint16)
+        pixels = modern.full_range(pixels, header.bits)
     elif pixels.dtype not in (np.uint8, np.uint16):
         pixels = pixels.astype(np.float32, copy=False)
     block = exif.without_mark(found.get(b"Exif", b"")[4:])

@@ -78,7 +78,7 @@ def _read(name: str, data: bytes, kind: Kind) -> Photo:
         info: dict[str, Any] = {str(key): value for key, value in image.info.items()}
         bits = _bits(data) if kind == "AVIF" else 8
         if bits > 8:
-            pixels: npt.NDArray[Any] = _full_range(imagecodecs.avif_decode(data), bits)
+            pixels: npt.NDArray[Any] = full_range(imagecodecs.avif_decode(data), bits)
         else:
             gray = image.mode in ("L", "LA")
             shown = image if gray or image.mode in ("RGB", "RGBA") else image.convert("RGBA")
@@ -102,7 +102,7 @@ def _read_heic(name: str, data: bytes) -> Photo:
         pixels: npt.NDArray[Any] = np.frombuffer(found.pixels, np.uint8).reshape(shape)
     else:  # its values are moved up to the highest bits
         deep = np.frombuffer(found.pixels, np.uint16).reshape(shape)
-        pixels = _full_range(deep >> np.uint16(16 - found.bits), found.bits)
+        pixels = full_range(deep >> np.uint16(16 - found.bits), found.bits)
     block = exif.without_mark(found.exif)
     # The library turns the picture as its file says; EXIF only says it again.
     codes = bytes([*found.codes, 0, 1]) if found.codes else b""
@@ -117,11 +117,9 @@ def _metadata(
     name: str, info: dict[str, Any], block: bytes, orientation: int, codes: bytes
 ) -> Metadata:
     packet, promised = xmp.settle(info.get("xmp") or b"")
-    icc = info.get("icc_profile") or b""
-    described = colour.profile_of_codes(name, codes) if codes else b""
     return Metadata(
-        icc=icc,
-        colour=b"" if icc else described,
+        icc=info.get("icc_profile") or b"",
+        colour=colour.profile_of_codes(name, codes) if codes else b"",
         exif=exif.normalise_orientation(block, orientation),
         xmp=packet,
         lost=(LOST_BESIDE,) if promised else (),
@@ -160,7 +158,8 @@ def _colour_codes(data: bytes) -> bytes:
     return bytes([primaries & 0xFF, transfer & 0xFF, 0, 1])
 
 
-def _full_range(values: npt.NDArray[Any], bits: int) -> npt.NDArray[np.uint16]:
+def full_range(values: npt.NDArray[Any], bits: int) -> npt.NDArray[np.uint16]:
+    """Return integers of so many bits as the 16-bit ones nearest to them, full range in both."""
     top = 2**bits - 1
     return np.asarray((values.astype(np.uint32) * 65535 + top // 2) // top, np.uint16)
 

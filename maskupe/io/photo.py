@@ -29,6 +29,7 @@ class Metadata:
         icc: the ICC profile's bytes, empty if there is none.
         colour: a profile made from what the file says of its colours in another way (PNG's cICP,
             gAMA and cHRM, TIFF's chromaticities), for formats that cannot say it so; else empty.
+            An ICC profile counts more.
         exif: the EXIF block from its byte-order mark on, orientation already 1; empty if none.
         xmp: the XMP packet, empty if none.
         xmp_extension: (identifier, packet) of what did not fit into a JPEG's first packet.

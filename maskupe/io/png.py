@@ -74,10 +74,6 @@ class _Unpacker:
         return unpacked if inflate.eof else b""
 
 
-def _keyword(kind: bytes, body: bytes) -> bytes:
-    return body.partition(b"\0")[0] if kind in _TEXTS else b""
-
-
 def _text_of(kind: bytes, body: bytes, unpack: _Unpacker) -> bytes:
     """Return the text of a tEXt, zTXt or iTXt chunk, behind its keyword."""
     _, _, rest = body.partition(b"\0")
@@ -155,7 +151,7 @@ def _metadata(name: str, data: bytes, chunks: list[tuple[bytes, int, int]]) -> t
             chromatic.setdefault(kind, data[start:end])
         elif kind in _TEXTS:
             body = data[start:end]
-            key = _keyword(kind, body)
+            key = body.partition(b"\0")[0]
             if key == _XMP_KEY and kind == b"iTXt":
                 if _XMP_KEY not in found:
                     found[_XMP_KEY] = _text_of(kind, body, unpack)
@@ -182,10 +178,9 @@ def _metadata(name: str, data: bytes, chunks: list[tuple[bytes, int, int]]) -> t
     resolution = _resolution(found.get(b"pHYs", b""))
     if resolution and orientation >= FIRST_TRANSPOSED:
         resolution = resolution[::-1]
-    described = _profile(name, chromatic)
     metadata = Metadata(
         icc=icc,
-        colour=b"" if icc else described,
+        colour=_profile(name, chromatic),
         exif=exif.normalise_orientation(block, orientation),
         xmp=packet,
         photoshop=photoshop.settle(resources, iptc),

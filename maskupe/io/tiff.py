@@ -68,7 +68,11 @@ def read(name: str, path: Path) -> Photo:
             page, lost = _only_page(name, file)
             pixels, planes = _pixels(name, page)
             extras = (_UNSPECIFIED_CHANNEL,) if _further_channel(page) == _UNSPECIFIED else ()
-            tags = {code: page.tags[code].value for code in _READ if _small(page.tags.get(code))}
+            tags = {
+                code: tag.value
+                for code in _READ
+                if (tag := page.tags.get(code)) is not None and tag.count <= _MAX_COUNT
+            }
             icc, packet, iptc, resources = (
                 _stored_bytes(page, code) for code in (_ICC, _XMP, _IPTC, _PHOTOSHOP)
             )
@@ -88,7 +92,7 @@ def read(name: str, path: Path) -> Photo:
         lost.append(LOST_BESIDE)
     metadata = Metadata(
         icc=icc,
-        colour=b"" if icc else _chromaticities(tags),
+        colour=_chromaticities(tags),
         exif=exif.normalise_orientation(_exif_block(path), orientation),
         xmp=packet,
         photoshop=photoshop.settle(resources, iptc),
@@ -98,10 +102,6 @@ def read(name: str, path: Path) -> Photo:
         lost=tuple(lost),
     )
     return Photo(upright(pixels, orientation), "TIFF", metadata)
-
-
-def _small(tag: Any) -> bool:
-    return tag is not None and bool(tag.count <= _MAX_COUNT)
 
 
 def _stored_bytes(page: Any, code: int) -> bytes:

@@ -14,17 +14,8 @@ import numpy as np
 
 from maskupe import Enhancer, Transition
 from maskupe.areas.partition import make_areas
-from maskupe.areas.transition import Areas
 from maskupe.errors import InputError
-from maskupe_training.data.images import (
-    F32,
-    SUFFIXES,
-    U8,
-    fit_long_edge,
-    read_gray,
-    read_rgb,
-    write_rgb,
-)
+from maskupe_training.data.images import SUFFIXES, fit_long_edge, read_gray, read_rgb, write_rgb
 from maskupe_training.evaluation.sheet import captioned, outlined
 from maskupe_training.raw import as_u8, load_network, raw_results
 
@@ -81,17 +72,16 @@ def draw_degree_figure(
             for t in numbers
         ]
     else:
-        lit = raw_results(load_network(model), image, areas, tuple(numbers))
-        results = [as_u8(picture if raw else _blended(picture, image, areas)) for picture in lit]
+        enhanced = raw_results(load_network(model), image, areas, tuple(numbers))
+        if not raw:
+            original = image.astype(np.float32) / np.float32(255.0)
+            weight = areas.weight[..., None]
+            enhanced = [original + weight * (picture - original) for picture in enhanced]
+        results = [as_u8(picture) for picture in enhanced]
     cells = [captioned("input", outlined(image, areas))]
     for number, result in zip(numbers, results, strict=True):
         cells.append(captioned(f"{by} {number:g}", result))
     write_rgb(output, np.hstack(cells))
-
-
-def _blended(lit: F32, image: U8, areas: Areas) -> F32:
-    original = image.astype(np.float32) / np.float32(255.0)
-    return original + areas.weight[..., None] * (lit - original)
 
 
 def _numbers(values: str) -> list[float]:

@@ -31,11 +31,6 @@ _MOST_EV = 10.0
 _KNOTS = 16
 
 
-def input_itself(image: F32, a: Bool, truth: F32) -> F32:
-    """Do nothing."""
-    return image
-
-
 def automatic_gamma(image: F32, a: Bool, truth: F32) -> F32:
     """Return one exponent on display values that brings A's mean luma to 115."""
     inside = _inside(image, a)
@@ -89,20 +84,15 @@ def clahe(image: F32, a: Bool, truth: F32) -> F32:
     return np.asarray(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), np.float32) / np.float32(255.0)
 
 
-def lime_method(image: F32, a: Bool, truth: F32) -> F32:
-    """Return LIME (Guo et al. 2017); see :mod:`maskupe_training.evaluation.lime`."""
-    return lime(image)
-
-
 BASELINES: Mapping[str, Baseline] = {
-    "input": input_itself,
+    "input": lambda image, a, truth: image,
     "auto gamma": automatic_gamma,
     "oracle gamma": oracle_gamma,
     "linear gain": linear_gain,
     "oracle gain": oracle_gain,
     "oracle curves": oracle_curves,
     "CLAHE": clahe,
-    "LIME": lime_method,
+    "LIME": lambda image, a, truth: lime(image),
 }
 
 #: Those that take seconds a case, and are measured on request only.

@@ -90,7 +90,7 @@ def write_json(
     """Everything: the request, the summaries, means by kind, and every value of every case."""
     cases = {
         method: [
-            {"case": name} | {k: _finite(v) for k, v in row.items()}
+            {"case": name} | {k: v if math.isfinite(v) else None for k, v in row.items()}
             for name, row in zip(names, own, strict=True)
         ]
         for method, own in rows.items()
@@ -158,7 +158,3 @@ def _cells(summary: Mapping[str, Any]) -> list[str]:
 
 def _round(name: str, value: float) -> float:
     return round(value, _DIGITS.get(name, 3))
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -98,7 +98,7 @@ def _darken(name: str, truth: U8, rng: np.random.Generator) -> ShadowCase:
     noise = _noise(light.shape, rng)
     noisy = encode_srgb(np.clip(light + deviation * noise, 0.0, 1.0))
     quality = int(rng.integers(*_QUALITY))
-    image = _as_jpeg(_rounded(noisy, 255), quality)
+    image = _as_jpeg(np.rint(noisy * 255).astype(np.uint8), quality)
     height, width = truth.shape[:2]
     selection = np.zeros((height, width), np.uint8)
     centre = (int(width * rng.uniform(0.4, 0.6)), int(height * rng.uniform(0.4, 0.6)))
@@ -123,10 +123,6 @@ def _noise(shape: tuple[int, ...], rng: np.random.Generator) -> F32:
     common = common / common.std()
     mixed = np.sqrt(1 - _COMMON_SHARE) * own + np.sqrt(_COMMON_SHARE) * common
     return np.asarray(mixed, np.float32)
-
-
-def _rounded(value: F32, white: int) -> U8:
-    return np.rint(value * white).astype(np.uint8)
 
 
 def measure_shadows(case: ShadowCase, output: U8) -> dict[str, float]:

@@ -245,7 +245,7 @@ def _place(
               centre[1] - jitter[1] * side / target[1] * extent[1])  # fmt: skip
     mirror, angle = bool(rng.random() < 0.5), float(rng.normal(0.0, 0.12))
     moved = [
-        scenes.warp(rng, plane, side, centre, extent, target, mirror, angle, rule)
+        scenes.warp(plane, side, centre, extent, target, mirror, angle, rule)
         for plane, rule in ((colour, border), (alpha, cv2.BORDER_CONSTANT))
     ]
     return moved[0], moved[1]

@@ -111,7 +111,6 @@ def read_masked(folder: Path, names: Sequence[str] | None = None) -> list[tuple[
 
 
 def warp(
-    rng: np.random.Generator,
     image: U8,
     side: int,
     centre: tuple[float, float],
@@ -124,7 +123,6 @@ def warp(
     """Move a picture so that a box of it (centre, extent) has a centre and extent in the target.
 
     Args:
-        rng: unused but for the target's sub-pixel place.
         image: uint8 (h, w[, c]).
         side: of the square result.
         centre: (x, y) of the box in the picture.
