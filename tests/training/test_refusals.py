@@ -100,7 +100,7 @@ def test_a_mask_folder_without_masks(
         ("training.precision=8-bit", "training.precision is '8-bit'. Use one of auto, 32-true"),
         ("augmentation.crop=0", "augmentation.crop is 0.0. Give a share above 0, up to 1."),
         ("model=nosuch", "There is no model 'nosuch'. There are: default, deepupe"),
-        ("loss.base=l2", "The loss base 'l2' is unknown. Use one of deepupe, l1"),
+        ("loss.base=l2", "loss.base is 'l2'. Use one of deepupe, l1"),
     ],
 )
 def test_a_recipe_that_cannot_be_trained(

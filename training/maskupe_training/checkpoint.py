@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -110,12 +109,3 @@ def forget_after(log: Path, step: int) -> None:
         except (ValueError, KeyError):
             continue  # the last line may have been cut off by the kill
     log.write_text("".join(kept) if step else "", "utf-8")
-
-
-def commit() -> str:
-    """Return the source's commit, or an empty text outside of a git checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return ""

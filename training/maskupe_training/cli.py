@@ -53,10 +53,11 @@ def fit(
 
     folder = out or Path("runs") / Path(recipe).stem
     if is_matte(tables(recipe, settings or ())):
-        from maskupe_training.matte.fit import MatteRun, fit_matte
+        from maskupe_training.matte.fit import fit_matte
         from maskupe_training.matte.recipe import load as load_matte
+        from maskupe_training.run_options import RunOptions
 
-        run = MatteRun(data, folder, resume, max_minutes, threads, accelerator)
+        run = RunOptions(data, folder, resume, max_minutes, threads, accelerator)
         if start:
             raise InputError("--from is for local models.", "Set training.start in the recipe.")
         fit_matte(load_matte(recipe, settings or ()), run)

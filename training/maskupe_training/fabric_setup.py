@@ -11,8 +11,8 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins.precision.amp import MixedPrecision
 
 from maskupe.errors import InputError
-from maskupe_training.accelerator import choose_accelerator
 from maskupe_training.recipe import TrainingRecipe
+from maskupe_training.run_options import choose_accelerator
 
 
 def start_fabric(training: TrainingRecipe, accelerator: str, devices: int) -> Fabric:

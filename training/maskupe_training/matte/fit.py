@@ -19,7 +19,7 @@ import math
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,37 +31,17 @@ from torch import Tensor
 from maskupe.errors import InputError
 from maskupe.networks.matting import Matting
 from maskupe_training import checkpoint
-from maskupe_training.accelerator import choose_accelerator
 from maskupe_training.data.batches import automatic_workers, batches
 from maskupe_training.matte.material import read_material
 from maskupe_training.matte.recipe import MatteRecipe, from_tables, load
 from maskupe_training.matte.samples import MatteSamples
+from maskupe_training.run_options import RunOptions, choose_accelerator
+from maskupe_training.source_commit import source_commit
 
 # Steps between two lines of the log: to look at the loss waits for the card.
 _LOG_EVERY = 50
 _WARM_UP = 50
 _LARGEST_NORM = 1.0
-
-
-@dataclass(frozen=True)
-class MatteRun:
-    """How and where a recipe is run.
-
-    Attributes:
-        data_root: the folder that the recipe's folders lie in.
-        out: where checkpoint and log go.
-        resume: continue from ``out/last.pt``.
-        max_minutes: stop after this time, with a checkpoint; ``None`` for no limit.
-        threads: CPU threads that train.
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-    """
-
-    data_root: Path
-    out: Path
-    resume: bool = False
-    max_minutes: float | None = None
-    threads: int = 1
-    device: str = "auto"
 
 
 def losses(logits: Tensor, batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -129,7 +109,7 @@ def progress(recipe: MatteRecipe, step: int, minutes: float) -> float:
     return min(1.0, max(step / how.steps, minutes / how.minutes if how.minutes else 0.0))
 
 
-def fit_matte(recipe: MatteRecipe, run: MatteRun) -> Path:
+def fit_matte(recipe: MatteRecipe, run: RunOptions) -> Path:
     """Train the matting network.
 
     Args:
@@ -177,10 +157,10 @@ class _Training:
         device: that trains.
     """
 
-    def __init__(self, recipe: MatteRecipe, run: MatteRun, last: Path) -> None:
+    def __init__(self, recipe: MatteRecipe, run: RunOptions, last: Path) -> None:
         torch.manual_seed(recipe.seed)
         torch.set_float32_matmul_precision("high")
-        self.device = choose_accelerator(run.device)
+        self.device = choose_accelerator(run.accelerator)
         on_card = self.device == "cuda"
         self._network = Matting().to(self.device)
         if on_card:
@@ -290,7 +270,7 @@ class _Training:
             "step": self.step,
             "minutes": self.minutes,
             "recipe": json.dumps(self._recipe.to_dict()),
-            "commit": checkpoint.commit(),
+            "commit": source_commit(),
         }
         checkpoint.save(self._last, state)
 
@@ -322,7 +302,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--resume", action="store_true")
     options = parser.parse_args(arguments)
-    run = MatteRun(options.data, options.out, options.resume, device=options.device)
+    run = RunOptions(options.data, options.out, options.resume, accelerator=options.device)
     fit_matte(load(options.recipe, options.set), run)
 
 
