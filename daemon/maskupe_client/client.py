@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -43,6 +44,8 @@ _LONGEST_PAUSE = 10.0
 _MAX_GROWTH = 32
 
 ProgressCall = Callable[[Progress], None]
+#: The header of a ``result`` and its planes.
+Result = tuple[dict[str, Any], dict[str, memoryview]]
 _Self = TypeVar("_Self", bound="Client")
 
 
@@ -113,7 +116,7 @@ class Client(Session):
         *,
         takers: Mapping[str, FrameSink] | None = None,
         patience: float = BUSY_PATIENCE,
-    ) -> tuple[dict[str, Any], dict[str, memoryview]]:
+    ) -> Result:
         """Have a region enhanced.
 
         Args:
@@ -137,20 +140,21 @@ class Client(Session):
             NotRunningError, RefusedError, ProtocolMismatchError: when reconnecting.
         """
         self._check_limits(request, planes)
+        attempt = partial(self._send_and_wait, request, planes, progress, takers or {})
         deadline = time.monotonic() + patience
         pause = 0.0
         while True:
             try:
-                return self._enhance_once(request, planes, progress, takers or {})
+                return self._reconnected(attempt)
             except AnswerError as refusal:
                 left = deadline - time.monotonic()
                 if refusal.code != "busy" or left <= 0:
                     raise
                 # Twice as long each time: many clients that wait must not fill the line.
                 pause = min(_LONGEST_PAUSE, max(2 * pause, refusal.retry_after))
-                self._sit_out(min(pause, left), refusal.position, progress)
+                self._wait_in_line(min(pause, left), refusal.position, progress)
 
-    def _sit_out(self, seconds: float, position: int, progress: ProgressCall | None) -> None:
+    def _wait_in_line(self, seconds: float, position: int, progress: ProgressCall | None) -> None:
         """Wait before the next attempt at a full queue."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
@@ -158,15 +162,10 @@ class Client(Session):
                 progress(Progress("queued", 0.0, position))
             time.sleep(min(POLL_INTERVAL, left))
 
-    def _enhance_once(
-        self,
-        request: EnhanceRequest,
-        planes: Sequence[Buffer | ChunkedFrame],
-        progress: ProgressCall | None,
-        takers: Mapping[str, FrameSink],
-    ) -> tuple[dict[str, Any], dict[str, memoryview]]:
+    def _reconnected(self, attempt: Callable[[], Result]) -> Result:
+        """Make an attempt, and another one over a new connection if the old one was lost."""
         try:
-            return self._send_and_wait(request, planes, progress, takers)
+            return attempt()
         except ConnectionLostError as lost:
             # A connection that lay idle may have been dropped, or the daemon restarted.
             if self._answered:
@@ -178,7 +177,7 @@ class Client(Session):
                 if self._sent:
                     raise lost from None
                 raise
-            return self._send_and_wait(request, planes, progress, takers)
+            return attempt()
 
     def _send_and_wait(
         self,
@@ -186,7 +185,7 @@ class Client(Session):
         planes: Sequence[Buffer | ChunkedFrame],
         progress: ProgressCall | None,
         takers: Mapping[str, FrameSink],
-    ) -> tuple[dict[str, Any], dict[str, memoryview]]:
+    ) -> Result:
         latest = Progress("sending", 0.0, 0)
         self._answered = self._sent = False
 

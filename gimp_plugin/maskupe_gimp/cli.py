@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from maskupe import __version__
 from maskupe.cli.output import handle_broken_pipe
-from maskupe.errors import MaskUPEError, is_memory_error
+from maskupe.errors import describe_failure
 
 if TYPE_CHECKING:
     from maskupe_gimp.profiles import GimpProfile
@@ -32,21 +32,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if options.debug:
             raise
-        print(f"maskupe-gimp: {_sentence(error)}", file=sys.stderr)
+        again = "as 'maskupe-gimp --debug …'"
+        text = _describe(error) if isinstance(error, OSError) else describe_failure(error, again)
+        print(f"maskupe-gimp: {text}", file=sys.stderr)
         return 1
     return status
-
-
-def _sentence(error: Exception) -> str:
-    """Return what to say about an error that ended a command."""
-    if isinstance(error, MaskUPEError):
-        return str(error)
-    if isinstance(error, OSError):
-        return _describe(error)
-    if is_memory_error(error):
-        return "There is not enough memory. Close other programs."
-    what = " ".join(f"Something unexpected failed ({type(error).__name__}: {error})".split())
-    return f"{what}. Run it again as 'maskupe-gimp --debug …' and report what it prints."
 
 
 def _describe(error: OSError) -> str:
