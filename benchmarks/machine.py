@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import os
 import platform
-from pathlib import Path
 
 from maskupe.native import library
 from maskupe.rendering import default_backend
+from maskupe_daemon.hardware import processor_name
 from maskupe_training.source_commit import source_commit
 
 
 def describe() -> dict[str, str]:
     """Return processor, system, the commit, and the renderer that is in use."""
-    processor = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        lines = cpuinfo.read_text(encoding="utf-8").splitlines()
-        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-        processor = f"{names[0]} × {len(names)}" if names else processor
     found = [path.name for path in library.candidates() if path.is_file()]
     return {
-        "processor": processor,
+        "processor": f"{processor_name() or platform.machine()} × {os.cpu_count()}",
         "system": platform.platform(),
         "python": platform.python_version(),
         "commit": source_commit() or "unknown",

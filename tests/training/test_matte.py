@@ -32,7 +32,8 @@ from maskupe_training.matte.fit import main as run_alone
 from maskupe_training.matte.lines import KINDS, draw_line, free_selection, lasso
 from maskupe_training.matte.material import credit_lines, read_material, trained_on
 from maskupe_training.matte.recipe import from_tables, load
-from maskupe_training.matte.samples import MatteSamples, held_out
+from maskupe_training.matte.samples import MatteSamples
+from maskupe_training.matte.scenes import held_out
 from maskupe_training.recipe_files import SHIPPED_MATTES, tables
 from maskupe_training.run_options import RunOptions
 from tests.training.conftest import scene

@@ -19,7 +19,7 @@ from maskupe_training.data.photos import licensed
 from maskupe_training.data.sources import Exposure, Source
 from maskupe_training.data.synthesis import Response, SynthesisRecipe, draw_response, sensor_noise
 from maskupe_training.matte import scenes
-from maskupe_training.matte.samples import Material, MatteSamples, held_out
+from maskupe_training.matte.samples import Material, MatteSamples
 
 _SIDE = 192
 _PHOTO_EDGE = 512
@@ -51,13 +51,7 @@ class RelitSource(Source):
         chosen = [path for path in list_images(photos) if names is None or path.name in names]
         if not chosen:
             raise InputError(f"No photograph of {photos} is under the wanted licences.")
-        own = [
-            pair
-            for folder in masked
-            for pair in scenes.read_masked(
-                folder, [p.stem for p in list_images(folder / "image") if not held_out(p.stem)]
-            )
-        ]
+        own = [pair for folder in masked for pair in scenes.read_masked(folder)]
         material = Material(
             scenes.read_cutouts(cutouts),
             [fit_long_edge(read_rgb(path), _PHOTO_EDGE) for path in chosen],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,11 +40,6 @@ class Material:
     photos: Sequence[U8]
     masked: Sequence[tuple[U8, U8]] = field(default=())
     masked_share: float = 0.6
-
-
-def held_out(stem: str) -> bool:
-    """Return whether a picture belongs to the tenth that is never trained on, by its file name."""
-    return int.from_bytes(hashlib.sha256(stem.encode()).digest()[:4], "big") % 10 == 0
 
 
 class MatteSamples:
