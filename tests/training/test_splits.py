@@ -13,7 +13,6 @@ import torch
 from maskupe.inference.build import build, save
 from maskupe.registry import resolve
 from maskupe.weights_file import read_header
-from maskupe_training import checkpoint
 from maskupe_training.cli import main
 from maskupe_training.data.images import ImageCache, write_rgb
 from maskupe_training.data.source_factory import SourceRecipe, open_source
@@ -186,14 +185,6 @@ def test_a_resumed_run_has_seen_what_it_saw_before(
     trained = ["s0", "s1", "s2", "s3", "s4"]
     record = read_header(weights).json("scenes")["trained"]
     assert record == scene_record({"brackets": trained})
-    # A checkpoint that is older than the record cannot say, and does not pretend to.
-    state = checkpoint.read(run / "last.pt")
-    del state["scenes"]
-    checkpoint.save(run / "last.pt", state)
-    longest = load(str(recipe_path), [*settings, "training.steps=3"])
-    fit(longest, Run(tmp_path, run, resume=True))
-    weights = export(run / "last.pt", tmp_path / "w.safetensors", tmp_path)
-    assert "scenes" not in read_header(weights).metadata
 
 
 def test_weights_that_say_nothing_are_told_to_say_nothing(tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ def test_resuming_what_is_not_there_or_damaged_is_said(
 
 def test_a_checkpoint_cannot_carry_code(tmp_path: Path) -> None:
     path = tmp_path / "last.pt"
-    torch.save({"format": 1, "step": Path("x")}, path)
+    checkpoint.save(path, {"step": Path("x")})
     with pytest.raises(InputError, match="is damaged"):
         checkpoint.read(path)
 

@@ -20,9 +20,7 @@ import torch
 from maskupe.errors import InputError, MaskUPEError
 from maskupe.io.atomic import replace_file
 
-#: Format 1 had no checksum; it can still be read.
 FORMAT = 2
-_BEFORE_CHECKSUMS = 1
 _MARK = b"\nsha256:"
 _TRAILER = len(_MARK) + hashlib.sha256().digest_size
 
@@ -80,21 +78,15 @@ def read(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
     body, checksum = content[:-_TRAILER], content[-_TRAILER:]
-    whole = checksum == _MARK + hashlib.sha256(body).digest()
+    if checksum != _MARK + hashlib.sha256(body).digest():
+        raise damaged
     try:
-        # Bytes behind it do not disturb PyTorch, and before there were checksums there were none.
-        state = torch.load(
-            io.BytesIO(body if whole else content), map_location="cpu", weights_only=True
-        )
+        state: dict[str, Any] = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
     except Exception as error:
         raise damaged from error
-    version = state.get("format") if isinstance(state, dict) else None
-    if not whole and version != _BEFORE_CHECKSUMS:
-        raise damaged
-    if version not in (FORMAT, _BEFORE_CHECKSUMS):
+    if state["format"] != FORMAT:
         raise InputError(f"{path} is not a checkpoint of this version.", "Start a new run.")
-    contents: dict[str, Any] = state
-    return contents
+    return state
 
 
 def forget_after(log: Path, step: int) -> None:

@@ -133,8 +133,8 @@ class _Training:
         torch.manual_seed(recipe.seed)
         config = resolve(recipe.model)
         self._started: dict[str, Any] | None = None
-        # What a run saw before it was resumed; None where its checkpoint is too old to say.
-        earlier: dict[str, dict[str, list[str]]] | None = {}
+        # What a run saw before it was resumed.
+        earlier: dict[str, dict[str, list[str]]] = {}
         if run.start and not run.resume:
             network, start = start_from(run.start, config, recipe.licence)
             self._started = asdict(start)
@@ -166,8 +166,8 @@ class _Training:
             objective.network.load_state_dict(state["network"])
             optimizer.load_state_dict(state["optimizer"])
             self.step, self._best = state["step"], state["best"]
-            self._started = state.get("started_from")
-            earlier = state.get("scenes")
+            self._started = state["started_from"]
+            earlier = state["scenes"]
             self._average = {n: value.to(fabric.device) for n, value in state["average"].items()}
             if state.get("scaler"):
                 fabric.strategy.precision.load_state_dict(state["scaler"])
@@ -178,8 +178,8 @@ class _Training:
         self._telemetry: RunLogger | None = None
         if fabric.is_global_zero:
             self._validator = Validator(recipe, run.data_root)
-            self._scenes = _seen(recipe, run.data_root) if earlier is not None else None
-            if self._scenes and earlier:
+            self._scenes = _seen(recipe, run.data_root)
+            if earlier:
                 self._scenes = {key: _union(own, earlier[key]) for key, own in self._scenes.items()}
             with checkpoint.writing(run.out / "recipe.json"):
                 run.out.mkdir(parents=True, exist_ok=True)
