@@ -44,7 +44,7 @@ class InputError(MaskUPEError, ValueError):
 
 
 class EmptySelectionError(InputError):
-    """The selection has no pixel in which anything could be lit up."""
+    """The selection has no pixel in which anything could be brightened."""
 
     code = "empty-selection"
 

@@ -248,7 +248,7 @@ def _speak(client: Client) -> Iterator[Finding]:
 
 
 def _test_job(client: Client) -> Finding:
-    """Have a dark gradient lit up inside of a square."""
+    """Have a dark gradient brightened inside of a square."""
     side = 64
     photo = bytes(
         (row + column) // 4 for row in range(side) for column in range(side) for _ in "rgb"
@@ -269,7 +269,7 @@ def _test_job(client: Client) -> Finding:
     after = bytes(planes["image"])
     centre = 3 * (side // 2 * side + side // 2)
     if after[:3] != photo[:3] or after[centre] <= photo[centre]:
-        what = "a test job came back, but not lit up where it should be"
+        what = "a test job came back, but not brightened where it should be"
         return Finding(False, what, "Reinstall MaskUPE; its weights may be damaged.")
     return Finding(
         True, f"a test job took {header['seconds'] * 1000:.0f} ms with {header['model']}"

@@ -173,12 +173,12 @@ def _installed_version(environment: Mapping[str, str]) -> str:
         if not program:
             continue
         try:
-            told = subprocess.run(
+            done = subprocess.run(
                 [program, "--version"], capture_output=True, text=True, timeout=30, check=False
             )
         except (OSError, subprocess.TimeoutExpired):
             continue
-        match = re.search(r"version (3\.\d+)\.\d+", told.stdout)
+        match = re.search(r"version (3\.\d+)\.\d+", done.stdout)
         if match:
             return match[1]
     return ""

@@ -1,4 +1,4 @@
-"""EXIF blocks: reading the orientation, settling it, and moving a block between file formats.
+"""EXIF blocks: reading the orientation, normalising it, and moving a block between file formats.
 
 An EXIF block is a small TIFF structure: directories ("IFDs") of 12-byte entries. A block that
 stays in its format is only patched in place, since makers' notes hold offsets that break when

@@ -154,13 +154,13 @@ def read(name: str, data: bytes) -> Photo:
     orientation = exif.orientation(bytes(block))
     if resolution and orientation >= FIRST_TRANSPOSED:
         resolution = resolution[::-1]
-    packet, promised = xmp.settle(packet)
+    packet, promised = xmp.normalise(packet)
     lost: list[str] = []
     extension = _joined(identifier, more) if identifier and identifier in packet else None
     if extension:
-        settled, promised_too = xmp.settle(extension[1])
+        normalised, promised_too = xmp.normalise(extension[1])
         # Its identifier is a sum over its bytes: what is changed can no longer be found by it.
-        extension = None if settled != extension[1] else extension
+        extension = None if normalised != extension[1] else extension
         promised = promised or promised_too
     elif identifier:
         lost.append("The photo's extended XMP is damaged and left out.")
@@ -175,7 +175,7 @@ def read(name: str, data: bytes) -> Photo:
         exif=exif.normalise_orientation(bytes(block), orientation),
         xmp=packet,
         xmp_extension=extension,
-        photoshop=photoshop.settle(bytes(resources)),
+        photoshop=photoshop.normalise(bytes(resources)),
         resolution=resolution,
         extras=tuple(extras),
         lost=tuple(lost),

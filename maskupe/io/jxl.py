@@ -236,7 +236,7 @@ def read(name: str, data: bytes) -> Photo:
     elif pixels.dtype not in (np.uint8, np.uint16):
         pixels = pixels.astype(np.float32, copy=False)
     block = exif.without_mark(found.get(b"Exif", b"")[4:])
-    packet, promised = xmp.settle(found.get(b"xml ", b""))
+    packet, promised = xmp.normalise(found.get(b"xml ", b""))
     metadata = Metadata(
         colour=described,
         exif=exif.normalise_orientation(block, exif.orientation(block)),

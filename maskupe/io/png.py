@@ -166,7 +166,7 @@ def _metadata(name: str, data: bytes, chunks: list[tuple[bytes, int, int]]) -> t
     app1 = raw.get(b"app1", b"")
     packet = found.get(_XMP_KEY) or raw.get(b"xmp") or (app1 if b"<x:xmpmeta" in app1 else b"")
     packet = packet.partition(b"http://ns.adobe.com/xap/1.0/\0")[2] or packet
-    packet, promised = xmp.settle(packet)
+    packet, promised = xmp.normalise(packet)
     block = exif.without_mark(found.get(b"eXIf") or raw.get(b"exif") or app1)
     orientation = exif.orientation(block)
     icc = unpack(found.get(b"iCCP", b"").partition(b"\0")[2][1:]) or raw.get(
@@ -183,7 +183,7 @@ def _metadata(name: str, data: bytes, chunks: list[tuple[bytes, int, int]]) -> t
         colour=_profile(name, chromatic),
         exif=exif.normalise_orientation(block, orientation),
         xmp=packet,
-        photoshop=photoshop.settle(resources, iptc),
+        photoshop=photoshop.normalise(resources, iptc),
         resolution=resolution,
         extras=(*chromatic.items(), *texts),
         lost=(LOST_BESIDE,) if promised else (),

@@ -51,8 +51,8 @@ def _decoded(name: str, path: Path) -> Photo:
             return jpeg.read(name, head + file.read())
         if head.startswith(jxl.SIGNATURES):
             return jxl.read(name, head + file.read())
-        if kind := modern.kind_of(head):
-            return modern.read(name, head + file.read(), kind)
+        if file_format := modern.detect_format(head):
+            return modern.read(name, head + file.read(), file_format)
     if not head:
         raise InputError(f"{name} is empty.")
     raise InputError(

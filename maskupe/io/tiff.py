@@ -87,7 +87,7 @@ def read(name: str, path: Path) -> Photo:
     resolution = _resolution(tags)
     if resolution and orientation >= FIRST_TRANSPOSED:
         resolution = resolution[::-1]
-    packet, promised = xmp.settle(packet)
+    packet, promised = xmp.normalise(packet)
     if promised:
         lost.append(LOST_BESIDE)
     metadata = Metadata(
@@ -95,7 +95,7 @@ def read(name: str, path: Path) -> Photo:
         colour=_chromaticities(tags),
         exif=exif.normalise_orientation(_exif_block(path), orientation),
         xmp=packet,
-        photoshop=photoshop.settle(resources, iptc),
+        photoshop=photoshop.normalise(resources, iptc),
         resolution=resolution,
         extras=extras,
         planes=None if planes is None else upright(planes, orientation),

@@ -187,7 +187,7 @@ class Lantern(LocalNetwork):
         mean = (self.bins * histogram).sum(1, keepdim=True)
         # A night sky is black: below a few levels there is only noise to be lifted to gray.
         seen = (mean * (255.0 / _BLACK)).clamp(1e-3, 1.0).sqrt()
-        # Whoever selects something wants to see it lighter, also what is lit already.
+        # Whoever selects something wants to see it lighter, also what is light already.
         target = torch.maximum((LEAST_GAIN * mean).clamp(max=0.9), MIDDLE_GRAY * seen)
         target = torch.maximum(target, mean)
         low = torch.full_like(exponent, _EXPOSURE_RANGE[0])

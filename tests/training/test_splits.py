@@ -20,11 +20,11 @@ from maskupe_training.data.sources import split_names
 from maskupe_training.data.splits import (
     SPLITS,
     Seen,
+    describe_seen,
     divide,
     list_digest,
     scene_record,
     seen_scenes,
-    told,
 )
 from maskupe_training.export import export
 from maskupe_training.prepare.brackets import prepare_brackets
@@ -193,9 +193,9 @@ def test_weights_that_say_nothing_are_told_to_say_nothing(tmp_path: Path) -> Non
     save(tmp_path / "w.safetensors", config, build(config), {"licence": "any use"})
     seen = seen_scenes(read_header(tmp_path / "w.safetensors"), "sice", ["s0016"])
     assert seen == Seen(False, 0, 0)
-    assert told("w", seen, 1, "sice test").startswith("w does not say which scenes")
-    assert told("w", Seen(True, 0, 0), 9, "sice test") == ""
-    both = told("w", Seen(True, 1, 2), 9, "sice test")
+    assert describe_seen("w", seen, 1, "sice test").startswith("w does not say which scenes")
+    assert describe_seen("w", Seen(True, 0, 0), 9, "sice test") == ""
+    both = describe_seen("w", Seen(True, 1, 2), 9, "sice test")
     assert "was trained on 1 of the 9" in both and "watched with, 2 of the 9" in both
 
 

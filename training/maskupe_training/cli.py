@@ -326,7 +326,7 @@ def strip(
     photo: Annotated[Path, typer.Argument(help="A PNG, JPEG or TIFF file.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The picture to write.")],
     model: Annotated[str, typer.Option(help="A name, or a .safetensors file.")] = "default",
-    mask: Annotated[Path | None, typer.Option(help="White where to light up.")] = None,
+    mask: Annotated[Path | None, typer.Option(help="White where to brighten.")] = None,
     values: Annotated[
         str, typer.Option(help="The coefficients, or strengths, separated by commas.")
     ] = "1.2,1.1,1.0,0.9,0.8",

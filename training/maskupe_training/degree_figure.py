@@ -1,4 +1,4 @@
-"""The paper's Fig. 6 for any photograph: one result after the other, more or less lit up.
+"""The paper's Fig. 6 for any photograph: one result after the other, more or less brightened.
 
 ``degree`` is the paper's coefficient: it multiplies the illumination map (smaller is brighter) or
 the curve maps (larger is brighter). ``strength`` is the product's: an exponent of the gain, 0 for
@@ -37,7 +37,7 @@ def draw_degree_figure(
 
     Args:
         photo: the photograph.
-        mask: of the photograph's size, white where to light up; ``None`` for everywhere.
+        mask: of the photograph's size, white where to brighten; ``None`` for everywhere.
         model: a registry name, or the path of a weight file.
         values: numbers from 0 to 2, separated by commas.
         by: ``degree`` or ``strength``.

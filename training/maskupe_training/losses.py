@@ -45,7 +45,7 @@ class MaskedLoss:
         Args:
             enhanced: what the network made of the image.
             image: float (N, 3, H, W), the dark input, display-encoded 0…1.
-            target: float (N, 3, H, W), the well-lit reference; only what lies in A counts.
+            target: float (N, 3, H, W), the well-exposed reference; only what lies in A counts.
             areas: float (N, 2, H, W), A and B: 0 or 1, or the share of a pixel that lies in each.
 
         Returns:

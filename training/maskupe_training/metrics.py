@@ -32,7 +32,7 @@ _SSIM_SIGMA = 1.5
 _SSIM_RADIUS = 5
 _SSIM_C1 = 0.01**2
 _SSIM_C2 = 0.03**2
-# Below this gain in A (in nepers) nothing has been lit up, and shares of the gain mean nothing.
+# Below this gain in A (in nepers) nothing has been brightened, and shares of the gain mean nothing.
 _LEAST_GAIN = 0.02
 # A value of 8 bits counts as clipped from here on.
 _CLIPPED = 254.5 / 255.0
@@ -124,8 +124,8 @@ def _window(x: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
 
 def gain_map(output: Image, image: Image) -> npt.NDArray[np.float64]:
     """Return g, float64 (H, W): the mean over RGB of log((Ŷ + 4/255) / (I + 4/255))."""
-    lit = np.clip(output, 0.0, None).astype(np.float64) + GAIN_DELTA
-    return np.asarray(np.log(lit / (np.clip(image, 0.0, None) + GAIN_DELTA)).mean(axis=2))
+    bright = np.clip(output, 0.0, None).astype(np.float64) + GAIN_DELTA
+    return np.asarray(np.log(bright / (np.clip(image, 0.0, None) + GAIN_DELTA)).mean(axis=2))
 
 
 @dataclass(frozen=True)
@@ -232,9 +232,9 @@ def _distance(area: Mask) -> npt.NDArray[np.float32]:
 
 
 def _halo(output: Image, image: Image, areas: Areas) -> float:
-    lit, before = _luma(output), _luma(image)
-    bright = float(np.percentile(lit[areas.a], 90))
-    excess = lit[areas.b] - np.maximum(before[areas.b], bright)
+    after, before = _luma(output), _luma(image)
+    bright = float(np.percentile(after[areas.a], 90))
+    excess = after[areas.b] - np.maximum(before[areas.b], bright)
     return max(0.0, float(np.percentile(excess, 95))) * _LEVELS
 
 

@@ -320,7 +320,7 @@ def freeze_norms(network: nn.Module) -> None:
     """Let batch norms use their running statistics, and keep them, until the next ``train()``.
 
     A batch's own statistics hide how dark a picture is against the others of the batch, which
-    decides how much it must be lit up.
+    decides how much it must be brightened.
     """
     for module in network.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):

@@ -18,7 +18,7 @@ from maskupe_training.data.splits import divide, superseded
 
 @dataclass(frozen=True)
 class Exposure:
-    """A picture to light up, and what it could look like.
+    """A picture to brighten, and what it could look like.
 
     Attributes:
         name: names the picture in reports.

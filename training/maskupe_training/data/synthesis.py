@@ -58,7 +58,7 @@ class SynthesisRecipe:
             best exposure either.
         published: share of pictures whose truth is the photograph as it was published, only a
             little underexposed, whatever its brightness: a model that never meets them learns to
-            light up everything.
+            brighten everything.
         published_exposure: darkest and lightest global exposure of those in EV.
         published_flatness: least and most contrast that is taken from those first, see
             :func:`undeveloped`: a retoucher gave it to them, together with the light.

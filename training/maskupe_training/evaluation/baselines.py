@@ -1,4 +1,4 @@
-"""What anyone would try first: each lights up the whole picture knowing only A, then is blended.
+"""What anyone would try first: each brightens the whole picture knowing only A, then is blended.
 
 Automatic ones bring A's mean luma to 115 of 255, the level that the local truth is chosen by.
 Oracles know the truth inside A and pick their one parameter (or curve) by it: they bound what
@@ -103,8 +103,8 @@ def blended(case: Case, baseline: Baseline) -> F32:
     """A baseline on a case, blended into the input by the areas' weight: float32 (H, W, 3)."""
     image = case.image.astype(np.float32) / np.float32(255.0)
     truth = case.truth.astype(np.float32) / np.float32(255.0)
-    lit = baseline(image, case.areas.a, truth)
-    return image + case.areas.weight[..., None] * (lit - image)
+    enhanced = baseline(image, case.areas.a, truth)
+    return image + case.areas.weight[..., None] * (enhanced - image)
 
 
 def _inside(image: F32, a: Bool) -> F32:

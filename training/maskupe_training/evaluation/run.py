@@ -24,7 +24,7 @@ from maskupe.errors import InputError
 from maskupe.registry import MODELS, weights_path
 from maskupe_training.data.images import U8, ImageCache
 from maskupe_training.data.source_factory import SourceRecipe, open_source
-from maskupe_training.data.splits import seen_scenes, told
+from maskupe_training.data.splits import describe_seen, seen_scenes
 from maskupe_training.evaluation.baselines import BASELINES, SLOW, Baseline, blended
 from maskupe_training.evaluation.cases import Case, draw_cases, evaluation_masks
 from maskupe_training.evaluation.measure import Values, by_kind, measure, summarise
@@ -173,7 +173,7 @@ def _note(model: str, request: Request, scenes: Sequence[str]) -> str:
     header = weights_file.read_header(weight_file(model))
     seen = seen_scenes(header, request.folder, scenes)
     what = f"{request.folder} {request.split}"
-    return told(Path(model).stem, seen, len(scenes), what)
+    return describe_seen(Path(model).stem, seen, len(scenes), what)
 
 
 def _methods(request: Request, threads: int) -> dict[str, Method]:

@@ -1,9 +1,9 @@
 """Deep shadows: what is left of a photograph that was taken several stops too dark.
 
 Good photographs are darkened by 3.5 to 6 EV in linear light, get the noise of a small sensor, 8
-bits and JPEG, and are lit up again inside an ellipse. After one exponent has matched the level to
-the truth's, the error is split in Lab: its low frequencies are the error of colour, its high ones
-are noise.
+bits and JPEG, and are brightened again inside an ellipse. After one exponent has matched the level
+to the truth's, the error is split in Lab: its low frequencies are the error of colour, its high
+ones are noise.
 """
 
 from __future__ import annotations

@@ -106,8 +106,8 @@ def finish(target: Path, splits: Splits, about: Mapping[str, object]) -> None:
     (target / "split.json").write_text(json.dumps(splits, indent=1), "utf-8")
     counts = {name: len(members) for name, members in splits.items()}
     write_manifest(target, {**about, "splits": counts})
-    told = ", ".join(f"{count} {name}" for name, count in counts.items())
-    print(f"{target}: {told}.")
+    parts = ", ".join(f"{count} {name}" for name, count in counts.items())
+    print(f"{target}: {parts}.")
 
 
 def first_folder(source: Path, names: Iterable[str], what: str) -> Path:
