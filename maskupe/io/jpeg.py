@@ -367,7 +367,7 @@ def encode(
         piece = metadata.photoshop[start : start + size]
         pieces.append(_segment(_APP13, _PHOTOSHOP_MARK + piece))
     if extras:
-        pieces += [_segment(kind[0], piece) for kind, piece in metadata.extras]
+        pieces += [_segment(marker[0], piece) for marker, piece in metadata.extras]
     return b"".join([encoded[:2], *pieces, encoded[body:]])
 
 

@@ -157,27 +157,27 @@ def _is_thumbnail(page: Any, picture: Any) -> bool:
 
 def _pixels(name: str, page: Any) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
     """Return the picture's channels, and further ones beside them."""
-    kind = getattr(page.photometric, "name", str(page.photometric))
+    photometric = getattr(page.photometric, "name", str(page.photometric))
     samples, dtype = int(page.samplesperpixel), page.dtype
     if dtype is None or page.imagedepth != 1:
         raise InputError(f"{name} is a TIFF of a kind that cannot be read.")
     check_size(name, page.imagewidth, page.imagelength, samples * max(dtype.itemsize, 1))
-    base = _COLOURS.get(kind)
-    if base is None or (kind == "YCBCR" and page.compression not in _JPEG):
-        said = _NAMES.get(kind, kind)
+    base = _COLOURS.get(photometric)
+    if base is None or (photometric == "YCBCR" and page.compression not in _JPEG):
+        said = _NAMES.get(photometric, photometric)
         raise InputError(f"{name} is a {said} picture.", "Convert it to RGB or gray first.")
-    if not base <= samples <= base + _MAX_FURTHER or (kind == "PALETTE" and samples != 1):
+    if not base <= samples <= base + _MAX_FURTHER or (photometric == "PALETTE" and samples != 1):
         raise InputError(f"{name} has {samples} channels.", "Save it with fewer.")
-    if kind == "PALETTE" and len(page.colormap[0]) < 2 ** int(page.bitspersample):
+    if photometric == "PALETTE" and len(page.colormap[0]) < 2 ** int(page.bitspersample):
         raise InputError(f"{name} is a damaged TIFF file (its palette is cut short).")
     _check_parts(name, page, samples * dtype.itemsize)
     values: npt.NDArray[Any] = page.asarray()
     if samples > 1 and int(page.planarconfig) == 2:
         values = np.moveaxis(values, 0, -1)
-    if kind == "PALETTE":
+    if photometric == "PALETTE":
         return _expand_palette(values, page.colormap), None
     values = _known_depth(name, values, int(page.bitspersample))
-    if kind == "MINISWHITE":
+    if photometric == "MINISWHITE":
         values = values.copy()
         gray = values if values.ndim == 2 else values[..., 0]
         top = 1.0 if values.dtype == np.float32 else np.iinfo(values.dtype).max
@@ -201,8 +201,8 @@ def _without_planes(
 
 def _alpha_index(page: Any, base: int) -> int | None:
     """Return which of several further channels is the transparency: the first that says so."""
-    for index, kind in enumerate(page.extrasamples):
-        if int(kind) in (_PREMULTIPLIED, _STRAIGHT):
+    for index, meaning in enumerate(page.extrasamples):
+        if int(meaning) in (_PREMULTIPLIED, _STRAIGHT):
             return base + index
     return None
 
@@ -365,12 +365,12 @@ def write(path: Path, pixels: npt.NDArray[Any], metadata: Metadata, *, extras: b
     except exif.ExifDamagedError:
         parsed = None
     channels = pixels.shape[2] if pixels.ndim == 3 else 1
-    kinds = [further] if channels in (2, 4) else []
+    meanings = [further] if channels in (2, 4) else []
     planes = metadata.planes if extras else None
     if planes is not None and planes.dtype == pixels.dtype:
         colours = pixels if pixels.ndim == 3 else pixels[..., None]
         pixels = np.concatenate([colours, planes], axis=2)
-        kinds += [_UNSPECIFIED] * planes.shape[2]
+        meanings += [_UNSPECIFIED] * planes.shape[2]
     tags: list[tuple[int, int, int, bytes, bool]] = []
     if metadata.xmp:
         tags.append((_XMP, 1, len(metadata.xmp), metadata.xmp, True))
@@ -383,7 +383,7 @@ def write(path: Path, pixels: npt.NDArray[Any], metadata: Metadata, *, extras: b
         pixels,
         photometric="rgb" if channels >= 3 else "minisblack",
         planarconfig="contig" if pixels.ndim == 3 else None,
-        extrasamples=kinds or None,
+        extrasamples=meanings or None,
         compression="zlib",
         predictor=True,
         iccprofile=metadata.profile or None,

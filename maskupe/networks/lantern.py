@@ -79,7 +79,7 @@ class Lantern(LocalNetwork):
     bins: Tensor
     levels: Tensor
 
-    kind = maps.ToneCurves
+    map_type = maps.ToneCurves
 
     def __init__(self) -> None:
         super().__init__()

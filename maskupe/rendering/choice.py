@@ -1,7 +1,7 @@
 """Whether a graphics card renders a job faster than the processor: tried, not guessed.
 
 A picture has to travel to the card and back. Whether that pays depends on the bus, on how many
-cores the processor has, on the kind of map and on the picture's size. So both are timed on
+cores the processor has, on the type of map and on the picture's size. So both are timed on
 synthetic pictures of two sizes, once in a process for each kind of job, and a line through the two
 times tells what any size will take. This is done in a thread of its own, when a second job of a
 kind comes: until it is known the processor renders, and who only has one job waits for nothing.

@@ -51,7 +51,7 @@ def prepare(job: Job) -> tuple[StripFunction, int]:
             "The compiled renderer is not part of this installation, or is switched off.",
             "Leave the choice of the renderer to MaskUPE, or install a wheel for this platform.",
         )
-    # Tone curves are stored by kind of pixel, and clean rows are floats.
+    # Tone curves are stored by type of pixel, and clean rows are floats.
     forms = {False: _common(job, job.image.dtype)}
     if job.clean is not None:
         forms[True] = _common(job, np.dtype(np.float32))

@@ -1,6 +1,6 @@
 """Brings a map into the order of memory in which the kernel reads it.
 
-The kernel's headers say what each kind's ``map``, ``table`` and ``guide`` hold.
+The kernel's headers say what each map's ``map``, ``table`` and ``guide`` hold.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ TONE, CURVE, GAIN, AFFINE, TABLE = range(5)
 
 
 def _nothing() -> Floats:
-    """Return what the kernel is pointed to where a kind has no such array."""
+    """Return what the kernel is pointed to where a map has no such array."""
     return np.zeros(1, np.float32)
 
 
@@ -41,11 +41,11 @@ class PackedMap:
     """One map as the kernel wants it.
 
     Attributes:
-        kind: the kernel's number of the kind.
+        kind: the kernel's number of the type of map.
         count: curve steps, luma bins, table entries or nodes.
         map: grids with rows and columns first, others as planes.
         shape: (rows, columns) of the map, None where it has none.
-        table, guide, knots: where the kind has them.
+        table, guide, knots: where the map has them.
     """
 
     kind: int
@@ -58,7 +58,7 @@ class PackedMap:
 
 
 def pack_map(maps: Maps, dtype: np.dtype[Any]) -> PackedMap:
-    """Arrange any kind of map for pixels of ``dtype``."""
+    """Arrange any map for pixels of ``dtype``."""
     if isinstance(maps, ToneCurves):
         return _tone_curves(maps, dtype)
     if isinstance(maps, CurveMaps):

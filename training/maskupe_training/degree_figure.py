@@ -20,7 +20,7 @@ from maskupe_training.evaluation.sheet import captioned, outlined
 from maskupe_training.raw import as_u8, load_network, raw_results
 
 WAYS = ("degree", "strength")
-# Larger photographs are scaled down: the strip shows them small.
+# Larger photographs are scaled down: the figure shows them small.
 _LONG_EDGE = 1024
 
 

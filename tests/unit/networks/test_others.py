@@ -42,7 +42,7 @@ def test_the_contract(
     torch.manual_seed(0)
     g = network().eval()
     out = g(dark())
-    assert g.kind is kind
+    assert g.map_type is kind
     assert [tuple(m.shape) for m in out.maps] == shapes
     assert len(out.maps) == len(tensor_names(kind))
     assert torch.all(torch.isfinite(out.image)) and out.image.shape == (2, 3, 72, 96)
