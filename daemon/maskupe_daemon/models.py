@@ -40,14 +40,6 @@ class Library:
 
         return Enhancer.load(name, device=device)
 
-    def device_of(self, enhancer: Any) -> str:
-        """Return the device that a model runs on."""
-        return str(enhancer.predictor.device)
-
-    def engine_of(self, enhancer: Any) -> str:
-        """Return what runs a model's network: ``onnxruntime`` or ``torch``."""
-        return str(enhancer.predictor.backend)
-
 
 class Models:
     """The models in memory, by name and device."""
@@ -78,7 +70,7 @@ class Models:
             if key not in self._loaded:
                 self._loaded[key] = self.library.load(*key)
                 if device is None:
-                    self.device = self.library.device_of(self._loaded[key])
+                    self.device = self._loaded[key].predictor.device
             return self._loaded[key]
 
     def loaded(self) -> list[str]:

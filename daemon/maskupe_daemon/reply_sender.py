@@ -70,15 +70,8 @@ class ReplySender:
         try:
             data = pack(header)
         except WireError:
-            data = pack(
-                {
-                    "type": "error",
-                    "id": header["id"],
-                    "code": "failed",
-                    "message": "The answer is too long.",
-                }
-            )
-            planes = ()
+            fields = {"code": "failed", "message": "The answer is too long."}
+            data, planes = pack({"type": "error", "id": header["id"], **fields}), ()
         try:
             router.send(route.identity, zmq.SNDMORE | zmq.NOBLOCK)
         except zmq.ZMQError as error:

@@ -68,13 +68,11 @@ def save(
         name: stored(value.detach().cpu().contiguous().numpy())
         for name, value in network.state_dict().items()
     }
-    size = complexity(network)
     described = {
         "network": config.network,
         "conditioning": config.conditioning,
         "config": config.as_dict(),
-        "parameters": str(size.parameters),
-        "multiply_adds": str(size.multiply_adds),
+        **{name: str(count) for name, count in complexity(network).items()},
     }
     weights_file.write(path, arrays, {"licence": config.licence, **metadata, **described})
 

@@ -98,7 +98,7 @@ class Launch:
 
     def __call__(self, views: _Views, first: int, rows: int) -> None:
         """Start the kernel for some rows in the current stream."""
-        variant = (*self._variant, views.has_clean)
+        variant = (*self._variant, views.arguments["CLEAN"])
         if variant in _compiled and not INTERPRETED:
             self._start(views, first, rows)
             return
@@ -108,18 +108,13 @@ class Launch:
 
     def _start(self, views: _Views, first: int, rows: int) -> None:
         cuda_kernels.render_rows[(self._blocks, rows)](
-            image=views.image,
-            clean=views.clean,
-            out=views.out,
-            coverage=views.coverage,
             first=first,
-            masked=int(views.has_coverage),
-            CLEAN=int(views.has_clean),
             BLOCK=self._block,
             num_warps=WARPS,
             # Products that are rounded before they are added: what the interpreter and the other
             # backends compute. The kernel waits for memory, not for arithmetic.
             enable_fp_fusion=False,
+            **views.arguments,
             **self._always,
         )
 
@@ -135,12 +130,8 @@ class _Views:
         device_out: what travels back.
         planes: arrays of the pinned memory: ``image``, ``out`` and, where there are such,
             ``coverage`` and ``clean``.
-        image: integers on the device, and so the following.
-        out: the result.
-        coverage: anything where there is none.
-        clean: likewise.
-        has_coverage: whether some pixel takes less than the full effect.
-        has_clean: whether there is a clean image.
+        arguments: the kernel's that depend on the strip's shape: the planes on the device, which
+            are anything where there is none, and whether there are ``coverage`` and ``clean``.
     """
 
     host_in: Tensor
@@ -148,12 +139,7 @@ class _Views:
     host_out: Tensor
     device_out: Tensor
     planes: Mapping[str, npt.NDArray[Any]]
-    image: Tensor
-    out: Tensor
-    coverage: Tensor
-    clean: Tensor
-    has_coverage: bool
-    has_clean: bool
+    arguments: Mapping[str, Any]
 
 
 class Slot:
@@ -230,22 +216,19 @@ class Slot:
         integers = _INTEGERS[image.dtype.itemsize]
         types = {"image": integers, "coverage": torch.int16, "clean": torch.float32}
         # What there is not still has its type: the kernel is compiled for types.
-        devices = {name: device_in[:ALIGNMENT].view(dtype) for name, dtype in types.items()}
+        arguments: dict[str, Any] = {
+            name: device_in[:ALIGNMENT].view(dtype) for name, dtype in types.items()
+        }
         for name, (shape, dtype) in sent.items():
             planes[name] = host_in[places[name]].numpy().view(dtype).reshape(shape)
-            devices[name] = device_in[places[name]].view(types[name])
+            arguments[name] = device_in[places[name]].view(types[name])
+        arguments |= {
+            "out": device_out[out].view(integers),
+            "masked": int(has_coverage),
+            "CLEAN": int(has_clean),
+        }
         views = _Views(
-            host_in[:end],
-            device_in[:end],
-            host_out[out],
-            device_out[out],
-            planes,
-            devices["image"],
-            device_out[out].view(integers),
-            devices["coverage"],
-            devices["clean"],
-            has_coverage,
-            has_clean,
+            host_in[:end], device_in[:end], host_out[out], device_out[out], planes, arguments
         )
         if len(self._views) >= 4:
             self._views.clear()
