@@ -63,13 +63,13 @@ def prepare(job: Job) -> tuple[StripFunction, int]:
         if clean is not None:
             native.clean = clean.ctypes.data
         rows = slice(first, last)
+        out = job.out[rows]
+        target = out if has_whole_rows(out) else np.empty(out.shape, out.dtype)
         planes = {
             "image": _whole_rows(job.image[rows]),
             "coverage": _whole_rows(job.coverage[rows]),
+            "out": target,
         }
-        out = job.out[rows]
-        target = out if has_whole_rows(out) else np.empty(out.shape, out.dtype)
-        planes = {name: _whole_rows(array) for name, array in planes.items()} | {"out": target}
         for name, array in planes.items():
             setattr(native, name, array.ctypes.data)
             setattr(native, f"{name}_stride", array.strides[0])

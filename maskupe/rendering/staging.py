@@ -99,24 +99,19 @@ class Launch:
     def __call__(self, views: _Views, first: int, rows: int) -> None:
         """Start the kernel for some rows in the current stream."""
         variant = (*self._variant, views.arguments["CLEAN"])
-        if variant in _compiled and not INTERPRETED:
-            self._start(views, first, rows)
-            return
-        with _one_at_a_time:
-            self._start(views, first, rows)
+        is_compiled = variant in _compiled and not INTERPRETED
+        with nullcontext() if is_compiled else _one_at_a_time:
+            cuda_kernels.render_rows[(self._blocks, rows)](
+                first=first,
+                BLOCK=self._block,
+                num_warps=WARPS,
+                # Products that are rounded before they are added: what the interpreter and the
+                # other backends compute. The kernel waits for memory, not for arithmetic.
+                enable_fp_fusion=False,
+                **views.arguments,
+                **self._always,
+            )
         _compiled.add(variant)
-
-    def _start(self, views: _Views, first: int, rows: int) -> None:
-        cuda_kernels.render_rows[(self._blocks, rows)](
-            first=first,
-            BLOCK=self._block,
-            num_warps=WARPS,
-            # Products that are rounded before they are added: what the interpreter and the other
-            # backends compute. The kernel waits for memory, not for arithmetic.
-            enable_fp_fusion=False,
-            **views.arguments,
-            **self._always,
-        )
 
 
 @dataclass(frozen=True)

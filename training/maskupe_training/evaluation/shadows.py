@@ -16,6 +16,7 @@ from typing import TypeAlias
 import cv2
 import numpy as np
 import numpy.typing as npt
+from scipy.fft import dctn
 
 from maskupe import Enhancer
 from maskupe.denoise import Denoise
@@ -270,7 +271,5 @@ def _mean_energy(plane: F32) -> npt.NDArray[np.float64]:
     """Return the mean squared coefficients (8, 8) of blocks of 8×8."""
     height, width = (n // 8 * 8 for n in plane.shape)
     blocks = plane[:height, :width].reshape(height // 8, 8, width // 8, 8).transpose(0, 2, 1, 3)
-    places, waves = np.arange(8), np.arange(8)[:, None]
-    basis = np.cos(np.pi * (2 * places + 1) * waves / 16) * 0.5
-    basis[0] = np.sqrt(1 / 8)
-    return np.asarray(((basis @ blocks @ basis.T) ** 2).mean(axis=(0, 1)), np.float64)
+    coefficients = dctn(blocks.astype(np.float64), axes=(2, 3), norm="ortho")
+    return np.asarray((coefficients**2).mean(axis=(0, 1)))
