@@ -78,7 +78,7 @@ _COUNT = Whole(0, 2**53)
 _SIDES = Choice("outside", "inside", "centred")
 
 #: What did the work; a daemon may not tell.
-_PLACE = (
+_PROVENANCE = (
     Field("network", Text(64), ""),
     Field("renderer", Text(64), ""),
     Field("hardware", Text(128), ""),
@@ -136,7 +136,7 @@ _TABLE = (
             Field("proof", Text(64), ""),
             Field("version", Text(64)),
             Field("device", Text(64)),
-            *_PLACE,
+            *_PROVENANCE,
             Field("host", Text(64), ""),
             Field("models", Listed(_NAME, 0, 256)),
             Field("limits", Record(_COUNT)),
@@ -159,7 +159,7 @@ _TABLE = (
         (
             Field("model", Text(64)),
             Field("device", Text(64)),
-            *_PLACE,
+            *_PROVENANCE,
             Field("seconds", Number(0, 1e9)),
             Field("width", Number(0, 1e9)),
             Field("counts", Record(_COUNT)),

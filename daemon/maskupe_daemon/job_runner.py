@@ -105,12 +105,12 @@ def enhance(
     specs = {n: PlaneSpec(plane.shape, _WIRE_NAMES[plane.dtype]) for n, plane in outputs.items()}
     areas = result.areas
     a, b = areas.counts()
-    models.place = _place(device, engine, result.renderer)
+    models.provenance = _provenance(device, engine, result.renderer)
     answer = {
         "type": "result",
         "model": model,
         "device": device,
-        **models.place,
+        **models.provenance,
         "seconds": timing.load + timing.run,
         "width": float(result.width),
         "counts": {"a": a, "b": b, "c": areas.plane.size - a - b},
@@ -152,7 +152,7 @@ def _with_fallbacks(
     raise AssertionError("the last way returns or raises")
 
 
-def _place(device: str, engine: str, renderer: str) -> dict[str, str]:
+def _provenance(device: str, engine: str, renderer: str) -> dict[str, str]:
     """Return the fields of a ``result`` that say what did the work."""
     return {
         "network": f"{engine}:{device}",

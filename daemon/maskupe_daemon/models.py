@@ -50,7 +50,7 @@ class Models:
         #: What was asked for; once a model is loaded, on what it runs.
         self.device = device
         #: What did the last job: ``network``, ``renderer`` and ``hardware`` of a ``result``.
-        self.place: dict[str, str] = {}
+        self.provenance: dict[str, str] = {}
         self._lock = threading.Lock()
         self._loaded: dict[tuple[str, str], Any] = {}
 
