@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 #: Seconds for which a job is offered again and again to a daemon that is too busy to queue it, …
-BUSY_PATIENCE = 120.0
+BUSY_TIMEOUT = 120.0
 #: … and the longest pause between two attempts, which double from what the daemon proposes.
 _LONGEST_PAUSE = 10.0
 #: A result with all its outputs has less than this many times the bytes of the image.
@@ -115,7 +115,7 @@ class Client(Session):
         progress: ProgressCall | None = None,
         *,
         takers: Mapping[str, FrameSink] | None = None,
-        patience: float = BUSY_PATIENCE,
+        busy_timeout: float = BUSY_TIMEOUT,
     ) -> Result:
         """Have a region enhanced.
 
@@ -127,7 +127,7 @@ class Client(Session):
                 raises cancels the job and comes out of this method.
             takers: for outputs that are to be used while they arrive, by their names. They are
                 not among the planes that are returned; after an error a taker may have got a part.
-            patience: for how many seconds the job is offered again to a daemon whose queue is
+            busy_timeout: for how many seconds the job is offered again to a daemon whose queue is
                 full; meanwhile ``progress`` hears ``"queued"`` and how many jobs are ahead.
 
         Returns:
@@ -141,7 +141,7 @@ class Client(Session):
         """
         self._check_limits(request, planes)
         attempt = partial(self._send_and_wait, request, planes, progress, takers or {})
-        deadline = time.monotonic() + patience
+        deadline = time.monotonic() + busy_timeout
         pause = 0.0
         while True:
             try:

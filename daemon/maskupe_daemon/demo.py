@@ -121,12 +121,12 @@ def _daemon() -> Iterator[Client]:
                 os.environ[STATE_VARIABLE] = before
 
 
-def _stop(client: Client, folder: Path, patience: float = 10.0) -> None:
+def _stop(client: Client, folder: Path) -> None:
     """Ask the daemon to stop and wait until it has let go of the folder, so that it can go."""
     with suppress(ClientError):  # it may have stopped already
         client.shutdown()
     client.close()
-    await_end(folder, patience)
+    await_end(folder, 10.0)
 
 
 def _enhance(

@@ -152,10 +152,8 @@ class JobScheduler:
         for job, position in jobs:
             assert job is not None
             measure = job.fraction if job.running else -1.0 - position
-            patience = (
-                _PROGRESS_INTERVAL if measure != job.reported_measure else _HEARTBEAT_INTERVAL
-            )
-            if now - job.reported_at < patience:
+            moved = measure != job.reported_measure
+            if now - job.reported_at < (_PROGRESS_INTERVAL if moved else _HEARTBEAT_INTERVAL):
                 continue
             job.reported_at, job.reported_measure = now, measure
             header = {

@@ -104,7 +104,7 @@ class Server:
         poller.register(self._authenticator.socket, zmq.POLLIN)
         poller.register(self._wake_in.fileno(), zmq.POLLIN)
         while not self._finished():
-            ready = dict(poller.poll(round(self._patience() * 1000)))
+            ready = dict(poller.poll(round(self._timeout() * 1000)))
             if self._authenticator.socket in ready:
                 self._authenticator.answer()
             if self._wake_in.fileno() in ready:
@@ -139,7 +139,7 @@ class Server:
         while not self._outcomes.empty():
             self._scheduler.ended(self._outcomes.get())
 
-    def _patience(self) -> float:
+    def _timeout(self) -> float:
         """Seconds until something must be done although no message comes."""
         if self._scheduler.busy or self._stop_at is not None:
             return _TICK

@@ -63,8 +63,8 @@ def read_manifest(path: Path | str) -> list[PhotoJob]:
     except FileNotFoundError:
         raise InputError(f"There is no manifest {path}.") from None
     except (OSError, csv.Error) as error:
-        said = getattr(error, "strerror", None) or error
-        raise InputError(f"The manifest {path} cannot be read: {said}.") from error
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"The manifest {path} cannot be read: {reason}.") from error
     if not jobs:
         raise InputError(f"The manifest {path.name} names no photographs.")
     _check_outputs(path.name, jobs)

@@ -309,8 +309,8 @@ def _decode_strictly(data: bytes, space: str, end: int | None = None) -> npt.NDA
     try:
         pixels = simplejpeg.decode_jpeg(data, space, fastdct=False, fastupsample=False)
     except ValueError as error:
-        said = str(error)
-        if "extraneous bytes before marker 0xd9" in said and end is not None:
+        message = str(error)
+        if "extraneous bytes before marker 0xd9" in message and end is not None:
             # Some cameras fill up with zeros behind the pixels; what else is there was one.
             trimmed = data[:end].rstrip(b"\0")
             trimmed += b"\0" if trimmed.endswith(b"\xff") else b""

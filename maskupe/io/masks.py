@@ -144,8 +144,8 @@ def _checked(name: str, values: npt.NDArray[Any]) -> Mask:
             f"The mask {name} selects nothing: it is black throughout.",
             "Make white what is to be brightened.",
         )
-    said = f"{top} of {full:.0f}" if full > 1 else f"{255 * float(top):.0f} of 255"
+    brightest = f"{top} of {full:.0f}" if full > 1 else f"{255 * float(top):.0f} of 255"
     raise InputError(
-        f"The mask {name} selects nothing: its brightest value is {said}.",
+        f"The mask {name} selects nothing: its brightest value is {brightest}.",
         "Make white what is to be brightened.",
     )

@@ -33,8 +33,8 @@ def read_photo(path: Path | str) -> Photo:
     except (OSError, ValueError) as error:
         if isinstance(error, InputError):
             raise
-        said = getattr(error, "strerror", None) or error
-        raise InputError(f"{path} cannot be read: {said}.") from error
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path} cannot be read: {reason}.") from error
     return _prepared(name, replace(photo, path=path))
 
 

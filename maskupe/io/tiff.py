@@ -141,8 +141,8 @@ def _only_page(name: str, file: tifffile.TiffFile) -> tuple[Any, list[str]]:
         count = len(others) + 1
         raise InputError(f"{name} holds {count} pages.", "Save the one you want by itself.")
     left_out = len(every) - 1
-    said = "The small preview in the photo's file shows it as it was and is left out."
-    return first, [said] if left_out else []
+    note = "The small preview in the photo's file shows it as it was and is left out."
+    return first, [note] if left_out else []
 
 
 def _is_thumbnail(page: Any, picture: Any) -> bool:
@@ -164,8 +164,8 @@ def _pixels(name: str, page: Any) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | 
     check_size(name, page.imagewidth, page.imagelength, samples * max(dtype.itemsize, 1))
     base = _COLOURS.get(photometric)
     if base is None or (photometric == "YCBCR" and page.compression not in _JPEG):
-        said = _NAMES.get(photometric, photometric)
-        raise InputError(f"{name} is a {said} picture.", "Convert it to RGB or gray first.")
+        described = _NAMES.get(photometric, photometric)
+        raise InputError(f"{name} is a {described} picture.", "Convert it to RGB or gray first.")
     if not base <= samples <= base + _MAX_FURTHER or (photometric == "PALETTE" and samples != 1):
         raise InputError(f"{name} has {samples} channels.", "Save it with fewer.")
     if photometric == "PALETTE" and len(page.colormap[0]) < 2 ** int(page.bitspersample):
@@ -215,9 +215,9 @@ def _check_parts(name: str, page: Any, pixel_bytes: int) -> None:
     """
     compression = int(page.compression)
     if compression not in _COMPRESSIONS:
-        said = getattr(page.compression, "name", str(compression)).replace("_", " ")
+        compression_name = getattr(page.compression, "name", str(compression)).replace("_", " ")
         raise InputError(
-            f"{name} is compressed in a way that is not read ({said}).",
+            f"{name} is compressed in a way that is not read ({compression_name}).",
             "Save it with ZIP (Deflate) or LZW compression.",
         )
     height, width = int(page.chunks[0]), int(page.chunks[1])

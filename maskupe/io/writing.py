@@ -223,11 +223,11 @@ def _notes(file_format: Format, photo: Photo) -> tuple[str, ...]:
         what = "PNG holds" if file_format == "PNG" else "JPEG XL is written with"
         notes.append(f"{what} 16 bits per channel; write a TIFF to keep the photo's floats.")
     if file_format == "JPEG" and (left_out := jpeg.too_large(metadata, extras=same_format)):
-        said = " and ".join(left_out)
-        notes.append(f"JPEG has no room for the photo's {said}; write a PNG or TIFF to keep it.")
+        lost = " and ".join(left_out)
+        notes.append(f"JPEG has no room for the photo's {lost}; write a PNG or TIFF to keep it.")
     if file_format in ("WebP", "AVIF", "JPEG XL") and (left_out := modern.not_held(metadata)):
-        said = " and ".join(left_out)
-        notes.append(f"{file_format} has no place for the photo's {said}; write a PNG or TIFF.")
+        lost = " and ".join(left_out)
+        notes.append(f"{file_format} has no place for the photo's {lost}; write a PNG or TIFF.")
     if file_format != "JPEG" and metadata.xmp_extension is not None:
         notes.append(
             f"{file_format} cannot hold the photo's extended XMP; write a JPEG to keep it."

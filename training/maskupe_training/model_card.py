@@ -59,33 +59,33 @@ def write_card(path: Path, measured: Mapping[str, Any] | None = None) -> Path:
 
 def _page(path: Path, header: Header, parameters: int, measured: Mapping[str, Any] | None) -> str:
     """Return the card as Markdown with the front matter that Hugging Face reads."""
-    said = header.metadata
+    metadata = header.metadata
     stored = header.json("recipe") or {}
     recipe = current_names(stored)
     lines = [
-        *_front_matter(said),
+        *_front_matter(metadata),
         f"# {path.stem}",
         "",
         str(recipe.get("description", "")),
         "",
         "| | |",
         "|---|---|",
-        f"| Network | {said.get('network', '')}, {parameters:,} parameters |",
-        *([f"| Conditioning | {said['conditioning']} |"] if "conditioning" in said else []),
-        f"| Licence of the weights | {said.get('licence', '')} |",
+        f"| Network | {metadata.get('network', '')}, {parameters:,} parameters |",
+        *([f"| Conditioning | {metadata['conditioning']} |"] if "conditioning" in metadata else []),
+        f"| Licence of the weights | {metadata.get('licence', '')} |",
         f"| Trained on | {_data(recipe)} |",
-        f"| Data manifest | {said.get('training_data', '')} |",
+        f"| Data manifest | {metadata.get('training_data', '')} |",
         *(f"| Scenes | {text} |" for text in describe_scenes(header)),
         *_started(header),
-        *_level(said),
-        f"| Seed | {said.get('seed', '')} |",
-        f"| Source commit | {said.get('commit', '')} |",
-        f"| Created | {said.get('created', '')} |",
+        *_level(metadata),
+        f"| Seed | {metadata.get('seed', '')} |",
+        f"| Source commit | {metadata.get('commit', '')} |",
+        f"| Created | {metadata.get('created', '')} |",
         f"| SHA-256 | `{digest(path)}` |",
         "",
         "Trained with",
         "",
-        f"    {said.get('command', '')}",
+        f"    {metadata.get('command', '')}",
         "",
     ]
     deviations = recipe.get("deviations")
@@ -95,7 +95,7 @@ def _page(path: Path, header: Header, parameters: int, measured: Mapping[str, An
     lines += [
         "## Intended use and limits",
         "",
-        *(_USE_OF_MATTING if said.get("network") == "matting" else _USE),
+        *(_USE_OF_MATTING if metadata.get("network") == "matting" else _USE),
         "",
     ]
     credits = header.json("credits")
@@ -105,10 +105,10 @@ def _page(path: Path, header: Header, parameters: int, measured: Mapping[str, An
     return "\n".join(lines)
 
 
-def _level(said: Mapping[str, str]) -> list[str]:
-    if "stops" not in said:
+def _level(metadata: Mapping[str, str]) -> list[str]:
+    if "stops" not in metadata:
         return []
-    return [f"| Level | {float(said['stops']):+} EV at export (`--stops`), chosen on val |"]
+    return [f"| Level | {float(metadata['stops']):+} EV at export (`--stops`), chosen on val |"]
 
 
 def _started(header: Header) -> list[str]:
@@ -119,12 +119,14 @@ def _started(header: Header) -> list[str]:
     return [f"| Started from | {start['name']}: {facts}; licence: {start['licence']} |"]
 
 
-def _front_matter(said: Mapping[str, str]) -> list[str]:
+def _front_matter(metadata: Mapping[str, str]) -> list[str]:
     """Return YAML, of plain words only."""
-    matting = said.get("network") == "matting"
+    matting = metadata.get("network") == "matting"
     tags = ["image-matting"] if matting else ["low-light", "underexposure", "image-enhancement"]
-    tags += [word for key in ("network", "conditioning") if (word := said.get(key)) and not matting]
-    licence = re.sub(r"[^a-z]+", "-", said.get("licence", "").lower()).strip("-")
+    tags += [
+        word for key in ("network", "conditioning") if (word := metadata.get(key)) and not matting
+    ]
+    licence = re.sub(r"[^a-z]+", "-", metadata.get("licence", "").lower()).strip("-")
     return [
         "---",
         "license: other",

@@ -191,7 +191,7 @@ def _methods(request: Request, threads: int) -> dict[str, Method]:
         enhancers += [Enhancer.load(name, threads=threads) for name in joining]
     for model, enhancer in zip(models, enhancers, strict=True):
         name = enhancer.name
-        if _said(enhancer, "conditioning") == "none":
+        if _metadata(enhancer, "conditioning") == "none":
             name += BLENDED
         if name in methods:
             raise InputError(f"Two of the methods are called {name!r}.", "Rename one of the files.")
@@ -203,8 +203,8 @@ def _methods(request: Request, threads: int) -> dict[str, Method]:
 
 def _global_ones(enhancers: Sequence[Enhancer]) -> list[str]:
     """The installed models that are the same backbones trained globally, unless given anyway."""
-    given = {_said(e, "network") for e in enhancers if _said(e, "conditioning") == "none"}
-    wanted = {_said(enhancer, "network") for enhancer in enhancers} - given
+    given = {_metadata(e, "network") for e in enhancers if _metadata(e, "conditioning") == "none"}
+    wanted = {_metadata(enhancer, "network") for enhancer in enhancers} - given
     return [
         config.name
         for config in MODELS.values()
@@ -212,7 +212,7 @@ def _global_ones(enhancers: Sequence[Enhancer]) -> list[str]:
     ]
 
 
-def _said(enhancer: Enhancer, key: str) -> str:
+def _metadata(enhancer: Enhancer, key: str) -> str:
     return enhancer.predictor.metadata.get(key, "")
 
 
