@@ -29,18 +29,16 @@ class PhotoSource(Source):
         recipe: SynthesisRecipe,
         licences: Sequence[str] = (),
     ) -> None:
-        names = {path.name: path for path in list_images(folder)}
-        if licences:
-            names = {name: names[name] for name in licensed(folder, licences) if name in names}
+        paths = licensed_images(folder, licences)
         if (folder / "split.json").is_file():
             chosen = set(split_names(folder, split))
-            names = {name: path for name, path in names.items() if name in chosen}
-        if not names:
+            paths = [path for path in paths if path.name in chosen]
+        if not paths:
             raise InputError(
                 f"No photograph of {folder} is in the split {split!r} under the wanted licences.",
                 "Check the source's licences in the recipe, index.csv and split.json.",
             )
-        self._paths = [names[name] for name in sorted(names)]
+        self._paths = sorted(paths, key=lambda path: path.name)
         self.scenes = tuple(path.stem for path in self._paths)
         self._cache = cache
         self._recipe = recipe
@@ -57,6 +55,19 @@ class PhotoSource(Source):
         shift = rng.uniform(-1.0, 1.0) * self._recipe.bracket_shift
         exposures = [step + shift for step in self._recipe.bracket]
         return Exposure(path.stem, image, bracket(photo, exposures, response), fixed=False)
+
+
+def licensed_images(folder: Path, licences: Sequence[str]) -> list[Path]:
+    """Return the photographs of a folder under one of some licences; all, if there are none.
+
+    Raises:
+        InputError: if the folder has no photographs, or licences are asked for and not known.
+    """
+    paths = list_images(folder)
+    if not licences:
+        return paths
+    allowed = set(licensed(folder, licences))
+    return [path for path in paths if path.name in allowed]
 
 
 def licensed(folder: Path, licences: Sequence[str]) -> list[str]:

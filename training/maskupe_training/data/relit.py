@@ -14,8 +14,8 @@ import numpy as np
 
 from maskupe.errors import InputError
 from maskupe.pixel_layout import LUMA
-from maskupe_training.data.images import F32, U8, fit_long_edge, list_images, read_rgb
-from maskupe_training.data.photos import licensed
+from maskupe_training.data.images import F32, U8, fit_long_edge, read_rgb
+from maskupe_training.data.photos import licensed_images
 from maskupe_training.data.sources import Exposure, Source
 from maskupe_training.data.synthesis import Response, SynthesisRecipe, draw_response, sensor_noise
 from maskupe_training.matte import scenes
@@ -47,8 +47,7 @@ class RelitSource(Source):
         recipe: SynthesisRecipe,
         licences: Sequence[str],
     ) -> None:
-        names = set(licensed(photos, licences)) if licences else None
-        chosen = [path for path in list_images(photos) if names is None or path.name in names]
+        chosen = licensed_images(photos, licences)
         if not chosen:
             raise InputError(f"No photograph of {photos} is under the wanted licences.")
         own = [pair for folder in masked for pair in scenes.read_masked(folder)]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from maskupe.errors import InputError
-from maskupe_training.data.images import fit_long_edge, list_images, read_rgb
-from maskupe_training.data.photos import licensed
+from maskupe_training.data.images import fit_long_edge, read_rgb
+from maskupe_training.data.photos import licensed_images
 from maskupe_training.matte import scenes
 from maskupe_training.matte.recipe import MatteRecipe, Pictures
 from maskupe_training.matte.samples import Material
@@ -42,11 +42,8 @@ def trained_on(pictures: Pictures, data: Path) -> list[Path]:
         InputError: if there are none, or the folder's licences are unknown.
     """
     folder = data / pictures.folder
-    found = list_images(folder)
-    if pictures.licences:
-        allowed = set(licensed(folder, pictures.licences))
-        found = [path for path in found if path.name in allowed]
-    found = [path for path in found if not scenes.held_out(path.stem)]
+    licensed = licensed_images(folder, pictures.licences)
+    found = [path for path in licensed if not scenes.held_out(path.stem)]
     if not found:
         raise InputError(
             f"No picture of {folder} may be trained on.",
