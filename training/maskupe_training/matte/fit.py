@@ -4,8 +4,7 @@
     maskupe-train fit matte --data DATA --out runs/matte --resume
     python -m maskupe_training.matte.fit matte DATA runs/matte --device cuda
 
-The last form needs the standard library, numpy, OpenCV and PyTorch only: it runs where nothing
-else of the training is installed.
+The last form needs, besides MaskUPE itself, PyTorch and nothing else of the extra ``train``.
 
 Samples are a pure function of the seed and their number, the learning rate one of the step. So a
 resumed training ends with the same bits as one that was never interrupted (on a processor, and
