@@ -85,7 +85,7 @@ class Choice:
         pixels = job.height * job.width
         if pixels < LEAST_PIXELS or not self._there():
             return False
-        key = (kind_of(job), other)
+        key = (timing_key(job), other)
         with self._lock:
             lines = self._known.get(key)
             if lines is None:
@@ -130,7 +130,7 @@ class Choice:
         """Measure now, in the caller's thread, and keep the answer."""
         lines = self.measure(job, other)
         with self._lock:
-            self._known[kind_of(job), other] = lines
+            self._known[timing_key(job), other] = lines
         return lines
 
     def _shortest(self, job: Job, backend: str) -> float:
@@ -143,7 +143,7 @@ class Choice:
         return min(times)
 
 
-def kind_of(job: Job) -> Any:
+def timing_key(job: Job) -> Any:
     """Return what jobs have in common that take the same time for each pixel."""
     maps = job.maps
     arrays = {name.partition(".")[0] for name in shapes_of(type(maps))}

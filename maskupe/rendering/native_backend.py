@@ -106,7 +106,7 @@ def _common(job: Job, dtype: np.dtype[Any]) -> tuple[NativeJob, dict[str, npt.ND
         width=job.width,
         channels=job.image.shape[2],
         depth=DEPTHS[job.image.dtype],
-        kind=arranged.kind,
+        kind=arranged.map_number,
         count=arranged.count,
         knots=arranged.knots,
         stream=job.out.nbytes >= _STREAM_BYTES,

@@ -41,14 +41,14 @@ class PackedMap:
     """One map as the kernel wants it.
 
     Attributes:
-        kind: the kernel's number of the type of map.
+        map_number: the kernel's number of the type of map.
         count: curve steps, luma bins, table entries or nodes.
         map: grids with rows and columns first, others as planes.
         shape: (rows, columns) of the map, None where it has none.
         table, guide, knots: where the map has them.
     """
 
-    kind: int
+    map_number: int
     count: int
     map: Floats = field(default_factory=_nothing)
     shape: tuple[int, int] | None = None
