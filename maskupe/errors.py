@@ -44,7 +44,7 @@ class InputError(MaskUPEError, ValueError):
 
 
 class EmptySelectionError(InputError):
-    """The selection has no pixel in which anything could be lit up."""
+    """The selection has no pixel in which anything could be brightened."""
 
     code = "empty-selection"
 
@@ -71,6 +71,24 @@ class CancelledError(MaskUPEError):
     """The caller asked to stop, and the work stopped."""
 
     code = "cancelled"
+
+
+def describe_failure(error: BaseException, again: str = "with --debug") -> str:
+    """Return what to say of an error that ended a program, also one that nobody raised for people.
+
+    Args:
+        error: what ended it.
+        again: how to run the program for a traceback.
+    """
+    if isinstance(error, MaskUPEError):
+        return str(error)
+    if is_memory_error(error):
+        return (
+            "There is not enough memory. "
+            "Close other programs, use a smaller picture, or raise the limit (ulimit -v)."
+        )
+    what = " ".join(f"Something unexpected failed ({type(error).__name__}: {error})".split())
+    return f"{what}. Run it again {again} and report what it prints."
 
 
 def is_memory_error(error: BaseException) -> bool:

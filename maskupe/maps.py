@@ -1,4 +1,4 @@
-"""What a network hands to the renderer: a few compact kinds of map, as plain numpy arrays.
+"""What a network hands to the renderer: a few compact types of map, as plain numpy arrays.
 
 A network sees the context at 256×256 and predicts one of these; the renderer applies it to the
 full-size pixels. They are the only interface between the two, so any network whose output can be
@@ -141,18 +141,18 @@ class LookUpTable:
 Maps: TypeAlias = AffineGrid | GainGrid | CurveMaps | ToneCurves | LookUpTable
 
 MAP_TYPES: Mapping[str, type] = {
-    kind.__name__: kind for kind in (AffineGrid, GainGrid, CurveMaps, ToneCurves, LookUpTable)
+    each.__name__: each for each in (AffineGrid, GainGrid, CurveMaps, ToneCurves, LookUpTable)
 }
 
 
-def shapes_of(kind: type) -> dict[str, tuple[Length, ...]]:
-    """Names of the arrays of a kind of map, in order, the guide's written as ``guide.matrix`` …
+def shapes_of(map_type: type) -> dict[str, tuple[Length, ...]]:
+    """Names of the arrays of a type of map, in order, the guide's written as ``guide.matrix`` …
 
     Returns:
         With each its shape.
     """
     shapes: dict[str, tuple[Length, ...]] = {}
-    for name, hint in get_type_hints(kind, include_extras=True).items():
+    for name, hint in get_type_hints(map_type, include_extras=True).items():
         if hint is Guide:
             shapes |= {f"{name}.{part}": shape for part, shape in shapes_of(Guide).items()}
         else:
@@ -160,9 +160,9 @@ def shapes_of(kind: type) -> dict[str, tuple[Length, ...]]:
     return shapes
 
 
-def tensor_names(kind: type) -> tuple[str, ...]:
+def tensor_names(map_type: type) -> tuple[str, ...]:
     """Return the names alone; see :func:`shapes_of`."""
-    return tuple(shapes_of(kind))
+    return tuple(shapes_of(map_type))
 
 
 def find_invalid_array(maps: Maps) -> tuple[str, npt.NDArray[Any]] | None:
@@ -182,7 +182,7 @@ def find_invalid_array(maps: Maps) -> tuple[str, npt.NDArray[Any]] | None:
     return None
 
 
-def from_arrays(kind: type, arrays: Mapping[str, npt.NDArray[Any]]) -> Maps:
+def from_arrays(map_type: type, arrays: Mapping[str, npt.NDArray[Any]]) -> Maps:
     """Build a map from its named arrays (see :func:`tensor_names`), as contiguous float32.
 
     A guide that sees the areas (its matrix has five columns) takes every pixel for one of A from
@@ -193,15 +193,15 @@ def from_arrays(kind: type, arrays: Mapping[str, npt.NDArray[Any]]) -> Maps:
     def get(name: str) -> Array:
         return np.ascontiguousarray(arrays[name], np.float32)
 
-    values: dict[str, Any] = {name: get(name) for name in shapes_of(kind) if "." not in name}
-    if kind is AffineGrid:
+    values: dict[str, Any] = {name: get(name) for name in shapes_of(map_type) if "." not in name}
+    if map_type is AffineGrid:
         guide = {name: get(f"guide.{name}") for name in shapes_of(Guide)}
         matrix = guide["matrix"]
         if matrix.ndim == 2 and matrix.shape[1] == 5:
             guide["matrix"] = np.ascontiguousarray(matrix[:, :3])
             guide["bias"] = guide["bias"] + matrix[:, 3]
         values["guide"] = Guide(**guide)
-    result: Maps = kind(**values)
+    result: Maps = map_type(**values)
     return result
 
 

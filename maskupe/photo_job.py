@@ -6,9 +6,10 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from maskupe.areas.transition import Edges, Transition
+from maskupe.denoise import Denoise
 from maskupe.errors import InputError
 from maskupe.io import check_matte, check_output, encode_matte, interpret_mask, read_photo
 from maskupe.io.atomic import replacing
@@ -48,7 +49,7 @@ class PhotoJob:
     transition: Transition = field(default_factory=Transition)
     quality: int = JPEG_QUALITY
     matte: Path | None = None
-    denoise: float | Literal["auto"] = "auto"
+    denoise: Denoise = "auto"
     warmth: float = 0.0
 
     def __post_init__(self) -> None:
@@ -111,19 +112,16 @@ def run_job(
 
 
 def parse_width(text: str) -> float | Literal["auto"]:
-    """A transition's width as written on a command line or in a manifest: pixels or ``auto``.
+    """Read a transition's width as written on a command line or in a manifest.
+
+    Args:
+        text: a number of pixels, or ``auto``.
 
     Raises:
         InputError: for anything else.
     """
-    if text.strip().lower() == "auto":
-        return "auto"
-    try:
-        return float(text)
-    except ValueError:
-        raise InputError(
-            f"The transition {text!r} is neither a number of pixels nor 'auto'."
-        ) from None
+    value = _number_or_word(text, ("auto",), f"The transition {text!r}", "a number of pixels")
+    return cast("float | Literal['auto']", value)
 
 
 def parse_edges(text: str) -> Edges:
@@ -136,21 +134,11 @@ def parse_edges(text: str) -> Edges:
         InputError: for anything else; the range is checked by
             :class:`maskupe.areas.transition.Transition`.
     """
-    word = text.strip().lower()
-    if word == "auto":
-        return "auto"
-    if word == "off":
-        return "off"
-    try:
-        return float(word)
-    except ValueError:
-        raise InputError(
-            f"The reach {text!r} for following edges is neither a number of pixels "
-            "nor 'auto' or 'off'."
-        ) from None
+    what = f"The reach {text!r} for following edges"
+    return cast(Edges, _number_or_word(text, ("auto", "off"), what, "a number of pixels"))
 
 
-def parse_denoise(text: str) -> float | Literal["auto"]:
+def parse_denoise(text: str) -> Denoise:
     """Read a noise reduction as written on a command line or in a manifest.
 
     Args:
@@ -159,15 +147,19 @@ def parse_denoise(text: str) -> float | Literal["auto"]:
     Raises:
         InputError: for anything else; the range is checked by :class:`PhotoJob`.
     """
-    word = text.strip().lower()
-    if word == "auto":
-        return "auto"
+    what = f"The noise reduction {text!r}"
+    return cast(Denoise, _number_or_word(text, ("auto",), what, "a number from 0 to 1"))
+
+
+def _number_or_word(text: str, words: tuple[str, ...], what: str, number: str) -> float | str:
+    stripped = text.strip().lower()
+    if stripped in words:
+        return stripped
     try:
-        return float(word)
+        return float(stripped)
     except ValueError:
-        raise InputError(
-            f"The noise reduction {text!r} is neither a number from 0 to 1 nor 'auto'."
-        ) from None
+        known = " or ".join(repr(word) for word in words)
+        raise InputError(f"{what} is neither {number} nor {known}.") from None
 
 
 def _check_matte(job: PhotoJob, matte: Path, output: Path, size: tuple[int, int]) -> Path:

@@ -132,13 +132,13 @@ def check_weights(wheel: Path, licence: str) -> list[str]:
             if absent:
                 raise WheelError(f"{wheel.name} holds {name} without {sorted(absent)}.")
             try:
-                said = weights_file.read_header(archive.extract(name, folder)).metadata
+                header = weights_file.read_header(archive.extract(name, folder))
             except WeightsError as error:
                 raise WheelError(f"{wheel.name}: {error}") from None
-            if said.get("licence") != licence:
+            found = header.metadata.get("licence")
+            if found != licence:
                 raise WheelError(
-                    f"{wheel.name} holds {name}, which is for {said.get('licence')!r} and not for "
-                    f"{licence!r}."
+                    f"{wheel.name} holds {name}, which is for {found!r} and not for {licence!r}."
                 )
     return [Path(name).name for name in weights]
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -36,13 +37,15 @@ __all__ = [
 ]
 
 #: Seconds for which a job is offered again and again to a daemon that is too busy to queue it, …
-BUSY_PATIENCE = 120.0
+BUSY_TIMEOUT = 120.0
 #: … and the longest pause between two attempts, which double from what the daemon proposes.
 _LONGEST_PAUSE = 10.0
 #: A result with all its outputs has less than this many times the bytes of the image.
 _MAX_GROWTH = 32
 
 ProgressCall = Callable[[Progress], None]
+#: The header of a ``result`` and its planes.
+Result = tuple[dict[str, Any], dict[str, memoryview]]
 _Self = TypeVar("_Self", bound="Client")
 
 
@@ -112,8 +115,8 @@ class Client(Session):
         progress: ProgressCall | None = None,
         *,
         takers: Mapping[str, FrameSink] | None = None,
-        patience: float = BUSY_PATIENCE,
-    ) -> tuple[dict[str, Any], dict[str, memoryview]]:
+        busy_timeout: float = BUSY_TIMEOUT,
+    ) -> Result:
         """Have a region enhanced.
 
         Args:
@@ -124,7 +127,7 @@ class Client(Session):
                 raises cancels the job and comes out of this method.
             takers: for outputs that are to be used while they arrive, by their names. They are
                 not among the planes that are returned; after an error a taker may have got a part.
-            patience: for how many seconds the job is offered again to a daemon whose queue is
+            busy_timeout: for how many seconds the job is offered again to a daemon whose queue is
                 full; meanwhile ``progress`` hears ``"queued"`` and how many jobs are ahead.
 
         Returns:
@@ -137,20 +140,21 @@ class Client(Session):
             NotRunningError, RefusedError, ProtocolMismatchError: when reconnecting.
         """
         self._check_limits(request, planes)
-        deadline = time.monotonic() + patience
+        attempt = partial(self._send_and_wait, request, planes, progress, takers or {})
+        deadline = time.monotonic() + busy_timeout
         pause = 0.0
         while True:
             try:
-                return self._enhance_once(request, planes, progress, takers or {})
+                return self._reconnected(attempt)
             except AnswerError as refusal:
                 left = deadline - time.monotonic()
                 if refusal.code != "busy" or left <= 0:
                     raise
                 # Twice as long each time: many clients that wait must not fill the line.
                 pause = min(_LONGEST_PAUSE, max(2 * pause, refusal.retry_after))
-                self._sit_out(min(pause, left), refusal.position, progress)
+                self._wait_in_line(min(pause, left), refusal.position, progress)
 
-    def _sit_out(self, seconds: float, position: int, progress: ProgressCall | None) -> None:
+    def _wait_in_line(self, seconds: float, position: int, progress: ProgressCall | None) -> None:
         """Wait before the next attempt at a full queue."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
@@ -158,15 +162,10 @@ class Client(Session):
                 progress(Progress("queued", 0.0, position))
             time.sleep(min(POLL_INTERVAL, left))
 
-    def _enhance_once(
-        self,
-        request: EnhanceRequest,
-        planes: Sequence[Buffer | ChunkedFrame],
-        progress: ProgressCall | None,
-        takers: Mapping[str, FrameSink],
-    ) -> tuple[dict[str, Any], dict[str, memoryview]]:
+    def _reconnected(self, attempt: Callable[[], Result]) -> Result:
+        """Make an attempt, and another one over a new connection if the old one was lost."""
         try:
-            return self._send_and_wait(request, planes, progress, takers)
+            return attempt()
         except ConnectionLostError as lost:
             # A connection that lay idle may have been dropped, or the daemon restarted.
             if self._answered:
@@ -178,7 +177,7 @@ class Client(Session):
                 if self._sent:
                     raise lost from None
                 raise
-            return self._send_and_wait(request, planes, progress, takers)
+            return attempt()
 
     def _send_and_wait(
         self,
@@ -186,7 +185,7 @@ class Client(Session):
         planes: Sequence[Buffer | ChunkedFrame],
         progress: ProgressCall | None,
         takers: Mapping[str, FrameSink],
-    ) -> tuple[dict[str, Any], dict[str, memoryview]]:
+    ) -> Result:
         latest = Progress("sending", 0.0, 0)
         self._answered = self._sent = False
 

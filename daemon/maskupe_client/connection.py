@@ -118,8 +118,6 @@ def as_connection(values: Any) -> Connection:
     if protocol != PROTOCOL:
         raise ProtocolMismatchError(protocol, PROTOCOL)
     known = {name: values.get(name) for name in Connection.__dataclass_fields__}
-    if known["host"] is None:  # written by a daemon that knew of no links
-        known["host"] = ""
     for name, value in known.items():
         expected = int if name in ("pid", "protocol") else str
         if not isinstance(value, expected):

@@ -53,7 +53,7 @@ class Field:
     """One field of a message; without a default it is required."""
 
     name: str
-    kind: FieldType
+    type: FieldType
     default: Any = _REQUIRED
 
     @property
@@ -78,7 +78,7 @@ _COUNT = Whole(0, 2**53)
 _SIDES = Choice("outside", "inside", "centred")
 
 #: What did the work; a daemon may not tell.
-_PLACE = (
+_PROVENANCE = (
     Field("network", Text(64), ""),
     Field("renderer", Text(64), ""),
     Field("hardware", Text(128), ""),
@@ -136,7 +136,7 @@ _TABLE = (
             Field("proof", Text(64), ""),
             Field("version", Text(64)),
             Field("device", Text(64)),
-            *_PLACE,
+            *_PROVENANCE,
             Field("host", Text(64), ""),
             Field("models", Listed(_NAME, 0, 256)),
             Field("limits", Record(_COUNT)),
@@ -159,7 +159,7 @@ _TABLE = (
         (
             Field("model", Text(64)),
             Field("device", Text(64)),
-            *_PLACE,
+            *_PROVENANCE,
             Field("seconds", Number(0, 1e9)),
             Field("width", Number(0, 1e9)),
             Field("counts", Record(_COUNT)),
@@ -210,7 +210,7 @@ ERROR_CODES: Mapping[str, str] = {
     "cancelled": "the job was cancelled",
     "shutting-down": "the daemon is stopping and takes no more work",
     "bad-input": "the image, the selection or an option cannot be used",
-    "empty-selection": "the selection has no pixel to light up",
+    "empty-selection": "the selection has no pixel to brighten",
     "unknown-model": "no model of this name is installed",
     "bad-weights": "the model's weight file is missing, damaged or of another network",
     "out-of-memory": "the job needs more memory than there is",
@@ -222,7 +222,7 @@ def parse(data: bytes | memoryview, sender: str) -> dict[str, Any]:
     """Check a header from ``sender`` (``"client"`` or ``"daemon"``) and fills in defaults.
 
     Unknown fields are dropped. The result has ``id``, ``type`` and every field of its message;
-    shapes are tuples, planes are :class:`.wire.PlaneSpec`.
+    shapes are tuples, planes are :class:`.framing.PlaneSpec`.
 
     Raises:
         WireError: with the code that ``docs/protocol.md`` names for the fault, and the request's
@@ -250,10 +250,10 @@ def _parse(header: dict[str, Any], sender: str) -> dict[str, Any]:
             f"The message speaks protocol {shown}; this side speaks protocol {PROTOCOL}.",
             "Update MaskUPE on both sides, then restart the daemon and GIMP.",
         )
-    kind = header.get("type")
-    message = MESSAGES.get(kind) if isinstance(kind, str) else None
+    named = header.get("type")
+    message = MESSAGES.get(named) if isinstance(named, str) else None
     if message is None or message.sender != sender:
-        shown_type = repr(kind[:40]) if isinstance(kind, str) else "without a name"
+        shown_type = repr(named[:40]) if isinstance(named, str) else "without a name"
         raise WireError("unsupported", f"The message type {shown_type} is not known.")
     parsed: dict[str, Any] = {"type": message.type}
     # An answer to a request without a readable id has the empty one.
@@ -263,7 +263,7 @@ def _parse(header: dict[str, Any], sender: str) -> dict[str, Any]:
         parsed["id"] = _IDENTIFIER.check(header.get("id"), "id")
     for field in message.fields:
         if field.name in header:
-            parsed[field.name] = field.kind.check(header[field.name], field.name)
+            parsed[field.name] = field.type.check(header[field.name], field.name)
         elif field.required:
             raise WireError("bad-field", f"The field '{field.name}' is missing.")
         else:

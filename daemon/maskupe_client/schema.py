@@ -1,21 +1,26 @@
-"""The kinds of value a header may hold, each with its bounds and its words for the document."""
+"""The types of value a header may hold, each with its bounds and its words for the document."""
 
 from __future__ import annotations
 
 import math
 import re
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from typing import Any
 
 from maskupe_client.framing import MAX_PLANE_BYTES, PlaneSpec, WireError
 
 
-class FieldType(Protocol):
-    """Checks one value; ``words`` says in the protocol's document what is allowed."""
+class FieldType(ABC):
+    """Checks one value.
 
-    @property
-    def description(self) -> str:
-        """What is allowed, for a person."""
+    Attributes:
+        description: what is allowed, for a person; the protocol's document shows it.
+    """
 
+    def __init__(self, description: str) -> None:
+        self.description = description
+
+    @abstractmethod
     def check(self, value: Any, where: str) -> Any:
         """Return the value, normalised.
 
@@ -23,185 +28,152 @@ class FieldType(Protocol):
             WireError: ``bad-field``, naming the field ``where``.
         """
 
+    def refusal(self, where: str) -> WireError:
+        """Return the error for a value that is not allowed."""
+        return WireError("bad-field", f"The field '{where}' must be {self.description}.")
 
-def _fail(where: str, words: str) -> WireError:
-    return WireError("bad-field", f"The field '{where}' must be {words}.")
 
-
-class Text:
+class Text(FieldType):
     """A string of bounded length that matches a pattern as a whole."""
 
     def __init__(self, longest: int, pattern: str = "", *, shortest: int = 0) -> None:
+        size = f"{shortest} to {longest}" if shortest else f"at most {longest}"
+        super().__init__(f"text of {size} characters" + (f" `{pattern}`" if pattern else ""))
         self.longest = longest
         self.shortest = shortest
         self.pattern = pattern
 
-    @property
-    def description(self) -> str:
-        """What is allowed, for a person."""
-        size = f"{self.shortest} to {self.longest}" if self.shortest else f"at most {self.longest}"
-        return f"text of {size} characters" + (f" `{self.pattern}`" if self.pattern else "")
-
     def check(self, value: Any, where: str) -> str:
         """Return the string."""
         if not isinstance(value, str) or not self.shortest <= len(value) <= self.longest:
-            raise _fail(where, self.description)
+            raise self.refusal(where)
         if self.pattern and not re.fullmatch(self.pattern, value):
-            raise _fail(where, self.description)
+            raise self.refusal(where)
         return value
 
 
-class Flag:
+class Flag(FieldType):
     """True or false."""
 
-    description = "true or false"
+    def __init__(self) -> None:
+        super().__init__("true or false")
 
     def check(self, value: Any, where: str) -> bool:
         """Return the boolean."""
         if not isinstance(value, bool):
-            raise _fail(where, self.description)
+            raise self.refusal(where)
         return value
 
 
-class Whole:
+class Whole(FieldType):
     """A whole number within bounds."""
 
     def __init__(self, low: int, high: int) -> None:
+        super().__init__(f"a whole number from {low} to {high}")
         self.low = low
         self.high = high
-
-    @property
-    def description(self) -> str:
-        """What is allowed, for a person."""
-        return f"a whole number from {self.low} to {self.high}"
 
     def check(self, value: Any, where: str) -> int:
         """Return the number."""
         if type(value) is not int or not self.low <= value <= self.high:
-            raise _fail(where, self.description)
+            raise self.refusal(where)
         return value
 
 
-class Number:
+class Number(FieldType):
     """A finite number within bounds."""
 
     def __init__(self, low: float, high: float) -> None:
+        super().__init__(f"a number from {low:g} to {high:g}")
         self.low = low
         self.high = high
-
-    @property
-    def description(self) -> str:
-        """What is allowed, for a person."""
-        return f"a number from {self.low:g} to {self.high:g}"
 
     def check(self, value: Any, where: str) -> float:
         """Return the number as a float."""
         if type(value) not in (int, float) or not math.isfinite(value):
-            raise _fail(where, self.description)
+            raise self.refusal(where)
         if not self.low <= value <= self.high:
-            raise _fail(where, self.description)
+            raise self.refusal(where)
         return float(value)
 
 
-class Choice:
+class Choice(FieldType):
     """One of a few words."""
 
     def __init__(self, *choices: str) -> None:
+        super().__init__("one of " + ", ".join(f"`{choice}`" for choice in choices))
         self.choices = choices
-
-    @property
-    def description(self) -> str:
-        """What is allowed, for a person."""
-        return "one of " + ", ".join(f"`{choice}`" for choice in self.choices)
 
     def check(self, value: Any, where: str) -> str:
         """Return the word."""
         if not isinstance(value, str) or value not in self.choices:
-            raise _fail(where, self.description)
+            raise self.refusal(where)
         return value
 
 
-class WordOr:
-    """One of certain words, or what another kind allows."""
+class WordOr(FieldType):
+    """One of certain words, or what another type allows."""
 
     def __init__(self, other: FieldType, *allowed: str) -> None:
+        super().__init__(", ".join(f"`{word}`" for word in allowed) + f" or {other.description}")
         self.other = other
         self.allowed = allowed
 
-    @property
-    def description(self) -> str:
-        """What is allowed, for a person."""
-        return ", ".join(f"`{word}`" for word in self.allowed) + f" or {self.other.description}"
-
     def check(self, value: Any, where: str) -> Any:
-        """Return the word, or the other kind's value."""
+        """Return the word, or the other type's value."""
         if isinstance(value, str):
             if value not in self.allowed:
-                raise _fail(where, self.description)
+                raise self.refusal(where)
             return value
         return self.other.check(value, where)
 
 
-class Nullable:
-    """Nil, or what another kind allows."""
+class Nullable(FieldType):
+    """Nil, or what another type allows."""
 
     def __init__(self, other: FieldType) -> None:
+        super().__init__(f"nil or {other.description}")
         self.other = other
 
-    @property
-    def description(self) -> str:
-        """What is allowed, for a person."""
-        return f"nil or {self.other.description}"
-
     def check(self, value: Any, where: str) -> Any:
-        """None, or the other kind's value."""
+        """Return None, or the other type's value."""
         return None if value is None else self.other.check(value, where)
 
 
-class Shape:
+class Shape(FieldType):
     """A list of whole numbers, each within its own bounds; the last one may be optional."""
 
     def __init__(self, *bounds: tuple[int, int], optional_last: bool = False) -> None:
+        parts = ", ".join(f"{low}…{high}" for low, high in bounds)
+        super().__init__(f"[{parts}{'?' if optional_last else ''}]")
         self.bounds = bounds
         self.optional_last = optional_last
-
-    @property
-    def description(self) -> str:
-        """What is allowed, for a person."""
-        parts = [f"{low}…{high}" for low, high in self.bounds]
-        if self.optional_last:
-            parts[-1] += "?"
-        return f"[{', '.join(parts)}]"
 
     def check(self, value: Any, where: str) -> tuple[int, ...]:
         """Return the numbers as a tuple."""
         lengths = {len(self.bounds), len(self.bounds) - int(self.optional_last)}
         if not isinstance(value, (list, tuple)) or len(value) not in lengths:
-            raise _fail(where, self.description)
+            raise self.refusal(where)
         for number, (low, high) in zip(value, self.bounds, strict=False):
             if type(number) is not int or not low <= number <= high:
-                raise _fail(where, self.description)
+                raise self.refusal(where)
         return tuple(value)
 
 
-class Plane:
+class Plane(FieldType):
     """A map that describes a plane: ``shape``, ``dtype`` and, in a result, ``name``."""
 
     def __init__(self, shape: Shape, *dtypes: str, named: bool = False) -> None:
         self.shape = shape
         self.dtypes = Choice(*dtypes)
         self.named = named
-
-    @property
-    def description(self) -> str:
-        """What is allowed, for a person."""
-        name = "name, " if self.named else ""
-        return f"{{{name}shape: {self.shape.description}, dtype: {self.dtypes.description}}}"
+        name = "name, " if named else ""
+        super().__init__(f"{{{name}shape: {shape.description}, dtype: {self.dtypes.description}}}")
 
     def check(self, value: Any, where: str) -> Any:
-        """Return a :class:`.wire.PlaneSpec`; with its name in front if planes are named here."""
+        """Return a :class:`.framing.PlaneSpec`; with its name in front if planes are named here."""
         if not isinstance(value, dict):
-            raise _fail(where, self.description)
+            raise self.refusal(where)
         shape = self.shape.check(value.get("shape"), f"{where}.shape")
         dtype = self.dtypes.check(value.get("dtype"), f"{where}.dtype")
         spec = PlaneSpec(shape, dtype)
@@ -217,41 +189,33 @@ class Plane:
         return spec
 
 
-class Listed:
-    """A list of values of one kind."""
+class Listed(FieldType):
+    """A list of values of one type."""
 
     def __init__(self, item: FieldType, fewest: int, most: int) -> None:
+        super().__init__(f"a list of {fewest} to {most}: {item.description}")
         self.item = item
         self.fewest = fewest
         self.most = most
 
-    @property
-    def description(self) -> str:
-        """What is allowed, for a person."""
-        return f"a list of {self.fewest} to {self.most}: {self.item.description}"
-
     def check(self, value: Any, where: str) -> tuple[Any, ...]:
         """Return the items as a tuple."""
         if not isinstance(value, (list, tuple)) or not self.fewest <= len(value) <= self.most:
-            raise _fail(where, self.description)
+            raise self.refusal(where)
         return tuple(self.item.check(item, f"{where}[{i}]") for i, item in enumerate(value))
 
 
-class Record:
-    """A map from text to values of one kind, or to anything."""
+class Record(FieldType):
+    """A map from text to values of one type, or to anything."""
 
     def __init__(self, value: FieldType | None) -> None:
+        super().__init__("a map" + (f" of {value.description}" if value else ""))
         self.value = value
-
-    @property
-    def description(self) -> str:
-        """What is allowed, for a person."""
-        return "a map" + (f" of {self.value.description}" if self.value else "")
 
     def check(self, value: Any, where: str) -> dict[str, Any]:
         """Return the map."""
         if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-            raise _fail(where, self.description)
+            raise self.refusal(where)
         if self.value is None:
             return value
         return {key: self.value.check(item, f"{where}.{key}") for key, item in value.items()}

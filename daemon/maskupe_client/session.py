@@ -52,11 +52,6 @@ class Session:
             self._channel.close()
             self._channel = None
 
-    def hello(self) -> dict[str, Any]:
-        """Greet again; return ``server``, ``version``, ``device``, ``models``, ``limits``."""
-        self.welcome = self._ask({"type": "hello", "client": self._name}, "welcome")
-        return self.welcome
-
     def _ask(self, header: dict[str, Any], expected: str) -> dict[str, Any]:
         """Send a small request and wait for its answer."""
         try:

@@ -76,10 +76,10 @@ class Stream:
         """
         began = time.monotonic()
         while True:
-            patience = POLL_INTERVAL if wait else 0.5
+            interval = POLL_INTERVAL if wait else 0.5
             if timeout is not None:
-                patience = max(0.0, min(patience, began + timeout - time.monotonic()))
-            if self._ready(True, patience):
+                interval = max(0.0, min(interval, began + timeout - time.monotonic()))
+            if self._ready(True, interval):
                 return True
             if wait:
                 wait()
@@ -131,16 +131,16 @@ class Stream:
         if self.broken:
             raise ConnectionLostError
 
-    def _ready(self, reading: bool, patience: float) -> bool:
+    def _ready(self, reading: bool, timeout: float) -> bool:
         self.raise_if_broken()
         if hasattr(select, "poll"):
             # On such systems select() takes no descriptor beyond 1023.
             poller = select.poll()
             poller.register(self._socket, select.POLLIN if reading else select.POLLOUT)
-            return bool(poller.poll(1000 * patience))
+            return bool(poller.poll(1000 * timeout))
         here = [self._socket]
         readable, writable, _ = select.select(
-            here if reading else [], [] if reading else here, [], patience
+            here if reading else [], [] if reading else here, [], timeout
         )
         return bool(readable or writable)
 

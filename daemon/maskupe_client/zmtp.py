@@ -103,7 +103,7 @@ class ZmtpTransport:
         self.stream.close()
 
     def send(self, parts: list[Buffer | ChunkedFrame], wait: Wait | None = None) -> None:
-        """Send one message; ``wait`` is called every :data:`.stream.SLICE` seconds.
+        """Send one message; ``wait`` is called every :data:`.stream.POLL_INTERVAL` seconds.
 
         An exception in the middle, also one that ``wait`` or a :class:`ChunkedFrame` raises, breaks
         the channel, because the peer could not tell where the next message begins.

@@ -23,7 +23,7 @@ from maskupe_client.framing import MAX_PLANE_BYTES
 from maskupe_daemon import memory
 from maskupe_daemon.auth import ZapAuthenticator
 from maskupe_daemon.logfile import logging_to
-from maskupe_daemon.models import Library, Maskupe, Models
+from maskupe_daemon.models import Library, Models
 from maskupe_daemon.permissions import owner_only, secure_directory
 from maskupe_daemon.presence import announce, only_one, withdraw
 from maskupe_daemon.proxy import Bounds
@@ -72,7 +72,7 @@ class Options:
     verbose: bool = False
 
 
-def run(options: Options, library: Library | None = None) -> None:
+def run(options: Options) -> None:
     """Run the daemon in the foreground until SIGTERM, SIGINT or a ``shutdown`` message.
 
     Raises:
@@ -90,7 +90,7 @@ def run(options: Options, library: Library | None = None) -> None:
                 memory.configure_malloc()
                 _allow_open_files()
                 _check_threads()
-                _serve(directory, options, library or Maskupe())
+                _serve(directory, options)
         except MaskUPEError as error:
             log.error("%s", error, extra={"is_reported": True})
             raise
@@ -99,7 +99,7 @@ def run(options: Options, library: Library | None = None) -> None:
             raise
 
 
-def _serve(directory: Path, options: Options, library: Library) -> None:
+def _serve(directory: Path, options: Options) -> None:
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=IO_THREADS)
     limits = _limits()
     token = new_token()
@@ -123,9 +123,11 @@ def _serve(directory: Path, options: Options, library: Library) -> None:
             pid=os.getpid(),
             version=__version__,
         )
-        models = Models(library, options.device)
+        models = Models(Library(), options.device)
         server = Server(connection, listener, authenticator, models, limits, options.idle_unload)
-        with _signals(server), _announced(connection, directory):
+        with _signals(server), contextlib.ExitStack() as stack:
+            stack.callback(withdraw, directory)
+            announce(connection, directory)
             place = listener.endpoint
             log.info("version %s listens at %s (pid %d)", __version__, place, os.getpid())
             notify("READY=1")
@@ -214,15 +216,6 @@ def _most_connections() -> int:
         return _CONNECTIONS
     spare = max(soft - _DESCRIPTORS_ELSE, soft // 4)
     return max(1, min(_CONNECTIONS, spare // _DESCRIPTORS_EACH))
-
-
-@contextlib.contextmanager
-def _announced(connection: Connection, directory: Path) -> Iterator[None]:
-    announce(connection, directory)
-    try:
-        yield
-    finally:
-        withdraw(directory)
 
 
 @contextlib.contextmanager

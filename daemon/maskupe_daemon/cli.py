@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from maskupe import __version__
 from maskupe.cli.output import handle_broken_pipe
-from maskupe.errors import MaskUPEError, is_memory_error
+from maskupe.errors import MaskUPEError, describe_failure
 from maskupe.memory import require_address_space
 from maskupe_client.errors import ClientError
 
@@ -31,12 +31,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         status: int = options.action(options)
-    except (MaskUPEError, ClientError) as error:
-        if options.debug:
-            raise
-        with contextlib.suppress(OSError):  # stderr may lie on a full disk
-            print(f"maskupe-daemon: {error}", file=sys.stderr, flush=True)
-        return error.exit_status if isinstance(error, MaskUPEError) else 1
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -44,18 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if options.debug:
             raise
-        with contextlib.suppress(OSError):
-            print(f"maskupe-daemon: {_unforeseen(error)}", file=sys.stderr, flush=True)
-        return 1
+        text = str(error) if isinstance(error, ClientError) else describe_failure(error)
+        with contextlib.suppress(OSError):  # stderr may lie on a full disk
+            print(f"maskupe-daemon: {text}", file=sys.stderr, flush=True)
+        return error.exit_status if isinstance(error, MaskUPEError) else 1
     return status
-
-
-def _unforeseen(error: Exception) -> str:
-    """A sentence for an error that is not meant for a person."""
-    if is_memory_error(error):
-        return "There is not enough memory. Close other programs, or raise the limit (ulimit -v)."
-    what = " ".join(f"Something unexpected failed ({type(error).__name__}: {error})".split())
-    return f"{what}. Run it again with --debug and report what it prints."
 
 
 def _parser() -> argparse.ArgumentParser:

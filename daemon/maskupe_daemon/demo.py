@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo; return 0, 1 for a failure, 2 for input that cannot be used."""
     parser = argparse.ArgumentParser(prog="maskupe demo", description="Show the daemon at work.")
     parser.add_argument("--photo", type=Path, help="your own photo (needs --mask)")
-    parser.add_argument("--mask", type=Path, help="its mask: white where to light up")
+    parser.add_argument("--mask", type=Path, help="its mask: white where to brighten")
     parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder (out/demo)")
     parser.add_argument("--model", default="default", help="a name of 'maskupe models'")
     parser.add_argument("--debug", action="store_true", help="show where an error comes from")
@@ -121,12 +121,12 @@ def _daemon() -> Iterator[Client]:
                 os.environ[STATE_VARIABLE] = before
 
 
-def _stop(client: Client, folder: Path, patience: float = 10.0) -> None:
+def _stop(client: Client, folder: Path) -> None:
     """Ask the daemon to stop and wait until it has let go of the folder, so that it can go."""
     with suppress(ClientError):  # it may have stopped already
         client.shutdown()
     client.close()
-    await_end(folder, patience)
+    await_end(folder, 10.0)
 
 
 def _enhance(

@@ -35,7 +35,7 @@ def silhouette(height: int, width: int) -> npt.NDArray[np.uint8]:
     mask = np.zeros((height, width), np.uint8)
     cv2.fillPoly(mask, [np.array(_OUTLINE, np.int32)], 255)
     rounded = cv2.threshold(cv2.GaussianBlur(mask, (0, 0), 4), 127, 255, 0)[1]
-    # The outline runs a little outside the hair; background that is lit with it would be a rim.
+    # The outline runs a little outside the hair, where brightened background would be a rim.
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (9, 9))
     return np.asarray(cv2.erode(rounded, disc), np.uint8)
 

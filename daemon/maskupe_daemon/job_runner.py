@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -54,26 +54,13 @@ class Timing:
     run: float = 0.0
 
 
-@dataclass(frozen=True)
-class Finished:
-    """What came of a job.
-
-    Attributes:
-        fields: of the ``result`` message.
-        planes: C-contiguous arrays, in the order that ``fields["planes"]`` names.
-    """
-
-    fields: dict[str, Any]
-    planes: list[npt.NDArray[Any]] = field(default_factory=list)
-
-
 def enhance(
     models: Models,
     fields: Mapping[str, Any],
     frames: list[Any],
     progress: Callable[[float], None],
     timing: Timing,
-) -> Finished:
+) -> tuple[dict[str, Any], list[npt.NDArray[Any]]]:
     """Do one job.
 
     Args:
@@ -82,6 +69,9 @@ def enhance(
         frames: bytes-like objects, the planes that the fields announce.
         progress: called with 0…1 as the work goes on; what it raises ends the work.
         timing: filled in, also when the job fails.
+
+    Returns:
+        The fields of the ``result`` message, and its planes, C-contiguous.
 
     Raises:
         MemoryLimitError: if the estimated memory is not free.
@@ -115,19 +105,19 @@ def enhance(
     specs = {n: PlaneSpec(plane.shape, _WIRE_NAMES[plane.dtype]) for n, plane in outputs.items()}
     areas = result.areas
     a, b = areas.counts()
-    models.place = _place(device, engine, result.renderer)
+    models.provenance = _provenance(device, engine, result.renderer)
     answer = {
         "type": "result",
         "model": model,
         "device": device,
-        **models.place,
+        **models.provenance,
         "seconds": timing.load + timing.run,
         "width": float(result.width),
         "counts": {"a": a, "b": b, "c": areas.plane.size - a - b},
         "notes": [note] if note else [],
         "planes": [{"name": name, **spec.as_map()} for name, spec in specs.items()],
     }
-    return Finished(answer, list(outputs.values()))
+    return answer, list(outputs.values())
 
 
 def _with_fallbacks(
@@ -155,15 +145,14 @@ def _with_fallbacks(
                 raise
             log.warning("the graphics card ran out of memory")
         else:
-            library = models.library
-            device, engine = library.device_of(enhancer), library.engine_of(enhancer)
-            return result, library.resolve(name), device, engine, way.note
+            used = enhancer.predictor
+            return result, models.library.resolve(name), used.device, used.backend, way.note
         # Only now, when the error is gone: its traceback holds the tensors that did not fit.
         memory.give_back()
     raise AssertionError("the last way returns or raises")
 
 
-def _place(device: str, engine: str, renderer: str) -> dict[str, str]:
+def _provenance(device: str, engine: str, renderer: str) -> dict[str, str]:
     """Return the fields of a ``result`` that say what did the work."""
     return {
         "network": f"{engine}:{device}",

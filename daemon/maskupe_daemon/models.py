@@ -5,44 +5,19 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any
 
 from maskupe import registry
 
 
-class Library(Protocol):
-    """Where models come from: the ``maskupe`` package, or a stand-in of the tests."""
-
-    def prepare(self, device: str) -> None:
-        """Import what loading a model will need; called once, before the first job."""
-
-    def loads_ahead(self, device: str) -> bool:
-        """Return whether the default model is worth loading before a job asks for it."""
-
-    def names(self) -> list[str]:
-        """Return names that clients may ask for."""
-
-    def resolve(self, name: str) -> str:
-        """Return the model's own name, also for an alias; raises UnknownModelError."""
-
-    def load(self, name: str, device: str) -> Any:
-        """Return the :class:`maskupe.pipeline.Enhancer` of a model by its own name."""
-
-    def device_of(self, enhancer: Any) -> str:
-        """On what it runs."""
-
-    def engine_of(self, enhancer: Any) -> str:
-        """Return what runs its network there: ``onnxruntime`` or ``torch``."""
-
-
-class Maskupe:
+class Library:
     """The models of the ``maskupe`` package."""
 
     def prepare(self, device: str) -> None:
         """Import ONNX Runtime: opening so large a library holds up every thread of Python.
 
-        The daemon's start is the moment at which nobody waits for an answer. PyTorch, which a
-        graphics card needs, is imported at its first job: it would take too much memory at rest.
+        When the daemon starts, nobody waits for an answer. PyTorch, which a graphics card needs, is
+        imported at its first job: it would take too much memory at rest.
         """
         if device in ("auto", "cpu"):
             import_module("maskupe.inference.onnx_backend")
@@ -59,12 +34,17 @@ class Maskupe:
         return list(registry.available())
 
     def resolve(self, name: str) -> str:
-        """A name is looked up, never taken for a path."""
+        """Return the model's own name, also for an alias; a name is never taken for a path.
+
+        Raises:
+            UnknownModelError: if it is not in the registry.
+        """
         return registry.resolve(name).name
 
     def load(self, name: str, device: str) -> Any:
-        """Load the weights, on the processor those of the matting network at the same time.
+        """Return the :class:`maskupe.pipeline.Enhancer` of a model by its own name.
 
+        On the processor the weights of the matting network are loaded at the same time:
         ONNX Runtime does not hold Python's lock while it prepares a graph.
         """
         from maskupe.inference.loading import is_processor
@@ -76,14 +56,6 @@ class Maskupe:
                 pool.submit(load_matting, device="cpu")  # the job that needs it reports its faults
             return Enhancer.load(name, device=device)
 
-    def device_of(self, enhancer: Any) -> str:
-        """Return the predictor's device."""
-        return str(enhancer.predictor.device)
-
-    def engine_of(self, enhancer: Any) -> str:
-        """Return the predictor's backend."""
-        return str(enhancer.predictor.backend)
-
 
 class Models:
     """The models in memory, by name and device."""
@@ -94,7 +66,7 @@ class Models:
         #: What was asked for; once a model is loaded, on what it runs.
         self.device = device
         #: What did the last job: ``network``, ``renderer`` and ``hardware`` of a ``result``.
-        self.place: dict[str, str] = {}
+        self.provenance: dict[str, str] = {}
         self._lock = threading.Lock()
         self._loaded: dict[tuple[str, str], Any] = {}
 
@@ -114,7 +86,7 @@ class Models:
             if key not in self._loaded:
                 self._loaded[key] = self.library.load(*key)
                 if device is None:
-                    self.device = self.library.device_of(self._loaded[key])
+                    self.device = self._loaded[key].predictor.device
             return self._loaded[key]
 
     def load_ahead(self) -> None:

@@ -116,9 +116,9 @@ class Proxy:
     def _run(self) -> None:
         try:
             while self._closing is None or (self._pairs and time.monotonic() < self._closing):
-                for key, mask in self._selector.select(self._patience()):
+                for key, mask in self._selector.select(self._timeout()):
                     self._serve(key, mask)
-                self._tidy()
+                self._check_clock()
         except Exception:
             log.exception("the daemon cannot take clients any more, so it ends")
             signal.raise_signal(signal.SIGTERM)
@@ -130,7 +130,7 @@ class Proxy:
             for sock in (self._listener, self._wake_in, self._wake_out):
                 sock.close()
 
-    def _patience(self) -> float | None:
+    def _timeout(self) -> float | None:
         """Seconds until something must be looked at although nothing moves."""
         if self._closing is not None or self._waiting or self._lingering:
             return _TICK / 10
@@ -149,7 +149,7 @@ class Proxy:
                     self._serve_client(pair, mask)
                 else:
                     self._serve_router(pair, mask)
-                self._settle(pair)
+                self._close_or_listen(pair)
             except ForeignError as error:
                 self._refuse(str(error))
                 self._drop(pair)
@@ -191,7 +191,7 @@ class Proxy:
         _keep(self._arriving, pair, pair.filter.begun)
         _keep(self._waiting, pair, pair.filter.waiting)
 
-    def _settle(self, pair: _Pair) -> None:
+    def _close_or_listen(self, pair: _Pair) -> None:
         """Close what has ended; listens for what can be dealt with."""
         if pair.router_ended and not pair.outward:
             self._drop(pair)
@@ -254,7 +254,7 @@ class Proxy:
 
         pair = _Pair(client, router, Filter(self._bounds.frame, self._bounds.message, may_arrive))
         self._pairs[pair] = None
-        self._settle(pair)
+        self._close_or_listen(pair)
 
     def _make_room(self) -> bool:
         """Close the oldest connection that has not shaken hands; False if all have."""
@@ -271,7 +271,7 @@ class Proxy:
         arriving = sum(other.filter.arriving for other in self._arriving)
         return pair is oldest or arriving + size <= self._bounds.message
 
-    def _tidy(self) -> None:
+    def _check_clock(self) -> None:
         """Do what the clock asks for, or what any event may have made room for."""
         now = time.monotonic()
         if self._accepting_again is not None and now >= self._accepting_again:
@@ -295,7 +295,7 @@ class Proxy:
             self._let_in(pair, memoryview(pair.unread))
             if not pair.filter.waiting:
                 pair.moved = time.monotonic()
-            self._settle(pair)
+            self._close_or_listen(pair)
         except (ForeignError, OSError):
             self._drop(pair)
 

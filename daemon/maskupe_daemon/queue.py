@@ -98,11 +98,9 @@ class FairQueue:
         self.most_each = most_each
         self.most_bytes = most_bytes
         self._turns: OrderedDict[Route, deque[Job]] = OrderedDict()
-        self._count = 0
-        self._bytes = 0
 
     def __len__(self) -> int:
-        return self._count
+        return sum(map(len, self._turns.values()))
 
     def __iter__(self) -> Iterator[Job]:
         """Yield the jobs in the order in which they will run, if no more arrive."""
@@ -115,18 +113,16 @@ class FairQueue:
     @property
     def nbytes(self) -> int:
         """Bytes of pixels that wait."""
-        return self._bytes
+        return sum(job.nbytes for job in self)
 
     def offer(self, job: Job) -> bool:
         """Take the job in; False if the queue is full for this client."""
         waiting = self._turns.get(job.route, ())
-        too_many = self._count >= self.most or len(waiting) >= self.most_each
-        too_large = self._count > 0 and self._bytes + job.nbytes > self.most_bytes
+        too_many = len(self) >= self.most or len(waiting) >= self.most_each
+        too_large = len(self) > 0 and self.nbytes + job.nbytes > self.most_bytes
         if too_many or too_large:
             return False
         self._turns.setdefault(job.route, deque()).append(job)
-        self._count += 1
-        self._bytes += job.nbytes
         return True
 
     def take(self) -> Job | None:
@@ -139,8 +135,6 @@ class FairQueue:
             self._turns.move_to_end(route)
         else:
             del self._turns[route]
-        self._count -= 1
-        self._bytes -= job.nbytes
         return job
 
     def remove(self, job: Job) -> bool:
@@ -151,8 +145,6 @@ class FairQueue:
         jobs.remove(job)
         if not jobs:
             del self._turns[job.route]
-        self._count -= 1
-        self._bytes -= job.nbytes
         return True
 
     def move(self, job: Job, route: Route) -> None:
@@ -160,5 +152,3 @@ class FairQueue:
         if self.remove(job):
             job.route = route
             self._turns.setdefault(route, deque()).append(job)
-            self._count += 1
-            self._bytes += job.nbytes

@@ -21,7 +21,7 @@ log = logging.getLogger("maskupe_daemon.reply_sender")
 
 #: A client that has not taken a result after this many seconds, and the time that the slowest
 #: line (bytes a second) would need for it, is disconnected.
-PATIENCE = 60.0
+READ_TIMEOUT = 60.0
 SLOWEST = 1e6
 
 
@@ -70,15 +70,8 @@ class ReplySender:
         try:
             data = pack(header)
         except WireError:
-            data = pack(
-                {
-                    "type": "error",
-                    "id": header["id"],
-                    "code": "failed",
-                    "message": "The answer is too long.",
-                }
-            )
-            planes = ()
+            fields = {"code": "failed", "message": "The answer is too long."}
+            data, planes = pack({"type": "error", "id": header["id"], **fields}), ()
         try:
             router.send(route.identity, zmq.SNDMORE | zmq.NOBLOCK)
         except zmq.ZMQError as error:
@@ -91,7 +84,7 @@ class ReplySender:
             flags = zmq.SNDMORE if number < len(planes) else 0
             tracker = router.send(plane, flags, copy=False, track=True)
             now = time.monotonic()
-            deadline = now + PATIENCE + plane.nbytes / SLOWEST
+            deadline = now + READ_TIMEOUT + plane.nbytes / SLOWEST
             self._pending.append(_Unread(route, plane.nbytes, tracker, now, deadline))
 
     def _make_room(self, route: Route, size: int) -> None:
@@ -122,7 +115,7 @@ class ReplySender:
             log.warning("a client does not take its result; its connection is closed")
             _disconnect(route.descriptor)
             self._pending = [
-                replace(unread, deadline=now + PATIENCE) if unread.route == route else unread
+                replace(unread, deadline=now + READ_TIMEOUT) if unread.route == route else unread
                 for unread in self._pending
             ]
 

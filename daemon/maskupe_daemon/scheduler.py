@@ -8,16 +8,16 @@ from __future__ import annotations
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from maskupe_client.framing import WireError
 from maskupe_client.messages import plane_specs
 from maskupe_daemon import memory
 from maskupe_daemon.queue import FairQueue, Job, Route
-from maskupe_daemon.reply_sender import GoneError
-from maskupe_daemon.worker import Outcome
+from maskupe_daemon.reply_sender import GoneError, ReplySender
+from maskupe_daemon.worker import Outcome, Worker
 
 log = logging.getLogger("maskupe_daemon.queue")
 
@@ -46,37 +46,18 @@ class Limits:
     max_queue_each: int = 16
 
 
-class Sender(Protocol):
-    """Where answers go: an :class:`maskupe_daemon.reply_sender.Outbox`."""
-
-    def send(self, route: Route, header: dict[str, Any], planes: Sequence[Any] = ()) -> None:
-        """Send one message, or raises :class:`maskupe_daemon.reply_sender.GoneError`."""
-
-    def waiting_bytes(self, route: Route | None = None) -> int:
-        """Return bytes sent that a client, or all, have not taken yet."""
-
-
-class Starter(Protocol):
-    """Who does the work: a :class:`maskupe_daemon.worker.Worker`."""
-
-    def start(self, job: Job) -> None:
-        """Start a job; its outcome comes back through :meth:`JobScheduler.ended`."""
-
-
 class JobScheduler:
     """Takes jobs in, hands them to the worker in turn, answers, and forgets them."""
 
     def __init__(
         self,
-        worker: Starter,
-        outbox: Sender,
+        worker: Worker,
+        outbox: ReplySender,
         limits: Limits,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._worker = worker
         self._outbox = outbox
         self._limits = limits
-        self._clock = clock
         self._jobs: dict[str, Job] = {}
         self._names: OrderedDict[Route, str] = OrderedDict()
         #: What a job usually takes, for those that cannot wait in the queue.
@@ -86,7 +67,7 @@ class JobScheduler:
         self.stopping = False
         self.served = 0
         self.failed = 0
-        self.last_work = clock()
+        self.last_work = time.monotonic()
 
     @property
     def busy(self) -> bool:
@@ -103,7 +84,7 @@ class JobScheduler:
 
     def enhance(self, route: Route, fields: dict[str, Any], planes: list[Any]) -> None:
         """Take a job in, re-attaches a repeated one, or says why not."""
-        job = Job(route, self._name(route), fields, planes, received=self._clock())
+        job = Job(route, self._name(route), fields, planes, received=time.monotonic())
         known = self._jobs.get(job.id)
         if known is not None:
             self._again(known, job)
@@ -147,7 +128,7 @@ class JobScheduler:
         """Answer for a job that the worker has done with, and start the next."""
         job = outcome.job
         self.running = None
-        self.last_work = self._clock()
+        self.last_work = time.monotonic()
         if self._jobs.get(job.id) is job:
             del self._jobs[job.id]
         if job.stop in ("cancelled", "replaced") or (job.stop and not outcome.ok):
@@ -164,17 +145,15 @@ class JobScheduler:
 
     def send_progress(self) -> None:
         """Tell clients how their jobs are doing; ends the jobs of those that are gone."""
-        now = self._clock()
+        now = time.monotonic()
         ahead = 1 if self.running else 0
         jobs = [(self.running, 0)] if self.running and not self.running.stop else []
         jobs += [(job, ahead + number) for number, job in enumerate(self.queue)]
         for job, position in jobs:
             assert job is not None
             measure = job.fraction if job.running else -1.0 - position
-            patience = (
-                _PROGRESS_INTERVAL if measure != job.reported_measure else _HEARTBEAT_INTERVAL
-            )
-            if now - job.reported_at < patience:
+            moved = measure != job.reported_measure
+            if now - job.reported_at < (_PROGRESS_INTERVAL if moved else _HEARTBEAT_INTERVAL):
                 continue
             job.reported_at, job.reported_measure = now, measure
             header = {
@@ -207,15 +186,11 @@ class JobScheduler:
     def _again(self, known: Job, job: Job) -> None:
         """The same id once more: the same job by a client that reconnected, or a mistake."""
         if known.fingerprint() != job.fingerprint():
-            self._send(
-                job.route,
-                {
-                    "type": "error",
-                    "id": job.id,
-                    "code": "id-in-use",
-                    "message": "Another job with this id is waiting or running.",
-                },
-            )
+            fields = {
+                "code": "id-in-use",
+                "message": "Another job with this id is waiting or running.",
+            }
+            self._send(job.route, {"type": "error", "id": job.id, **fields})
         elif known.running:
             known.route = job.route
         else:
@@ -241,7 +216,7 @@ class JobScheduler:
     def _next(self) -> None:
         if self.running is None and (job := self.queue.take()):
             job.running = True
-            job.started = self._clock()
+            job.started = time.monotonic()
             self.running = job
             self._worker.start(job)
 
@@ -267,7 +242,7 @@ class JobScheduler:
 
     def _count(self, outcome: Outcome) -> None:
         """One line a job: never pixels, never names of files."""
-        job, now = outcome.job, self._clock()
+        job, now = outcome.job, time.monotonic()
         self.served += outcome.ok and job.stop != "lost"
         self.failed += not outcome.ok
         image = job.fields["image"]

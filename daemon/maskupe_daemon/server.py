@@ -105,7 +105,7 @@ class Server:
         poller.register(self._authenticator.socket, zmq.POLLIN)
         poller.register(self._wake_in.fileno(), zmq.POLLIN)
         while not self._finished():
-            ready = dict(poller.poll(round(self._patience() * 1000)))
+            ready = dict(poller.poll(round(self._timeout() * 1000)))
             if self._authenticator.socket in ready:
                 self._authenticator.answer()
             if self._wake_in.fileno() in ready:
@@ -146,7 +146,7 @@ class Server:
         while not self._outcomes.empty():
             self._scheduler.ended(self._outcomes.get())
 
-    def _patience(self) -> float:
+    def _timeout(self) -> float:
         """Seconds until something must be done although no message comes."""
         if self._scheduler.busy or self._stop_at is not None:
             return _TICK
@@ -240,7 +240,7 @@ class Server:
             "proof": self._connection.proof(fields["nonce"]),
             "version": self._connection.version,
             "device": self._models.device,
-            **self._models.place,
+            **self._models.provenance,
             "host": host_name(),
             "models": self._models.names(),
             "limits": limits,
@@ -259,7 +259,7 @@ class Server:
             "network": "",
             "renderer": "",
             "hardware": "",
-            **self._models.place,
+            **self._models.provenance,
             "models": self._models.names(),
             "loaded": self._models.loaded(),
             "running": 1 if scheduler.running else 0,

@@ -94,18 +94,14 @@ def command() -> list[str]:
 
 def unit_text(arguments: Sequence[str]) -> str:
     """Return the systemd user unit that runs ``arguments``."""
+    own = [_quoted(f"{name}={value}", expanded=False) for name, value in _environment().items()]
     return _UNIT_TEXT.format(
         command=" ".join(_quoted(word) for word in arguments),
-        environment=" ".join(
-            [
-                *(f"{name}={value}" for name, value in TUNING.items()),
-                *(_quoted(f"{name}={value}", expanded=False) for name, value in _place().items()),
-            ]
-        ),
+        environment=" ".join([*(f"{name}={value}" for name, value in TUNING.items()), *own]),
     )
 
 
-def _place() -> dict[str, str]:
+def _environment() -> dict[str, str]:
     """Return the variable that names the state directory, if it is not the usual one.
 
     The session's own programs need not have it, but clients look for the daemon there.
@@ -125,8 +121,8 @@ def path_unit_text() -> str:
 
 def autostart_text(arguments: Sequence[str]) -> str:
     """Return the desktop entry that runs ``arguments`` at login."""
-    place = _place()
-    words = ["env", *(f"{name}={value}" for name, value in place.items())] if place else []
+    assignments = [f"{name}={value}" for name, value in _environment().items()]
+    words = ["env", *assignments] if assignments else []
     words += arguments
     return _AUTOSTART_TEXT.format(command=" ".join(_quoted_for_desktop(word) for word in words))
 
@@ -137,7 +133,7 @@ def plist_text(arguments: Sequence[str]) -> bytes:
         {
             "Label": LABEL,
             "ProgramArguments": list(arguments),
-            **({"EnvironmentVariables": _place()} if _place() else {}),
+            **({"EnvironmentVariables": _environment()} if _environment() else {}),
             "RunAtLoad": True,
             # Restarted after a crash, not after a clean end.
             "KeepAlive": {"SuccessfulExit": False},

@@ -242,8 +242,8 @@ def _escaped(path: str) -> str:
 
 def _failure(host: str, command: Sequence[str], status: int, lines: list[str]) -> SshError:
     """Return what to tell the person of ssh's or the remote command's failure."""
-    said = [line.strip() for line in lines if line.strip()]
-    text, last = "\n".join(said), said[-1] if said else "no reason given"
+    messages = [line.strip() for line in lines if line.strip()]
+    text, last = "\n".join(messages), messages[-1] if messages else "no reason given"
     if status in (_NOT_FOUND, _NOT_EXECUTABLE):
         return SshError(
             f"There is no {command[0]} to run on {host}.",

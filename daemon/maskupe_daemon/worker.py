@@ -107,8 +107,9 @@ class Worker:
                 raise CancelledError("The job was stopped.")
 
         try:
-            finished = enhance(self._models, job.fields, job.planes, progress, outcome.timing)
-            outcome.fields, outcome.planes = finished.fields, finished.planes
+            outcome.fields, outcome.planes = enhance(
+                self._models, job.fields, job.planes, progress, outcome.timing
+            )
         except CancelledError:
             outcome.fields |= {"code": job.stop or "cancelled", "message": "The job was stopped."}
         except MaskUPEError as error:

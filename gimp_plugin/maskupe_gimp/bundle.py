@@ -176,13 +176,11 @@ def differences(installed: Path) -> list[str]:
         different = []
         for path in sorted(wanted.rglob("*")):
             other = installed / path.relative_to(wanted)
-            if path.is_file() and not (other.is_file() and _same(path, other)):
+            if not path.is_file():
+                continue
+            if not other.is_file() or path.read_bytes() != other.read_bytes():
                 different.append(str(path.relative_to(wanted)))
         return different
-
-
-def _same(one: Path, other: Path) -> bool:
-    return one.read_bytes() == other.read_bytes()
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from maskupe import __version__
 from maskupe.cli.output import handle_broken_pipe
-from maskupe.errors import MaskUPEError, is_memory_error
+from maskupe.errors import describe_failure
 
 if TYPE_CHECKING:
     from maskupe_gimp.profiles import GimpProfile
@@ -32,21 +32,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if options.debug:
             raise
-        print(f"maskupe-gimp: {_sentence(error)}", file=sys.stderr)
+        again = "as 'maskupe-gimp --debug …'"
+        text = _describe(error) if isinstance(error, OSError) else describe_failure(error, again)
+        print(f"maskupe-gimp: {text}", file=sys.stderr)
         return 1
     return status
-
-
-def _sentence(error: Exception) -> str:
-    """Return what to say about an error that ended a command."""
-    if isinstance(error, MaskUPEError):
-        return str(error)
-    if isinstance(error, OSError):
-        return _describe(error)
-    if is_memory_error(error):
-        return "There is not enough memory. Close other programs."
-    what = " ".join(f"Something unexpected failed ({type(error).__name__}: {error})".split())
-    return f"{what}. Run it again as 'maskupe-gimp --debug …' and report what it prints."
 
 
 def _describe(error: OSError) -> str:
@@ -84,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _places(options: argparse.Namespace) -> list[GimpProfile]:
+def _chosen_profiles(options: argparse.Namespace) -> list[GimpProfile]:
     from maskupe_gimp.profiles import GimpProfile, find_profiles
 
     if options.profile is None:
@@ -99,35 +89,35 @@ def _install(options: argparse.Namespace) -> int:
     from maskupe_gimp import NAME, bundle
     from maskupe_gimp.models import research_installed
 
-    places = _places(options)
-    if not places:
+    profiles = _chosen_profiles(options)
+    if not profiles:
         return _no_gimp()
-    refusal = places[0].refusal() if options.profile is not None else ""
+    refusal = profiles[0].refusal() if options.profile is not None else ""
     if refusal:
         print(f"maskupe-gimp: {refusal}", file=sys.stderr)
         return 1
     failed = 0
     done: set[Path] = set()
     sandboxed = False
-    for place in places:
-        unstarted = place.unstarted()
+    for profile in profiles:
+        unstarted = profile.unstarted()
         if unstarted:
             failed += 1
-            print(f"maskupe-gimp: {place} was never started. {unstarted}", file=sys.stderr)
+            print(f"maskupe-gimp: {profile} was never started. {unstarted}", file=sys.stderr)
             continue
-        target = place.plug_ins / NAME
+        target = profile.plug_ins / NAME
         try:
             if target not in done:  # two GIMPs may share a profile
-                bundle.copy_to(place.plug_ins, research=options.research_models)
+                bundle.copy_to(profile.plug_ins, research=options.research_models)
         except OSError as error:  # the other GIMPs can have it nevertheless
             if options.debug:
                 raise
             failed += 1
-            print(f"maskupe-gimp: {place}: {_describe(error)}", file=sys.stderr)
+            print(f"maskupe-gimp: {profile}: {_describe(error)}", file=sys.stderr)
             continue
         done.add(target)
-        print(f"{place}: {target}")
-        sandboxed = sandboxed or place.sandboxed
+        print(f"{profile}: {target}")
+        sandboxed = sandboxed or profile.sandboxed
     if sandboxed and not _serve():
         failed += 1
     if options.research_models and not research_installed():
@@ -160,12 +150,14 @@ def _serve() -> bool:
 def _uninstall(options: argparse.Namespace) -> int:
     from maskupe_gimp import bundle
 
-    removed = [place for place in _places(options) if bundle.remove_from(place.plug_ins)]
-    for place in removed:
-        print(f"{place}: removed")
+    removed = [
+        profile for profile in _chosen_profiles(options) if bundle.remove_from(profile.plug_ins)
+    ]
+    for profile in removed:
+        print(f"{profile}: removed")
     if not removed:
         print("The plug-in was not installed.")
-    if any(place.sandboxed for place in removed) and bundle.service("status").returncode == 0:
+    if any(profile.sandboxed for profile in removed) and bundle.service("status").returncode == 0:
         print("The service that starts the daemon stays; maskupe-daemon service uninstall ends it.")
     return 0
 
@@ -173,11 +165,11 @@ def _uninstall(options: argparse.Namespace) -> int:
 def _doctor(options: argparse.Namespace) -> int:
     from maskupe_gimp.doctor import examine
 
-    places = _places(options)
-    if not places:
+    profiles = _chosen_profiles(options)
+    if not profiles:
         return _no_gimp()
     sound = True
-    for finding in examine(places):
+    for finding in examine(profiles):
         print(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.what}")
         if not finding.ok:
             sound = False

@@ -45,25 +45,27 @@ class Finding:
     remedy: str = ""
 
 
-def examine(places: Iterable[GimpProfile]) -> Iterator[Finding]:
+def examine(profiles: Iterable[GimpProfile]) -> Iterator[Finding]:
     """Yield all findings, GIMP by GIMP, then the daemon."""
-    places = list(places)
-    served = any(place.sandboxed for place in places) and bundle.service("status").returncode == 0
-    for place in places:
-        yield Finding(True, f"{place} has its profile in {place.profile}")
-        yield from _files(place)
-        if (place.plug_ins / NAME / f"{NAME}.py").is_file():
-            yield from _script(place)
-            yield from _menu(place)
-        if place.sandboxed:
+    profiles = list(profiles)
+    served = (
+        any(profile.sandboxed for profile in profiles) and bundle.service("status").returncode == 0
+    )
+    for profile in profiles:
+        yield Finding(True, f"{profile} has its profile in {profile.folder}")
+        yield from _files(profile)
+        if (profile.plug_ins / NAME / f"{NAME}.py").is_file():
+            yield from _script(profile)
+            yield from _menu(profile)
+        if profile.sandboxed:
             yield _sandbox(served)
-    yield from _daemon(woken=served and all(place.sandboxed for place in places))
+    yield from _daemon(woken=served and all(profile.sandboxed for profile in profiles))
 
 
-def _files(place: GimpProfile) -> Iterator[Finding]:
-    folder = place.plug_ins / NAME
+def _files(profile: GimpProfile) -> Iterator[Finding]:
+    folder = profile.plug_ins / NAME
     script = folder / f"{NAME}.py"
-    loose = place.plug_ins / script.name
+    loose = profile.plug_ins / script.name
     if loose.exists():
         remedy = f"{_INSTALL}, which moves it into a folder of its own name."
         yield Finding(False, f"{loose} lies loose, where GIMP ignores it", remedy)
@@ -74,8 +76,8 @@ def _files(place: GimpProfile) -> Iterator[Finding]:
     if b"\r\n" in script.read_bytes()[:200]:
         yield Finding(False, "the script has Windows line ends, so it cannot start", f"{_INSTALL}.")
     yield from _version(folder)
-    searched = _search_path(place.profile / "gimprc")
-    if searched and not any(str(place.plug_ins).startswith(part) for part in searched):
+    searched = _search_path(profile.folder / "gimprc")
+    if searched and not any(str(profile.plug_ins).startswith(part) for part in searched):
         yield Finding(
             False,
             f"this GIMP looks for plug-ins elsewhere: {', '.join(searched)}",
@@ -121,11 +123,11 @@ def _search_path(gimprc: Path) -> list[str]:
     return [part.replace("${gimp_dir}", home).rstrip("/") for part in parts if part]
 
 
-def _script(place: GimpProfile) -> Iterator[Finding]:
+def _script(profile: GimpProfile) -> Iterator[Finding]:
     """Yield whether the plug-in can be started and loaded, by running it as GIMP does."""
-    if place.sandboxed or sys.platform in ("win32", "darwin"):
+    if profile.sandboxed or sys.platform in ("win32", "darwin"):
         return  # these bring their own Python, which cannot be run from outside
-    script = place.plug_ins / NAME / f"{NAME}.py"
+    script = profile.plug_ins / NAME / f"{NAME}.py"
     python = shutil.which("python3", path=_session_path())
     if python is None:
         what = "there is no python3 for GIMP to run plug-ins with"
@@ -180,11 +182,11 @@ def _sandbox(served: bool) -> Finding:
     return Finding(False, what, _SERVICE)
 
 
-def _menu(place: GimpProfile) -> Iterator[Finding]:
+def _menu(profile: GimpProfile) -> Iterator[Finding]:
     """Yield whether GIMP has taken the plug-in up, which it does at its next start."""
-    pluginrc = place.profile / "pluginrc"
+    pluginrc = profile.folder / "pluginrc"
     # Written when it was installed; the other files keep the dates that they were packed with.
-    launcher = place.plug_ins / NAME / bundle.LAUNCHER
+    launcher = profile.plug_ins / NAME / bundle.LAUNCHER
     if not launcher.exists():
         return  # said already
     if not pluginrc.exists() or pluginrc.stat().st_mtime < launcher.stat().st_mtime:
@@ -210,29 +212,26 @@ def _daemon(*, woken: bool) -> Iterator[Finding]:
         woken: whether the service starts it, as for a GIMP in a sandbox.
     """
     try:
-        client = Client.connect(name="doctor")
-        started = False
-    except NotRunningError:
-        try:
-            require_address_space()
-            if woken:
-                client = wake(name="doctor")
-            else:
-                client = ensure_running(bundle.daemon_command(), name="doctor")
-            started = True
-        except NotRunningError as error:
-            yield Finding(False, error.message, _SERVICE if woken else error.hint)
-            return
-        except (ClientError, MemoryLimitError) as error:
-            yield Finding(False, error.message, error.hint)
-            return
-    except ClientError as error:
-        yield Finding(False, error.message, error.hint)
+        client, started = _connected(woken)
+    except (ClientError, MemoryLimitError) as error:
+        asleep = woken and isinstance(error, NotRunningError)
+        yield Finding(False, error.message, _SERVICE if asleep else error.hint)
         return
     with client:
         yield from _speak(client)
         if started:
             client.shutdown()
+
+
+def _connected(woken: bool) -> tuple[Client, bool]:
+    """Return the daemon's client, and whether the daemon was started for it."""
+    try:
+        return Client.connect(name="doctor"), False
+    except NotRunningError:
+        require_address_space()
+    if woken:
+        return wake(name="doctor"), True
+    return ensure_running(bundle.daemon_command(), name="doctor"), True
 
 
 def _speak(client: Client) -> Iterator[Finding]:
@@ -248,7 +247,7 @@ def _speak(client: Client) -> Iterator[Finding]:
 
 
 def _test_job(client: Client) -> Finding:
-    """Have a dark gradient lit up inside of a square."""
+    """Have a dark gradient brightened inside of a square."""
     side = 64
     photo = bytes(
         (row + column) // 4 for row in range(side) for column in range(side) for _ in "rgb"
@@ -269,7 +268,7 @@ def _test_job(client: Client) -> Finding:
     after = bytes(planes["image"])
     centre = 3 * (side // 2 * side + side // 2)
     if after[:3] != photo[:3] or after[centre] <= photo[centre]:
-        what = "a test job came back, but not lit up where it should be"
+        what = "a test job came back, but not brightened where it should be"
         return Finding(False, what, "Reinstall MaskUPE; its weights may be damaged.")
     return Finding(
         True, f"a test job took {header['seconds'] * 1000:.0f} ms with {header['model']}"

@@ -17,11 +17,6 @@ _PURPOSES = {
 _OTHERS = "A published method, to compare with."
 
 
-def purpose(name: str) -> str:
-    """Return what a model is for, in one sentence."""
-    return _PURPOSES.get(name, _OTHERS)
-
-
 def purposes() -> tuple[str, ...]:
     """Return all the sentences, for translators."""
     return tuple(dict.fromkeys((*_PURPOSES.values(), _OTHERS)))
@@ -40,7 +35,8 @@ def offered(*, research: bool) -> dict[str, dict[str, Any]]:
         if not config.local or name == registry.DEFAULT:
             continue
         if research or config.licence == registry.ANY_USE:
-            found[name] = {"purpose": purpose(name), "licence": config.licence}
+            purpose = _PURPOSES.get(name, _OTHERS)
+            found[name] = {"purpose": purpose, "licence": config.licence}
     return found
 
 

@@ -33,30 +33,30 @@ class GimpProfile:
     Attributes:
         label: how it got onto the machine, for the person.
         version: ``"3.0"``, ``"3.2"`` …, or ``"3"`` where the folder does not tell.
-        profile: the profile folder.
+        folder: the profile folder.
         sandboxed: whether GIMP runs in a sandbox, where it cannot start programs of the host.
     """
 
     label: str
     version: str
-    profile: Path
+    folder: Path
     sandboxed: bool = False
 
     @property
     def plug_ins(self) -> Path:
         """The folder that GIMP looks for plug-ins in."""
-        return self.profile / "plug-ins"
+        return self.folder / "plug-ins"
 
     def refusal(self) -> str:
         """Why this is no profile of a GIMP 3, in a sentence with the remedy; "" if it is one."""
-        name, found = self.profile.name, {path.name for path in self.profile.iterdir()}
+        name, found = self.folder.name, {path.name for path in self.folder.iterdir()}
         hint = "GIMP shows its own under Edit > Preferences > Folders."
         if name == "plug-ins":
-            return f"{self.profile} is the folder of plug-ins; give the profile that it lies in."
+            return f"{self.folder} is the folder of plug-ins; give the profile that it lies in."
         if _OLD_VERSION.fullmatch(name):
-            return f"{self.profile} belongs to GIMP {name}; the plug-in needs GIMP 3. {hint}"
+            return f"{self.folder} belongs to GIMP {name}; the plug-in needs GIMP 3. {hint}"
         if not (_VERSION.fullmatch(name) or found & _KNOWN):
-            return f"{self.profile} does not look like a GIMP profile. {hint}"
+            return f"{self.folder} does not look like a GIMP profile. {hint}"
         return ""
 
     def unstarted(self) -> str:
@@ -65,9 +65,9 @@ class GimpProfile:
         It takes the settings of an older version over at its first start, which it knows by its
         own profile not being there.
         """
-        if self.profile.exists() or not self.profile.parent.is_dir():
+        if self.folder.exists() or not self.folder.parent.is_dir():
             return ""
-        names = [path.name for path in self.profile.parent.iterdir()]
+        names = [path.name for path in self.folder.parent.iterdir()]
         known = [_numbers(name) for name in names if _ANY_VERSION.fullmatch(name)]
         older = [numbers for numbers in known if numbers < _numbers(self.version)]
         if not older:
@@ -90,24 +90,26 @@ def find_profiles(
 ) -> list[GimpProfile]:
     """Return every profile of a GIMP 3 on this machine, in a stable order.
 
-    A GIMP that is installed but was never started has no profile yet; then the place where it
+    A GIMP that is installed but was never started has no profile yet; then the folder where it
     will look is given. See :meth:`GimpProfile.unstarted`.
     """
     home = home or Path.home()
     own = environment.get(PROFILE_VARIABLE)
     if own:
-        return [GimpProfile("from GIMP3_DIRECTORY", _version_of(Path(own).name), Path(own))]
-    places: list[GimpProfile] = []
+        name = Path(own).name
+        version = name if _VERSION.fullmatch(name) else "3"
+        return [GimpProfile(f"from {PROFILE_VARIABLE}", version, Path(own))]
+    profiles: list[GimpProfile] = []
     for label, base, sandboxed in _bases(platform, home, environment):
         found = sorted(_profiles(base))
-        places += [GimpProfile(label, path.name, path, sandboxed) for path in found]
+        profiles += [GimpProfile(label, path.name, path, sandboxed) for path in found]
     version = _installed_version(environment)
-    if version and not any(not place.sandboxed for place in places):
+    if version and not any(not profile.sandboxed for profile in profiles):
         label, base, _ = next(_bases(platform, home, environment))
-        places.insert(0, GimpProfile(label, version, base / version))
+        profiles.insert(0, GimpProfile(label, version, base / version))
     if platform == "linux" and _has_flatpak(home, environment):
-        places = list(_with_flatpak(places, alone=not version))
-    return places
+        profiles = list(_with_flatpak(profiles, alone=not version))
+    return profiles
 
 
 def _has_flatpak(home: Path, environment: Mapping[str, str]) -> bool:
@@ -117,20 +119,20 @@ def _has_flatpak(home: Path, environment: Mapping[str, str]) -> bool:
     return any((folder / "app" / _FLATPAK).is_dir() for folder in (everybody, user))
 
 
-def _with_flatpak(places: list[GimpProfile], *, alone: bool) -> Iterator[GimpProfile]:
-    """The places where a Flatpak shares the profiles of the system's GIMP, as its manifest says.
+def _with_flatpak(profiles: list[GimpProfile], *, alone: bool) -> Iterator[GimpProfile]:
+    """The profiles where a Flatpak shares the profiles of the system's GIMP, as its manifest says.
 
     Args:
-        places: those found; each shared one is also the Flatpak's.
+        profiles: those found; each shared one is also the Flatpak's.
         alone: whether there is no other GIMP, so that the Flatpak's they are.
     """
-    for place in places:
-        if place.sandboxed:
-            yield place
+    for profile in profiles:
+        if profile.sandboxed:
+            yield profile
             continue
         if not alone:
-            yield place
-        yield GimpProfile("Flatpak", place.version, place.profile, sandboxed=True)
+            yield profile
+        yield GimpProfile("Flatpak", profile.version, profile.folder, sandboxed=True)
 
 
 def _bases(
@@ -163,10 +165,6 @@ def _numbers(version: str) -> list[int]:
     return [int(part) for part in version.split(".")]
 
 
-def _version_of(name: str) -> str:
-    return name if _VERSION.fullmatch(name) else "3"
-
-
 def _installed_version(environment: Mapping[str, str]) -> str:
     """Return minor version of a GIMP 3 on the search path, or ""."""
     path = environment.get("PATH")
@@ -175,12 +173,12 @@ def _installed_version(environment: Mapping[str, str]) -> str:
         if not program:
             continue
         try:
-            told = subprocess.run(
+            done = subprocess.run(
                 [program, "--version"], capture_output=True, text=True, timeout=30, check=False
             )
         except (OSError, subprocess.TimeoutExpired):
             continue
-        match = re.search(r"version (3\.\d+)\.\d+", told.stdout)
+        match = re.search(r"version (3\.\d+)\.\d+", done.stdout)
         if match:
             return match[1]
     return ""

@@ -39,9 +39,9 @@ def texts() -> dict[str, list[str]]:
             if not isinstance(node.args[0], ast.Constant):  # type: ignore[attr-defined]
                 continue  # a text of a model, see below
             text = ast.literal_eval(node.args[0])  # type: ignore[attr-defined]
-            places = found.setdefault(text, [])
-            if path.name not in places:
-                places.append(path.name)
+            modules = found.setdefault(text, [])
+            if path.name not in modules:
+                modules.append(path.name)
     return found
 
 
@@ -54,8 +54,8 @@ def model_texts() -> dict[str, list[str]]:
 def template() -> str:
     """Return the template's content."""
     lines = ['msgid ""', 'msgstr "Content-Type: text/plain; charset=UTF-8\\n"', ""]
-    for text, places in (texts() | model_texts()).items():
-        lines += [f"#: {' '.join(places)}", f'msgid "{polib.escape(text)}"', 'msgstr ""', ""]
+    for text, modules in (texts() | model_texts()).items():
+        lines += [f"#: {' '.join(modules)}", f'msgid "{polib.escape(text)}"', 'msgstr ""', ""]
     return "\n".join(lines)
 
 

@@ -23,7 +23,7 @@ from maskupe.registry import given_file
 #: The address that means: start a cluster on this machine, for this batch only.
 LOCAL = "local"
 # Seconds for a cluster to take a connection.
-_PATIENCE = 10.0
+_CONNECT_TIMEOUT = 10.0
 
 
 def run_on_ray(
@@ -79,7 +79,7 @@ def _check_reachable(address: str) -> None:
     if not host or not port.isdigit():
         return
     try:
-        socket.create_connection((host.strip("[]"), int(port)), _PATIENCE).close()
+        socket.create_connection((host.strip("[]"), int(port)), _CONNECT_TIMEOUT).close()
     except (OSError, OverflowError) as error:
         raise MaskUPEError(
             f"Nobody answers at {address}: {error}.", "Is the cluster up, and the port right?"

@@ -63,8 +63,8 @@ def read_manifest(path: Path | str) -> list[PhotoJob]:
     except FileNotFoundError:
         raise InputError(f"There is no manifest {path}.") from None
     except (OSError, csv.Error) as error:
-        said = getattr(error, "strerror", None) or error
-        raise InputError(f"The manifest {path} cannot be read: {said}.") from error
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"The manifest {path} cannot be read: {reason}.") from error
     if not jobs:
         raise InputError(f"The manifest {path.name} names no photographs.")
     _check_outputs(path.name, jobs)
@@ -77,23 +77,23 @@ def _check_outputs(name: str, jobs: Mapping[int, PhotoJob]) -> None:
     for number, job in jobs.items():
         for source in (job.photo, job.mask):
             if source is not None:
-                sources.setdefault(_place(name, number, source), number)
+                sources.setdefault(_resolved(name, number, source), number)
     outputs: dict[Path, int] = {}
     for number, job in jobs.items():
-        place = _place(name, number, job.output)
-        if (other := outputs.setdefault(place, number)) != number:
+        target = _resolved(name, number, job.output)
+        if (other := outputs.setdefault(target, number)) != number:
             raise InputError(
                 f"{name}, line {number}: The output {job.output} is that of line {other} already."
             )
-        if place in sources:
+        if target in sources:
             raise InputError(
                 f"{name}, line {number}: The output {job.output} is the photo or mask of line "
-                f"{sources[place]}, which a second run would then start from.",
+                f"{sources[target]}, which a second run would then start from.",
                 "Name another output.",
             )
 
 
-def _place(name: str, number: int, path: Path) -> Path:
+def _resolved(name: str, number: int, path: Path) -> Path:
     """Return where a path leads to."""
     try:
         return path.resolve()

@@ -14,7 +14,7 @@ from maskupe.cli.runner import application, say
 if TYPE_CHECKING:
     from maskupe.photo_job import PhotoJob
 
-app = application("maskupe", "Light up the selected part of a photograph and leave the rest alone.")
+app = application("maskupe", "Brighten the selected part of a photograph and leave the rest alone.")
 
 Model = Annotated[
     str, typer.Option(metavar="NAME", help="A name of 'maskupe models', or a .safetensors file.")
@@ -39,7 +39,7 @@ def enhance(
         Path | None,
         typer.Option(
             metavar="MASK",
-            help="Picture of PHOTO's size, white where to light up; without it, everywhere.",
+            help="Picture of PHOTO's size, white where to brighten; without it, everywhere.",
         ),
     ] = None,
     model: Model = "default",
@@ -49,7 +49,7 @@ def enhance(
     denoise: Annotated[
         str,
         typer.Option(
-            metavar="auto|0-1", help="Noise reduction in what is lit up: 0 none, 1 the most."
+            metavar="auto|0-1", help="Noise reduction in what is brightened: 0 none, 1 the most."
         ),
     ] = "auto",
     warmth: Annotated[
@@ -74,13 +74,14 @@ def enhance(
     save_matte: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Write the blend weight, a PNG that is white where fully lit."
+            metavar="FILE",
+            help="Write the blend weight, a PNG that is white where the effect is full.",
         ),
     ] = None,
     device: Device = "auto",
     quality: Quality = 95,
 ) -> int:
-    """Light up the masked part of one photo.
+    """Brighten the masked part of one photo.
 
     Size, depth, colour profile, EXIF, XMP and transparency stay.
     """
@@ -159,7 +160,7 @@ def batch(
     device: Device = "auto",
     force: Annotated[bool, typer.Option("--force", help="Do again what is done already.")] = False,
 ) -> int:
-    """Light up the photos of a list.
+    """Brighten the photos of a list.
 
     What is done already is skipped; one that fails does not stop the others.
     """

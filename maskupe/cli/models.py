@@ -101,8 +101,7 @@ def _count(config: registry.ModelConfig) -> dict[str, int]:
     from maskupe.inference.build import build
     from maskupe.networks.complexity import complexity
 
-    found = complexity(build(config))
-    return {"parameters": found.parameters, "multiply_adds": found.multiply_adds}
+    return complexity(build(config))
 
 
 def _short(metrics: Any) -> str:

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from maskupe.cli.output import printable
-from maskupe.errors import MaskUPEError, is_memory_error
+from maskupe.errors import MaskUPEError, describe_failure
 from maskupe.memory import require_address_space
 
 # Typer raises click's exceptions but, since it brings its own copy of click, does not export
@@ -128,15 +128,8 @@ def _explain(name: str, error: Exception, extra: str | None) -> int:
     if isinstance(error, _UsageError):
         say(name, _sentence(error.format_message()), f"See '{name} --help'.")  # type: ignore[attr-defined]
         return BAD_INPUT
-    if isinstance(error, MaskUPEError):
-        say(name, str(error))
-        return error.exit_status
-    if is_memory_error(error):
-        say(name, "There is not enough memory.", "Close other programs, or crop the picture.")
-        return FAILURE
-    what = _sentence(f"Something unexpected failed ({type(error).__name__}: {error})")
-    say(name, what, "Run it again with --debug and report what it prints.")
-    return FAILURE
+    say(name, describe_failure(error))
+    return error.exit_status if isinstance(error, MaskUPEError) else FAILURE
 
 
 def say(name: str, *sentences: str) -> None:

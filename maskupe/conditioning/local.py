@@ -22,7 +22,7 @@ class ConditionedNetwork(LocalNetwork):
         super().__init__()
         self.network = network
         self.conditioning = conditioning
-        self.kind = network.kind
+        self.map_type = network.map_type
 
     def predict(self, low: Tensor, areas_low: Tensor) -> tuple[Tensor, ...]:
         """See :meth:`LocalNetwork.predict`."""

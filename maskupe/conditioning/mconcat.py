@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any, overload
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,6 @@ from maskupe.conditioning.local import (
     replace_submodule,
 )
 from maskupe.conditioning.mask_context import mask_at
-from maskupe.networks.base import GlobalNetwork
 
 #: Side of the image with which a foreign network is tried out, in pixels.
 _PROBE = 256
@@ -34,23 +33,14 @@ class MConcatConv2d(nn.Conv2d):
     def __init__(self, conv: nn.Conv2d, channels: int) -> None:
         if conv.groups != 1:
             raise ValueError("MConcat cannot grow a grouped convolution: the mask has no group.")
-        # torch types these options as plain strings and integers only.
-        padding_mode: Any = conv.padding_mode
-        padding: Any = conv.padding
-        kernel: Any = conv.kernel_size
-        stride: Any = conv.stride
-        dilation: Any = conv.dilation
+        same = ("out_channels", "kernel_size", "stride", "padding", "dilation", "padding_mode")
+        options: dict[str, Any] = {name: getattr(conv, name) for name in same}
         super().__init__(
             conv.in_channels + channels,
-            conv.out_channels,
-            kernel,
-            stride,
-            padding,
-            dilation,
             bias=conv.bias is not None,
-            padding_mode=padding_mode,
             device=conv.weight.device,
             dtype=conv.weight.dtype,
+            **options,
         )
         with torch.no_grad():
             self.weight.zero_()
@@ -65,14 +55,6 @@ class MConcatConv2d(nn.Conv2d):
         return super().forward(torch.cat([input, mask], dim=1))
 
 
-@overload
-def mconcat(
-    network: GlobalNetwork, convs: Sequence[str] | None = None, channels: int = 2
-) -> ConditionedNetwork: ...
-@overload
-def mconcat(
-    network: nn.Module, convs: Sequence[str] | None = None, channels: int = 2
-) -> ConditionedNetwork | ConditionedModule: ...
 def mconcat(
     network: nn.Module, convs: Sequence[str] | None = None, channels: int = 2
 ) -> ConditionedNetwork | ConditionedModule:
@@ -85,6 +67,9 @@ def mconcat(
         convs: names of the convolutions to grow. By default the network's ``image_convs``, or
             else the first convolution with three input channels that an image meets.
         channels: k, the number of the mask's channels (2 in the paper: A and B).
+
+    Returns:
+        A :class:`ConditionedNetwork` around one of our networks, else a :class:`ConditionedModule`.
 
     Raises:
         ValueError: if there is no such convolution, or it cannot be grown.

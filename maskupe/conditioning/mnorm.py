@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
-from typing import cast, overload
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,6 @@ from maskupe.conditioning.local import (
     replace_submodule,
 )
 from maskupe.conditioning.mask_context import mask_at
-from maskupe.networks.base import GlobalNetwork
 
 #: Normalization layers that MNorm can take over.
 NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm, nn.InstanceNorm2d, nn.GroupNorm, nn.LayerNorm)
@@ -120,29 +119,9 @@ def _features(norm: nn.Module) -> int:
     raise ValueError(f"MNorm cannot take over a {type(norm).__name__}.")
 
 
-def _everywhere(name: str, module: nn.Module) -> bool:
-    return True
-
-
-@overload
-def mnorm(
-    network: GlobalNetwork,
-    where: Predicate = _everywhere,
-    token_grid: tuple[int, int] | None = None,
-    hidden: int = HIDDEN,
-    channels: int = 2,
-) -> ConditionedNetwork: ...
-@overload
 def mnorm(
     network: nn.Module,
-    where: Predicate = _everywhere,
-    token_grid: tuple[int, int] | None = None,
-    hidden: int = HIDDEN,
-    channels: int = 2,
-) -> ConditionedNetwork | ConditionedModule: ...
-def mnorm(
-    network: nn.Module,
-    where: Predicate = _everywhere,
+    where: Predicate | None = None,
     token_grid: tuple[int, int] | None = None,
     hidden: int = HIDDEN,
     channels: int = 2,
@@ -153,18 +132,21 @@ def mnorm(
 
     Args:
         network: g(), any module with normalization layers; it is copied, not changed.
-        where: called with the name and the module of each layer of :data:`NORMS`.
+        where: called with the name and the module of each layer of :data:`NORMS`; None for all.
         token_grid: see :class:`MNorm`; by default the ``token_grid`` of the layer's parent
             module, where it has one.
         hidden: see :class:`MNorm`.
         channels: k, the number of the mask's channels (2 in the paper: A and B).
+
+    Returns:
+        A :class:`ConditionedNetwork` around one of our networks, else a :class:`ConditionedModule`.
 
     Raises:
         ValueError: if there is no layer to replace.
     """
     network = copy.deepcopy(network)
     norms = {name: m for name, m in network.named_modules() if isinstance(m, NORMS)}
-    chosen = [name for name, module in norms.items() if where(name, module)]
+    chosen = [name for name, module in norms.items() if where is None or where(name, module)]
     if not chosen:
         found = ", ".join(norms) or "none"
         raise ValueError(f"MNorm found no normalization layer to replace (there are: {found}).")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -46,10 +46,10 @@ def build(config: ModelConfig) -> Network:
 def condition(config: ModelConfig, network: GlobalNetwork) -> Network:
     """Return the network f() of a configuration from its g(), which is copied; or g() itself."""
     if config.conditioning == "mconcat":
-        return mconcat(network)
+        return cast(Network, mconcat(network))
     if config.conditioning == "mnorm":
         places = network.norm_places[config.where]
-        return mnorm(network, where=lambda name, _: name in places)
+        return cast(Network, mnorm(network, where=lambda name, _: name in places))
     return network
 
 
@@ -68,13 +68,11 @@ def save(
         name: stored(value.detach().cpu().contiguous().numpy())
         for name, value in network.state_dict().items()
     }
-    size = complexity(network)
     described = {
         "network": config.network,
         "conditioning": config.conditioning,
         "config": config.as_dict(),
-        "parameters": str(size.parameters),
-        "multiply_adds": str(size.multiply_adds),
+        **{name: str(count) for name, count in complexity(network).items()},
     }
     weights_file.write(path, arrays, {"licence": config.licence, **metadata, **described})
 

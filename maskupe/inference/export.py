@@ -66,7 +66,7 @@ def export_onnx(network: GlobalNetwork | LocalNetwork, path: Path | str) -> Path
         MaskUPEError: if it cannot be written.
     """
     graph = _exported(network.eval())
-    facts = {KIND_KEY: network.kind.__name__}
+    facts = {KIND_KEY: network.map_type.__name__}
     return _write(graph, Path(path), facts, lambda target: _compare(target, Path(path)))
 
 
@@ -122,7 +122,7 @@ def _exported(network: GlobalNetwork | LocalNetwork) -> Any:
     names = ["context", "areas"][: 2 if isinstance(network, LocalNetwork) else 1]
     channels = {"context": 3, "areas": 2}
     inputs = [torch.zeros(1, channels[name], NETWORK_SIZE, NETWORK_SIZE) for name in names]
-    return _traced(_Prediction(network), tuple(inputs), names, list(tensor_names(network.kind)))
+    return _traced(_Prediction(network), tuple(inputs), names, list(tensor_names(network.map_type)))
 
 
 def _traced(

@@ -45,11 +45,11 @@ class OnnxPredictor(Predictor):
         header = weights_file.read_header(weights)
         ModelConfig.from_dict(header.json("config"))  # refuses what this version does not know
         self._session = open_session(graph, weights, threads, confined)
-        kind = MAP_TYPES.get(self._session.about.get(KIND_KEY, ""))
-        if kind is None or set(self._session.outputs) != set(tensor_names(kind)):
+        map_type = MAP_TYPES.get(self._session.about.get(KIND_KEY, ""))
+        if map_type is None or set(self._session.outputs) != set(tensor_names(map_type)):
             raise WeightsError(f"{graph} is not a graph of MaskUPE's.", "Export it again.")
         self._local = "areas" in self._session.inputs
-        super().__init__(name, header.metadata, kind, "cpu")
+        super().__init__(name, header.metadata, map_type, "cpu")
 
     def _run(self, context: Float, areas: Float) -> dict[str, npt.NDArray[Any]]:
         inputs = {"context": context, "areas": areas} if self._local else {"context": context}

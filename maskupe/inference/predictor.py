@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from maskupe import maps as kinds
+from maskupe import maps
 from maskupe.errors import MaskUPEError, WeightsError
 from maskupe.preprocess.context import NETWORK_SIZE
 
@@ -33,7 +33,7 @@ class Predictor(ABC):
 
     Attributes:
         name: the model's registry name, or the weight file's stem.
-        kind: the kind of map that it predicts.
+        map_type: the type of map that it predicts.
         metadata: what the weight file says about itself; see :mod:`maskupe.weights_file`.
         backend: ``"onnxruntime"`` or ``"torch"``.
         device: ``"cpu"``, ``"cuda"`` or ``"mps"``.
@@ -41,13 +41,13 @@ class Predictor(ABC):
 
     backend: ClassVar[str]
 
-    def __init__(self, name: str, metadata: Mapping[str, str], kind: type, device: str) -> None:
+    def __init__(self, name: str, metadata: Mapping[str, str], map_type: type, device: str) -> None:
         self.name = name
-        self.kind = kind
+        self.map_type = map_type
         self.metadata = metadata
         self.device = device
 
-    def predict(self, context: Float, areas: Float) -> kinds.Maps:
+    def predict(self, context: Float, areas: Float) -> maps.Maps:
         """Run the network.
 
         Args:
@@ -68,14 +68,14 @@ class Predictor(ABC):
         planes = np.clip(context.transpose(2, 0, 1)[None], 0.0, 1.0).astype(np.float32)
         arrays = self._run(np.ascontiguousarray(planes), np.ascontiguousarray(areas[None]))
         self._check(arrays)
-        return kinds.from_arrays(self.kind, arrays)
+        return maps.from_arrays(self.map_type, arrays)
 
     @abstractmethod
     def _run(self, context: Float, areas: Float) -> dict[str, npt.NDArray[Any]]:
         """Return named arrays without batch axis from (1, 3, 256, 256) and (1, 2, 256, 256)."""
 
     def _check(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
-        for name, shape in kinds.shapes_of(self.kind).items():
+        for name, shape in maps.shapes_of(self.map_type).items():
             array = arrays[name]
             if array.ndim != len(shape) or max(array.shape) > _MOST_CELLS:
                 raise WeightsError(

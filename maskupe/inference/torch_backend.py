@@ -36,11 +36,11 @@ class TorchPredictor(Predictor):
         channels = (3, 2) if self._local else (3,)
         shapes = [(1, count, NETWORK_SIZE, NETWORK_SIZE) for count in channels]
         self._network = runner(network.predict, device, shapes)
-        super().__init__(name, header.metadata, network.kind, device)
+        super().__init__(name, header.metadata, network.map_type, device)
 
     def _run(self, context: Float, areas: Float) -> dict[str, npt.NDArray[Any]]:
         maps = self._network(context, areas) if self._local else self._network(context)
         return {
             name: value[0] if has_batch_axis(name) else value
-            for name, value in zip(tensor_names(self.kind), maps, strict=True)
+            for name, value in zip(tensor_names(self.map_type), maps, strict=True)
         }

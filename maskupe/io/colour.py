@@ -26,7 +26,8 @@ _DISPLAY = (0.154, 0.32)
 # Curves of HDR give much less; their white is not 1.
 _HDR = 0.1
 _SAMPLES = 4097
-_STRIP = 1 << 20
+# Values that are worked on at a time.
+_BLOCK = 1 << 20
 
 _SPACES = {b"RGB ": "rgb", b"GRAY": "gray"}
 _D65 = (0.3127, 0.3290)
@@ -66,40 +67,33 @@ class Transfer:
             pixels: (H, W) or (H, W, C), uint8, uint16 or float32.
             alpha: whether the last channel is transparency, which has no curve.
         """
-        return _by_strips(pixels, alpha, lambda stored: _encode(self._linear(stored)))
+        return _by_rows(pixels, alpha, lambda stored: _encode(self._curved(stored)))
 
     def stored(self, pixels: npt.NDArray[np.float32], alpha: bool) -> npt.NDArray[np.float32]:
         """Return displayed pixels as they are stored, float32: the inverse of :meth:`display`."""
-        return _by_strips(pixels, alpha, lambda shown: self._stored(_decode(shown)))
+        return _by_rows(pixels, alpha, lambda shown: self._curved(_decode(shown), inverse=True))
 
-    def _linear(self, stored: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    def _curved(
+        self, values: npt.NDArray[np.float64], *, inverse: bool = False
+    ) -> npt.NDArray[np.float64]:
+        """Return linear light of stored values, or the inverse; beyond 0…1 with slope 1."""
         if self.linear is None:
-            return stored
-        inside = np.interp(stored, np.linspace(0.0, 1.0, len(self.linear)), self.linear)
-        return inside + _beyond(stored)
-
-    def _stored(self, light: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        if self.linear is None:
-            return light
-        inside = np.interp(light, self.linear, np.linspace(0.0, 1.0, len(self.linear)))
-        return inside + _beyond(light)
+            return values
+        even = np.linspace(0.0, 1.0, len(self.linear))
+        source, target = (self.linear, even) if inverse else (even, self.linear)
+        return np.interp(values, source, target) + (values - np.clip(values, 0.0, 1.0))
 
 
-def _beyond(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """By how much values leave 0…1; a table is continued with slope 1."""
-    return values - np.clip(values, 0.0, 1.0)
-
-
-def _by_strips(pixels: npt.NDArray[Any], alpha: bool, curve: Any) -> npt.NDArray[np.float32]:
+def _by_rows(pixels: npt.NDArray[Any], alpha: bool, curve: Any) -> npt.NDArray[np.float32]:
     """Apply a curve to the colours, a few rows at a time so that float64 takes no memory."""
     scale = 1.0 if pixels.dtype == np.float32 else float(np.iinfo(pixels.dtype).max)
     result = np.empty(pixels.shape, np.float32)
-    rows = max(1, _STRIP // max(1, pixels[0].size))
+    rows = max(1, _BLOCK // max(1, pixels[0].size))
     for top in range(0, len(pixels), rows):
-        strip = pixels[top : top + rows] / np.float64(scale)
-        result[top : top + rows] = curve(strip)
+        block = pixels[top : top + rows] / np.float64(scale)
+        result[top : top + rows] = curve(block)
         if alpha:
-            result[top : top + rows, :, -1] = strip[..., -1]
+            result[top : top + rows, :, -1] = block[..., -1]
     return result
 
 
@@ -123,7 +117,7 @@ def _decode(shown: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 def transfer_of(name: str, profile: bytes) -> Transfer | None:
     """Return the way to values for display, None where a profile's pixels are that already.
 
-    A damaged profile, and one of another kind than RGB and gray, counts as one for display.
+    A damaged profile, and one of other colours than RGB and gray, counts as one for display.
 
     Raises:
         InputError: for a profile of HDR, whose white is not full range.

@@ -1,4 +1,4 @@
-"""EXIF blocks: reading the orientation, settling it, and moving a block between file formats.
+"""EXIF blocks: reading the orientation, normalising it, and moving a block between file formats.
 
 An EXIF block is a small TIFF structure: directories ("IFDs") of 12-byte entries. A block that
 stays in its format is only patched in place, since makers' notes hold offsets that break when
@@ -108,13 +108,13 @@ def _entries(block: bytes, offset: int, order: Order) -> Iterator[Entry]:
     (count,) = struct.unpack_from(order + "H", block, offset)
     count = min(count, (len(block) - offset - 2) // 12)
     for start in range(offset + 2, offset + 2 + 12 * count, 12):
-        tag, kind, number = struct.unpack_from(order + "HHI", block, start)
-        size = _TYPE_SIZES.get(kind, 0) * number
+        tag, value_type, number = struct.unpack_from(order + "HHI", block, start)
+        size = _TYPE_SIZES.get(value_type, 0) * number
         position = start + 8
         if size > 4:
             (position,) = struct.unpack_from(order + "I", block, start + 8)
         if size and position + size <= len(block):
-            yield Entry(tag, kind, number, block, position, size)
+            yield Entry(tag, value_type, number, block, position, size)
 
 
 def read_directory(block: bytes, offset: int, order: Order) -> dict[int, Entry]:

@@ -11,7 +11,6 @@ import math
 import re
 import struct
 from collections.abc import Iterator
-from typing import Any
 
 import cv2
 import numpy as np
@@ -120,10 +119,6 @@ def read(name: str, data: bytes) -> Photo:
         MemoryLimitError: if it does not fit into memory.
     """
     pixels = decode(name, data)
-    return _with_metadata(pixels, data)
-
-
-def _with_metadata(pixels: npt.NDArray[Any], data: bytes) -> Photo:
     packet = identifier = b""
     block, resources = bytearray(), bytearray()
     profile: dict[int, bytes] = {}
@@ -159,13 +154,13 @@ def _with_metadata(pixels: npt.NDArray[Any], data: bytes) -> Photo:
     orientation = exif.orientation(bytes(block))
     if resolution and orientation >= FIRST_TRANSPOSED:
         resolution = resolution[::-1]
-    packet, promised = xmp.settle(packet)
+    packet, promised = xmp.normalise(packet)
     lost: list[str] = []
     extension = _joined(identifier, more) if identifier and identifier in packet else None
     if extension:
-        settled, promised_too = xmp.settle(extension[1])
+        normalised, promised_too = xmp.normalise(extension[1])
         # Its identifier is a sum over its bytes: what is changed can no longer be found by it.
-        extension = None if settled != extension[1] else extension
+        extension = None if normalised != extension[1] else extension
         promised = promised or promised_too
     elif identifier:
         lost.append("The photo's extended XMP is damaged and left out.")
@@ -180,7 +175,7 @@ def _with_metadata(pixels: npt.NDArray[Any], data: bytes) -> Photo:
         exif=exif.normalise_orientation(bytes(block), orientation),
         xmp=packet,
         xmp_extension=extension,
-        photoshop=photoshop.settle(bytes(resources)),
+        photoshop=photoshop.normalise(bytes(resources)),
         resolution=resolution,
         extras=tuple(extras),
         lost=tuple(lost),
@@ -314,8 +309,8 @@ def _decode_strictly(data: bytes, space: str, end: int | None = None) -> npt.NDA
     try:
         pixels = simplejpeg.decode_jpeg(data, space, fastdct=False, fastupsample=False)
     except ValueError as error:
-        said = str(error)
-        if "extraneous bytes before marker 0xd9" in said and end is not None:
+        message = str(error)
+        if "extraneous bytes before marker 0xd9" in message and end is not None:
             # Some cameras fill up with zeros behind the pixels; what else is there was one.
             trimmed = data[:end].rstrip(b"\0")
             trimmed += b"\0" if trimmed.endswith(b"\xff") else b""
@@ -358,7 +353,10 @@ def encode(
             pieces.append(_segment(_APP1, _EXIF_MARK + metadata.exif[start : start + size]))
     if metadata.xmp and "XMP" not in left_out:
         pieces.append(_segment(_APP1, _XMP_MARK + metadata.xmp))
-        pieces += _extension(metadata.xmp_extension)
+        identifier, packet = metadata.xmp_extension or (b"", b"")
+        for start in range(0, len(packet), _XMP_PIECE):
+            head = _XMP_MORE_MARK + identifier + struct.pack(">II", len(packet), start)
+            pieces.append(_segment(_APP1, head + packet[start : start + _XMP_PIECE]))
     profile = metadata.profile
     count = math.ceil(len(profile) / _ICC_PIECE)
     for index in range(count if "colour profile" not in left_out else 0):
@@ -369,7 +367,7 @@ def encode(
         piece = metadata.photoshop[start : start + size]
         pieces.append(_segment(_APP13, _PHOTOSHOP_MARK + piece))
     if extras:
-        pieces += [_segment(kind[0], piece) for kind, piece in metadata.extras]
+        pieces += [_segment(marker[0], piece) for marker, piece in metadata.extras]
     return b"".join([encoded[:2], *pieces, encoded[body:]])
 
 
@@ -388,15 +386,6 @@ def too_large(metadata: Metadata, *, extras: bool) -> list[str]:
     if len(metadata.profile) > 255 * _ICC_PIECE:
         names.append("colour profile")
     return names
-
-
-def _extension(extension: tuple[bytes, bytes] | None) -> Iterator[bytes]:
-    if extension is None:
-        return
-    identifier, packet = extension
-    for start in range(0, len(packet), _XMP_PIECE):
-        head = _XMP_MORE_MARK + identifier + struct.pack(">II", len(packet), start)
-        yield _segment(_APP1, head + packet[start : start + _XMP_PIECE])
 
 
 def _jfif(resolution: tuple[float, float] | None) -> bytes:

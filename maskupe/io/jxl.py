@@ -3,7 +3,8 @@
 imagecodecs gives out pixels alone. Size, depth and colour space stand in the first bits of the
 codestream (ISO/IEC 18181-1, annexes C to E), EXIF and XMP in boxes around it (18181-2). A profile,
 which is compressed in the codestream, cannot be read: such files are refused, not shown in other
-colours. One kind can: what was made of a JPEG is turned into that JPEG again, with all that it had.
+colours. Those that were made of a JPEG can: they are turned into that JPEG again, with all that it
+had.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskupe.errors import InputError, MaskUPEError
-from maskupe.io import colour, exif, jpeg, xmp
+from maskupe.io import colour, exif, jpeg, modern, xmp
 from maskupe.io.limits import check_size
 from maskupe.io.photo import LOST_BESIDE, Metadata, Photo
 
@@ -77,9 +78,9 @@ class _Bits:
     def flag(self) -> bool:
         return bool(self.take(1))
 
-    def choice(self, *kinds: tuple[int, int]) -> int:
-        """Return a number of one of four kinds, (bits, what is added)."""
-        bits, added = kinds[self.take(2)]
+    def choice(self, *forms: tuple[int, int]) -> int:
+        """Return a number in one of four forms, (bits, what is added)."""
+        bits, added = forms[self.take(2)]
         return self.take(bits) + added
 
     def enum(self) -> int:
@@ -135,15 +136,15 @@ def _depth(bits: _Bits) -> tuple[bool, int]:
 def _skip_channel(bits: _Bits) -> None:
     if bits.flag():
         return
-    kind = bits.enum()
+    channel = bits.enum()
     _depth(bits)
     bits.choice((0, 0), (0, 3), (0, 4), (3, 1))
     bits.take(8 * bits.choice((0, 0), (4, 0), (5, 16), (10, 48)))
-    if kind == _ALPHA:
+    if channel == _ALPHA:
         bits.take(1)
-    elif kind == _SPOT:
+    elif channel == _SPOT:
         bits.take(64)
-    elif kind == _FILTER:
+    elif channel == _FILTER:
         bits.choice((0, 1), (2, 0), (4, 3), (8, 19))
 
 
@@ -172,10 +173,10 @@ def _codes(bits: _Bits) -> tuple[bytes | None, int]:
 
 
 def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield (kind, content) of each box of a container."""
+    """Yield (box_type, content) of each box of a container."""
     position = 0
     while position + 8 <= len(data):
-        length, kind = struct.unpack_from(">I4s", data, position)
+        length, box_type = struct.unpack_from(">I4s", data, position)
         start = position + 8
         if length == 1 and start + 8 <= len(data):
             (length,) = struct.unpack_from(">Q", data, start)
@@ -183,7 +184,7 @@ def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         end = position + length if length else len(data)
         if end < start:
             return
-        yield kind, data[start:end]
+        yield box_type, data[start:end]
         position = end
 
 
@@ -198,13 +199,13 @@ def read(name: str, data: bytes) -> Photo:
     found: dict[bytes, bytes] = {}
     if data.startswith(SIGNATURES[1]):
         codestream = b""
-        for kind, content in _boxes(data):
-            if kind in (b"jxlc", b"jxlp") and not codestream:
-                codestream = content[4:] if kind == b"jxlp" else content
-            elif kind == b"brob" and content[:4] in (b"Exif", b"xml "):
+        for box_type, content in _boxes(data):
+            if box_type in (b"jxlc", b"jxlp") and not codestream:
+                codestream = content[4:] if box_type == b"jxlp" else content
+            elif box_type == b"brob" and content[:4] in (b"Exif", b"xml "):
                 found.setdefault(content[:4], _inflated(content[4:]))
-            elif kind in (b"Exif", b"xml ", b"jhgm", b"jbrd"):
-                found.setdefault(kind, content)
+            elif box_type in (b"Exif", b"xml ", b"jhgm", b"jbrd"):
+                found.setdefault(box_type, content)
     try:
         header = _header(codestream)
     except ValueError as error:
@@ -232,12 +233,11 @@ def read(name: str, data: bytes) -> Photo:
             f"{name} is an animation or has further channels.", "Save a plain picture."
         )
     if pixels.dtype == np.uint16 and header.bits < 16:
-        top = 2**header.bits - 1
-        pixels = np.asarray((pixels.astype(np.uint32) * 65535 + top // 2) // top, np.uint16)
+        pixels = modern.full_range(pixels, header.bits)
     elif pixels.dtype not in (np.uint8, np.uint16):
         pixels = pixels.astype(np.float32, copy=False)
     block = exif.without_mark(found.get(b"Exif", b"")[4:])
-    packet, promised = xmp.settle(found.get(b"xml ", b""))
+    packet, promised = xmp.normalise(found.get(b"xml ", b""))
     metadata = Metadata(
         colour=described,
         exif=exif.normalise_orientation(block, exif.orientation(block)),
@@ -303,10 +303,12 @@ def encode(pixels: npt.NDArray[Any], metadata: Metadata) -> bytes:
             f"The result could not be encoded as JPEG XL ({error}).", "Write a PNG or TIFF."
         ) from error
     pieces = [_as_srgb(encoded)]
-    for kind, content in ((b"Exif", metadata.exif), (b"xml ", metadata.xmp)):
+    for box_type, content in ((b"Exif", metadata.exif), (b"xml ", metadata.xmp)):
         if content:
-            start = bytes(4) if kind == b"Exif" else b""
-            pieces.append(struct.pack(">I", 8 + len(start) + len(content)) + kind + start + content)
+            start = bytes(4) if box_type == b"Exif" else b""
+            pieces.append(
+                struct.pack(">I", 8 + len(start) + len(content)) + box_type + start + content
+            )
     return b"".join(pieces)
 
 
@@ -316,7 +318,9 @@ def _as_srgb(file: bytes) -> bytes:
     imagecodecs marks those of more than 8 bits as linear light. The number of the one curve takes
     as many bits as that of the other, and lossless pixels do not depend on it.
     """
-    codestream = next(content for kind, content in _boxes(file) if kind in (b"jxlc", b"jxlp"))
+    codestream = next(
+        content for box_type, content in _boxes(file) if box_type in (b"jxlc", b"jxlp")
+    )
     start = file.index(codestream[:64]) + codestream.index(SIGNATURES[0])
     header = _header(file[start : start + 4096])
     if header.codes is None or header.codes[1] == _SRGB_CURVE:

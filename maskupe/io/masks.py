@@ -73,7 +73,7 @@ def interpret_mask(path: Path | str, size: tuple[int, int] | None = None) -> Mas
             "Save it with 8 or 16 bits.",
         )
     if mask.has_alpha and (shape := _shape(pixels)) is not None:
-        note = f"The mask {name} selects by its transparency: what is opaque is lit up."
+        note = f"The mask {name} selects by its transparency: what is opaque is brightened."
         return Mask(shape, (note,))
     _check_classes(name, pixels)
     return _checked(name, _by_luma(mask, pixels))
@@ -126,7 +126,7 @@ def _check_classes(name: str, pixels: npt.NDArray[Any]) -> None:
     if len(colours) <= _CLASSES and chromatic > 1:
         raise InputError(
             f"The mask {name} has {chromatic} different colours, as pictures of classes have.",
-            "Make white what is to be lit up, and black all else.",
+            "Make white what is to be brightened, and black all else.",
         )
 
 
@@ -142,10 +142,10 @@ def _checked(name: str, values: npt.NDArray[Any]) -> Mask:
     if top <= 0:
         raise InputError(
             f"The mask {name} selects nothing: it is black throughout.",
-            "Make white what is to be lit up.",
+            "Make white what is to be brightened.",
         )
-    said = f"{top} of {full:.0f}" if full > 1 else f"{255 * float(top):.0f} of 255"
+    brightest = f"{top} of {full:.0f}" if full > 1 else f"{255 * float(top):.0f} of 255"
     raise InputError(
-        f"The mask {name} selects nothing: its brightest value is {said}.",
-        "Make white what is to be lit up.",
+        f"The mask {name} selects nothing: its brightest value is {brightest}.",
+        "Make white what is to be brightened.",
     )

@@ -25,11 +25,11 @@ from maskupe.io.limits import check_size
 from maskupe.io.orientation import upright
 from maskupe.io.photo import LOST_BESIDE, Metadata, Photo
 
-Kind = Literal["WebP", "AVIF", "HEIC"]
+ModernFormat = Literal["WebP", "AVIF", "HEIC"]
 
 #: WebP's size fields have 14 bits; libavif takes no more than 16384² pixels.
 MAX_SIDES = {"WebP": 16383, "AVIF": 16384}
-_BRANDS: dict[bytes, Kind] = {
+_BRANDS: dict[bytes, ModernFormat] = {
     b"avif": "AVIF",
     b"avis": "AVIF",
     **dict.fromkeys([b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"], "HEIC"),
@@ -38,7 +38,7 @@ _BRANDS: dict[bytes, Kind] = {
 HEAD = 64
 
 
-def kind_of(head: bytes) -> Kind | None:
+def detect_format(head: bytes) -> ModernFormat | None:
     """Return which of these formats a file is, by its first ``HEAD`` bytes."""
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "WebP"
@@ -49,7 +49,7 @@ def kind_of(head: bytes) -> Kind | None:
     return None
 
 
-def read(name: str, data: bytes, kind: Kind) -> Photo:
+def read(name: str, data: bytes, file_format: ModernFormat) -> Photo:
     """Decode a file to gray or RGB, with or without alpha, uint8 or uint16.
 
     Raises:
@@ -59,35 +59,37 @@ def read(name: str, data: bytes, kind: Kind) -> Photo:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return _read_heic(name, data) if kind == "HEIC" else _read(name, data, kind)
+            return (
+                _read_heic(name, data) if file_format == "HEIC" else _read(name, data, file_format)
+            )
     except (InputError, MemoryLimitError, MemoryError):
         raise
     # As with TIFF: a damaged file can be wrong in any way, and the plug-ins let it through.
     except Exception as error:
-        raise InputError(f"{name} is a damaged {kind} file ({error}).") from error
+        raise InputError(f"{name} is a damaged {file_format} file ({error}).") from error
 
 
-def _read(name: str, data: bytes, kind: Kind) -> Photo:
-    if kind == "WebP":  # its library takes memory for the picture when it is opened
+def _read(name: str, data: bytes, file_format: ModernFormat) -> Photo:
+    if file_format == "WebP":  # its library takes memory for the picture when it is opened
         width, height = _webp_size(data)
         check_size(name, width, height, 12)
-    with Image.open(io.BytesIO(data), formats=[kind.upper()]) as image:
+    with Image.open(io.BytesIO(data), formats=[file_format.upper()]) as image:
         check_size(name, image.width, image.height, 8)
         if getattr(image, "n_frames", 1) > 1:
             raise InputError(f"{name} is an animation.", "Save the frame you want as a still.")
         info: dict[str, Any] = {str(key): value for key, value in image.info.items()}
-        bits = _bits(data) if kind == "AVIF" else 8
+        bits = _bits(data) if file_format == "AVIF" else 8
         if bits > 8:
-            pixels: npt.NDArray[Any] = _full_range(imagecodecs.avif_decode(data), bits)
+            pixels: npt.NDArray[Any] = full_range(imagecodecs.avif_decode(data), bits)
         else:
             gray = image.mode in ("L", "LA")
             shown = image if gray or image.mode in ("RGB", "RGBA") else image.convert("RGBA")
             pixels = np.asarray(shown)
     block = exif.without_mark(info.get("exif") or b"")
     orientation = exif.orientation(block)
-    codes = _colour_codes(data) if kind == "AVIF" else b""
+    codes = _colour_codes(data) if file_format == "AVIF" else b""
     metadata = _metadata(name, info, block, orientation, codes)
-    return Photo(upright(pixels, orientation), kind, metadata)
+    return Photo(upright(pixels, orientation), file_format, metadata)
 
 
 def _read_heic(name: str, data: bytes) -> Photo:
@@ -102,7 +104,7 @@ def _read_heic(name: str, data: bytes) -> Photo:
         pixels: npt.NDArray[Any] = np.frombuffer(found.pixels, np.uint8).reshape(shape)
     else:  # its values are moved up to the highest bits
         deep = np.frombuffer(found.pixels, np.uint16).reshape(shape)
-        pixels = _full_range(deep >> np.uint16(16 - found.bits), found.bits)
+        pixels = full_range(deep >> np.uint16(16 - found.bits), found.bits)
     block = exif.without_mark(found.exif)
     # The library turns the picture as its file says; EXIF only says it again.
     codes = bytes([*found.codes, 0, 1]) if found.codes else b""
@@ -116,12 +118,10 @@ def _read_heic(name: str, data: bytes) -> Photo:
 def _metadata(
     name: str, info: dict[str, Any], block: bytes, orientation: int, codes: bytes
 ) -> Metadata:
-    packet, promised = xmp.settle(info.get("xmp") or b"")
-    icc = info.get("icc_profile") or b""
-    described = colour.profile_of_codes(name, codes) if codes else b""
+    packet, promised = xmp.normalise(info.get("xmp") or b"")
     return Metadata(
-        icc=icc,
-        colour=b"" if icc else described,
+        icc=info.get("icc_profile") or b"",
+        colour=colour.profile_of_codes(name, codes) if codes else b"",
         exif=exif.normalise_orientation(block, orientation),
         xmp=packet,
         lost=(LOST_BESIDE,) if promised else (),
@@ -130,15 +130,15 @@ def _metadata(
 
 def _webp_size(data: bytes) -> tuple[int, int]:
     """Return width and height of the canvas (WebP container specification); 0 if there is none."""
-    kind, body = data[12:16], data[20:30]
+    chunk, body = data[12:16], data[20:30]
     if len(body) == 10:
-        if kind == b"VP8X":
+        if chunk == b"VP8X":
             across, down = (int.from_bytes(body[start : start + 3], "little") for start in (4, 7))
             return across + 1, down + 1
-        if kind == b"VP8L":
+        if chunk == b"VP8L":
             bits = int.from_bytes(body[1:5], "little")
             return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-        if kind == b"VP8 ":
+        if chunk == b"VP8 ":
             across, down = struct.unpack_from("<HH", body, 6)
             return across & 0x3FFF, down & 0x3FFF
     return 0, 0
@@ -160,18 +160,21 @@ def _colour_codes(data: bytes) -> bytes:
     return bytes([primaries & 0xFF, transfer & 0xFF, 0, 1])
 
 
-def _full_range(values: npt.NDArray[Any], bits: int) -> npt.NDArray[np.uint16]:
+def full_range(values: npt.NDArray[Any], bits: int) -> npt.NDArray[np.uint16]:
+    """Return integers of so many bits as the 16-bit ones nearest to them, full range in both."""
     top = 2**bits - 1
     return np.asarray((values.astype(np.uint32) * 65535 + top // 2) // top, np.uint16)
 
 
-def encode(pixels: npt.NDArray[np.uint8], metadata: Metadata, kind: Kind, *, quality: int) -> bytes:
+def encode(
+    pixels: npt.NDArray[np.uint8], metadata: Metadata, file_format: ModernFormat, *, quality: int
+) -> bytes:
     """Return a WebP file without any loss, or an AVIF file with full colour resolution (4:4:4).
 
     Args:
         pixels: (H, W) or (H, W, 2|3|4), uint8.
         metadata: what to write beside them.
-        kind: ``WebP`` or ``AVIF``.
+        file_format: ``WebP`` or ``AVIF``.
         quality: of an AVIF, 1…100.
     """
     image = Image.fromarray(pixels)
@@ -180,16 +183,16 @@ def encode(pixels: npt.NDArray[np.uint8], metadata: Metadata, kind: Kind, *, qua
         options["exif"] = b"Exif\0\0" + metadata.exif
     if metadata.xmp:
         options["xmp"] = metadata.xmp
-    if kind == "WebP":
+    if file_format == "WebP":
         options |= {"lossless": True, "exact": True, "quality": 50}
     else:
         options |= {"quality": quality, "subsampling": "4:4:4", "speed": 6}
     buffer = io.BytesIO()
     try:
-        image.save(buffer, kind.upper(), **options)
+        image.save(buffer, file_format.upper(), **options)
     except (OSError, ValueError, KeyError) as error:
         raise MaskUPEError(
-            f"The result could not be encoded as {kind} ({error}).", "Write a PNG or TIFF."
+            f"The result could not be encoded as {file_format} ({error}).", "Write a PNG or TIFF."
         ) from error
     return buffer.getvalue()
 

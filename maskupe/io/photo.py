@@ -29,12 +29,13 @@ class Metadata:
         icc: the ICC profile's bytes, empty if there is none.
         colour: a profile made from what the file says of its colours in another way (PNG's cICP,
             gAMA and cHRM, TIFF's chromaticities), for formats that cannot say it so; else empty.
+            An ICC profile counts more.
         exif: the EXIF block from its byte-order mark on, orientation already 1; empty if none.
         xmp: the XMP packet, empty if none.
         xmp_extension: (identifier, packet) of what did not fit into a JPEG's first packet.
         photoshop: Photoshop's image resources, IPTC among them; empty if none.
         resolution: (horizontal, vertical) in pixels per inch, ``None`` if the file names none.
-        extras: further pieces that only the same format can hold, as (kind, payload): PNG chunks
+        extras: further pieces that only the same format can hold, as (type, payload): PNG chunks
             (text, gAMA, cHRM …), JPEG segments (comments), what a TIFF's further channel is.
         planes: further channels of a TIFF, (H, W, N), saved selections say; ``None`` if none.
         lost: sentences about what was in the file and cannot be in any result.

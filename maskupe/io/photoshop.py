@@ -37,7 +37,7 @@ def _padded(payload: bytes) -> bytes:
     return payload + b"\0" * (len(payload) % 2)
 
 
-def settle(blocks: bytes, iptc: bytes = b"") -> bytes:
+def normalise(blocks: bytes, iptc: bytes = b"") -> bytes:
     """Return the resources without stale previews, and with IPTC if they have none.
 
     Args:

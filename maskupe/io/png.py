@@ -44,12 +44,12 @@ _MAX_TEXTS, _MAX_TEXT_BYTES = 1000, 16 * 2**20
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Yield (kind, where its payload begins and ends) of each chunk up to the end mark."""
+    """Yield (chunk_type, where its payload begins and ends) of each chunk up to the end mark."""
     position = len(SIGNATURE)
     while position + 8 <= len(data):
-        length, kind = struct.unpack_from(">I4s", data, position)
-        yield kind, position + 8, position + 8 + length
-        if kind == b"IEND":
+        length, chunk_type = struct.unpack_from(">I4s", data, position)
+        yield chunk_type, position + 8, position + 8 + length
+        if chunk_type == b"IEND":
             return
         position += 12 + length
 
@@ -74,16 +74,12 @@ class _Unpacker:
         return unpacked if inflate.eof else b""
 
 
-def _keyword(kind: bytes, body: bytes) -> bytes:
-    return body.partition(b"\0")[0] if kind in _TEXTS else b""
-
-
-def _text_of(kind: bytes, body: bytes, unpack: _Unpacker) -> bytes:
+def _text_of(chunk_type: bytes, body: bytes, unpack: _Unpacker) -> bytes:
     """Return the text of a tEXt, zTXt or iTXt chunk, behind its keyword."""
     _, _, rest = body.partition(b"\0")
-    if kind == b"tEXt":
+    if chunk_type == b"tEXt":
         return rest
-    if kind == b"zTXt":
+    if chunk_type == b"zTXt":
         return unpack(rest[1:])
     compressed = rest[:1] == b"\1"
     _language, _, rest = rest[2:].partition(b"\0")
@@ -112,7 +108,9 @@ def read(name: str, data: bytes) -> Photo:
     chunks = list(itertools.islice(_chunks(data), _MAX_CHUNKS))
     _check_header(name, data, chunks)
     metadata, orientation = _metadata(name, data, chunks)
-    pieces = [data[start - 8 : end + 4] for kind, start, end in chunks if kind in _PIXELS]
+    pieces = [
+        data[start - 8 : end + 4] for chunk_type, start, end in chunks if chunk_type in _PIXELS
+    ]
     try:
         pixels: npt.NDArray[Any] = imagecodecs.png_decode(b"".join([SIGNATURE, *pieces]))
     except (imagecodecs.PngError, ValueError, RuntimeError) as error:
@@ -122,13 +120,13 @@ def read(name: str, data: bytes) -> Photo:
 
 def _check_header(name: str, data: bytes, chunks: list[tuple[bytes, int, int]]) -> None:
     """Judge the size by the one header that there must be, where libpng takes it from."""
-    headers = [index for index, (kind, _, _) in enumerate(chunks) if kind == b"IHDR"]
+    headers = [index for index, (chunk_type, _, _) in enumerate(chunks) if chunk_type == b"IHDR"]
     if headers != [0] or chunks[0][2] - chunks[0][1] != 13 or chunks[0][2] > len(data):
         raise InputError(f"{name} is a damaged PNG file: it does not begin with its one header.")
-    if any(kind == b"acTL" for kind, _, _ in chunks):
+    if any(chunk_type == b"acTL" for chunk_type, _, _ in chunks):
         raise InputError(f"{name} is an animation.", "Save the frame you want as a still PNG.")
-    width, height, depth, kind = struct.unpack_from(">IIBB", data, chunks[0][1])
-    channels = {0: 2, 2: 4, 3: 4, 4: 2, 6: 4}.get(kind, 4)
+    width, height, depth, colour_type = struct.unpack_from(">IIBB", data, chunks[0][1])
+    channels = {0: 2, 2: 4, 3: 4, 4: 2, 6: 4}.get(colour_type, 4)
     check_size(name, width, height, channels * (2 if depth == 16 else 1))
     if max(width, height) > MAX_SIDE:
         raise InputError(
@@ -148,29 +146,29 @@ def _metadata(name: str, data: bytes, chunks: list[tuple[bytes, int, int]]) -> t
     chromatic: dict[bytes, bytes] = {}
     texts: list[tuple[bytes, bytes]] = []
     left = _MAX_TEXT_BYTES
-    for kind, start, end in chunks:
-        if kind in (b"iCCP", b"eXIf", b"pHYs"):
-            found.setdefault(kind, data[start:end])
-        elif kind in _COLOUR:
-            chromatic.setdefault(kind, data[start:end])
-        elif kind in _TEXTS:
+    for chunk_type, start, end in chunks:
+        if chunk_type in (b"iCCP", b"eXIf", b"pHYs"):
+            found.setdefault(chunk_type, data[start:end])
+        elif chunk_type in _COLOUR:
+            chromatic.setdefault(chunk_type, data[start:end])
+        elif chunk_type in _TEXTS:
             body = data[start:end]
-            key = _keyword(kind, body)
-            if key == _XMP_KEY and kind == b"iTXt":
+            key = body.partition(b"\0")[0]
+            if key == _XMP_KEY and chunk_type == b"iTXt":
                 if _XMP_KEY not in found:
-                    found[_XMP_KEY] = _text_of(kind, body, unpack)
+                    found[_XMP_KEY] = _text_of(chunk_type, body, unpack)
             elif key.startswith(_RAW_PROFILE):
                 what = key.removeprefix(_RAW_PROFILE).lower()
                 if what not in raw and len(raw) < 16:
-                    raw[what] = _raw_profile(_text_of(kind, body, unpack))
+                    raw[what] = _raw_profile(_text_of(chunk_type, body, unpack))
             elif len(texts) < _MAX_TEXTS and len(body) <= left:
-                texts.append((kind, body))
+                texts.append((chunk_type, body))
                 left -= len(body)
     # "APP1" holds what a JPEG's segment does, which may be either.
     app1 = raw.get(b"app1", b"")
     packet = found.get(_XMP_KEY) or raw.get(b"xmp") or (app1 if b"<x:xmpmeta" in app1 else b"")
     packet = packet.partition(b"http://ns.adobe.com/xap/1.0/\0")[2] or packet
-    packet, promised = xmp.settle(packet)
+    packet, promised = xmp.normalise(packet)
     block = exif.without_mark(found.get(b"eXIf") or raw.get(b"exif") or app1)
     orientation = exif.orientation(block)
     icc = unpack(found.get(b"iCCP", b"").partition(b"\0")[2][1:]) or raw.get(
@@ -182,13 +180,12 @@ def _metadata(name: str, data: bytes, chunks: list[tuple[bytes, int, int]]) -> t
     resolution = _resolution(found.get(b"pHYs", b""))
     if resolution and orientation >= FIRST_TRANSPOSED:
         resolution = resolution[::-1]
-    described = _profile(name, chromatic)
     metadata = Metadata(
         icc=icc,
-        colour=b"" if icc else described,
+        colour=_profile(name, chromatic),
         exif=exif.normalise_orientation(block, orientation),
         xmp=packet,
-        photoshop=photoshop.settle(resources, iptc),
+        photoshop=photoshop.normalise(resources, iptc),
         resolution=resolution,
         extras=(*chromatic.items(), *texts),
         lost=(LOST_BESIDE,) if promised else (),
@@ -261,8 +258,13 @@ def encode(pixels: npt.NDArray[Any], metadata: Metadata, *, extras: bool) -> byt
     return b"".join([*pieces, encoded[after_header:]])
 
 
-def _chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+def _chunk(chunk_type: bytes, body: bytes) -> bytes:
+    return (
+        struct.pack(">I", len(body))
+        + chunk_type
+        + body
+        + struct.pack(">I", zlib.crc32(chunk_type + body))
+    )
 
 
 def _digits(resources: bytes) -> bytes:

@@ -33,8 +33,8 @@ def read_photo(path: Path | str) -> Photo:
     except (OSError, ValueError) as error:
         if isinstance(error, InputError):
             raise
-        said = getattr(error, "strerror", None) or error
-        raise InputError(f"{path} cannot be read: {said}.") from error
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path} cannot be read: {reason}.") from error
     return _prepared(name, replace(photo, path=path))
 
 
@@ -51,8 +51,8 @@ def _decoded(name: str, path: Path) -> Photo:
             return jpeg.read(name, head + file.read())
         if head.startswith(jxl.SIGNATURES):
             return jxl.read(name, head + file.read())
-        if kind := modern.kind_of(head):
-            return modern.read(name, head + file.read(), kind)
+        if file_format := modern.detect_format(head):
+            return modern.read(name, head + file.read(), file_format)
     if not head:
         raise InputError(f"{name} is empty.")
     raise InputError(

@@ -68,7 +68,11 @@ def read(name: str, path: Path) -> Photo:
             page, lost = _only_page(name, file)
             pixels, planes = _pixels(name, page)
             extras = (_UNSPECIFIED_CHANNEL,) if _further_channel(page) == _UNSPECIFIED else ()
-            tags = {code: page.tags[code].value for code in _READ if _small(page.tags.get(code))}
+            tags = {
+                code: tag.value
+                for code in _READ
+                if (tag := page.tags.get(code)) is not None and tag.count <= _MAX_COUNT
+            }
             icc, packet, iptc, resources = (
                 _stored_bytes(page, code) for code in (_ICC, _XMP, _IPTC, _PHOTOSHOP)
             )
@@ -83,25 +87,21 @@ def read(name: str, path: Path) -> Photo:
     resolution = _resolution(tags)
     if resolution and orientation >= FIRST_TRANSPOSED:
         resolution = resolution[::-1]
-    packet, promised = xmp.settle(packet)
+    packet, promised = xmp.normalise(packet)
     if promised:
         lost.append(LOST_BESIDE)
     metadata = Metadata(
         icc=icc,
-        colour=b"" if icc else _chromaticities(tags),
+        colour=_chromaticities(tags),
         exif=exif.normalise_orientation(_exif_block(path), orientation),
         xmp=packet,
-        photoshop=photoshop.settle(resources, iptc),
+        photoshop=photoshop.normalise(resources, iptc),
         resolution=resolution,
         extras=extras,
         planes=None if planes is None else upright(planes, orientation),
         lost=tuple(lost),
     )
     return Photo(upright(pixels, orientation), "TIFF", metadata)
-
-
-def _small(tag: Any) -> bool:
-    return tag is not None and bool(tag.count <= _MAX_COUNT)
 
 
 def _stored_bytes(page: Any, code: int) -> bytes:
@@ -141,8 +141,8 @@ def _only_page(name: str, file: tifffile.TiffFile) -> tuple[Any, list[str]]:
         count = len(others) + 1
         raise InputError(f"{name} holds {count} pages.", "Save the one you want by itself.")
     left_out = len(every) - 1
-    said = "The small preview in the photo's file shows it as it was and is left out."
-    return first, [said] if left_out else []
+    note = "The small preview in the photo's file shows it as it was and is left out."
+    return first, [note] if left_out else []
 
 
 def _is_thumbnail(page: Any, picture: Any) -> bool:
@@ -157,27 +157,27 @@ def _is_thumbnail(page: Any, picture: Any) -> bool:
 
 def _pixels(name: str, page: Any) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
     """Return the picture's channels, and further ones beside them."""
-    kind = getattr(page.photometric, "name", str(page.photometric))
+    photometric = getattr(page.photometric, "name", str(page.photometric))
     samples, dtype = int(page.samplesperpixel), page.dtype
     if dtype is None or page.imagedepth != 1:
         raise InputError(f"{name} is a TIFF of a kind that cannot be read.")
     check_size(name, page.imagewidth, page.imagelength, samples * max(dtype.itemsize, 1))
-    base = _COLOURS.get(kind)
-    if base is None or (kind == "YCBCR" and page.compression not in _JPEG):
-        said = _NAMES.get(kind, kind)
-        raise InputError(f"{name} is a {said} picture.", "Convert it to RGB or gray first.")
-    if not base <= samples <= base + _MAX_FURTHER or (kind == "PALETTE" and samples != 1):
+    base = _COLOURS.get(photometric)
+    if base is None or (photometric == "YCBCR" and page.compression not in _JPEG):
+        described = _NAMES.get(photometric, photometric)
+        raise InputError(f"{name} is a {described} picture.", "Convert it to RGB or gray first.")
+    if not base <= samples <= base + _MAX_FURTHER or (photometric == "PALETTE" and samples != 1):
         raise InputError(f"{name} has {samples} channels.", "Save it with fewer.")
-    if kind == "PALETTE" and len(page.colormap[0]) < 2 ** int(page.bitspersample):
+    if photometric == "PALETTE" and len(page.colormap[0]) < 2 ** int(page.bitspersample):
         raise InputError(f"{name} is a damaged TIFF file (its palette is cut short).")
     _check_parts(name, page, samples * dtype.itemsize)
     values: npt.NDArray[Any] = page.asarray()
     if samples > 1 and int(page.planarconfig) == 2:
         values = np.moveaxis(values, 0, -1)
-    if kind == "PALETTE":
+    if photometric == "PALETTE":
         return _expand_palette(values, page.colormap), None
     values = _known_depth(name, values, int(page.bitspersample))
-    if kind == "MINISWHITE":
+    if photometric == "MINISWHITE":
         values = values.copy()
         gray = values if values.ndim == 2 else values[..., 0]
         top = 1.0 if values.dtype == np.float32 else np.iinfo(values.dtype).max
@@ -201,8 +201,8 @@ def _without_planes(
 
 def _alpha_index(page: Any, base: int) -> int | None:
     """Return which of several further channels is the transparency: the first that says so."""
-    for index, kind in enumerate(page.extrasamples):
-        if int(kind) in (_PREMULTIPLIED, _STRAIGHT):
+    for index, meaning in enumerate(page.extrasamples):
+        if int(meaning) in (_PREMULTIPLIED, _STRAIGHT):
             return base + index
     return None
 
@@ -215,9 +215,9 @@ def _check_parts(name: str, page: Any, pixel_bytes: int) -> None:
     """
     compression = int(page.compression)
     if compression not in _COMPRESSIONS:
-        said = getattr(page.compression, "name", str(compression)).replace("_", " ")
+        compression_name = getattr(page.compression, "name", str(compression)).replace("_", " ")
         raise InputError(
-            f"{name} is compressed in a way that is not read ({said}).",
+            f"{name} is compressed in a way that is not read ({compression_name}).",
             "Save it with ZIP (Deflate) or LZW compression.",
         )
     height, width = int(page.chunks[0]), int(page.chunks[1])
@@ -365,12 +365,12 @@ def write(path: Path, pixels: npt.NDArray[Any], metadata: Metadata, *, extras: b
     except exif.ExifDamagedError:
         parsed = None
     channels = pixels.shape[2] if pixels.ndim == 3 else 1
-    kinds = [further] if channels in (2, 4) else []
+    meanings = [further] if channels in (2, 4) else []
     planes = metadata.planes if extras else None
     if planes is not None and planes.dtype == pixels.dtype:
         colours = pixels if pixels.ndim == 3 else pixels[..., None]
         pixels = np.concatenate([colours, planes], axis=2)
-        kinds += [_UNSPECIFIED] * planes.shape[2]
+        meanings += [_UNSPECIFIED] * planes.shape[2]
     tags: list[tuple[int, int, int, bytes, bool]] = []
     if metadata.xmp:
         tags.append((_XMP, 1, len(metadata.xmp), metadata.xmp, True))
@@ -383,7 +383,7 @@ def write(path: Path, pixels: npt.NDArray[Any], metadata: Metadata, *, extras: b
         pixels,
         photometric="rgb" if channels >= 3 else "minisblack",
         planarconfig="contig" if pixels.ndim == 3 else None,
-        extrasamples=kinds or None,
+        extrasamples=meanings or None,
         compression="zlib",
         predictor=True,
         iccprofile=metadata.profile or None,

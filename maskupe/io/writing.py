@@ -95,20 +95,21 @@ def check_output(path: Path | str, photo: Photo, quality: int = JPEG_QUALITY) ->
     path = Path(path)
     check_quality(quality)
     target = _writable(path, "output")
-    kind = format_of(path)
-    if kind == "JPEG":
+    file_format = format_of(path)
+    if file_format == "JPEG":
         _check_fits_jpeg(path, photo)
-    if kind == "JPEG XL" and not is_srgb(photo.metadata.profile):
+    if file_format == "JPEG XL" and not is_srgb(photo.metadata.profile):
         raise InputError(
             "JPEG XL is written in sRGB only, and the photo has another colour space.",
             "Write a PNG, TIFF, WebP or AVIF, which keep its profile.",
         )
-    limit = {"PNG": png.MAX_SIDE, "JPEG XL": jxl.MAX_SIDE, **modern.MAX_SIDES}.get(kind)
+    limit = {"PNG": png.MAX_SIDE, "JPEG XL": jxl.MAX_SIDE, **modern.MAX_SIDES}.get(file_format)
     if limit is not None and max(photo.size) > limit:
         raise InputError(
-            f"{kind} holds at most {limit} pixels a side and this photo has more.", "Write a TIFF."
+            f"{file_format} holds at most {limit} pixels a side and this photo has more.",
+            "Write a TIFF.",
         )
-    return Output(target, kind, photo, quality, _notes(kind, photo))
+    return Output(target, file_format, photo, quality, _notes(file_format, photo))
 
 
 def check_matte(path: Path | str, size: tuple[int, int]) -> Path:
@@ -149,13 +150,13 @@ def format_of(path: Path) -> Format:
     Raises:
         InputError: if it asks for none that can be written.
     """
-    kind = _FORMATS.get(path.suffix.lower())
-    if kind is None:
+    file_format = _FORMATS.get(path.suffix.lower())
+    if file_format is None:
         raise InputError(
             f"The output {path.name or path} does not say its format.",
             f"Let it end in one of {', '.join(_FORMATS)}.",
         )
-    return kind
+    return file_format
 
 
 def check_quality(quality: int) -> None:
@@ -210,30 +211,33 @@ def _is_opaque(pixels: npt.NDArray[Any]) -> bool:
     return bool((pixels[..., -1] >= full).all())
 
 
-def _notes(kind: Format, photo: Photo) -> tuple[str, ...]:
+def _notes(file_format: Format, photo: Photo) -> tuple[str, ...]:
     """Return sentences about what the result will not hold of the photo."""
     notes = list(photo.metadata.lost)
     metadata = photo.metadata
-    same_format = kind == photo.format
-    if kind in ("JPEG", "WebP", "AVIF") and photo.depth != np.uint8:
-        what = "JPEG holds" if kind == "JPEG" else f"{kind} is written with"
+    same_format = file_format == photo.format
+    if file_format in ("JPEG", "WebP", "AVIF") and photo.depth != np.uint8:
+        what = "JPEG holds" if file_format == "JPEG" else f"{file_format} is written with"
         notes.append(f"{what} 8 bits per channel; write a PNG or TIFF to keep the photo's depth.")
-    if kind in ("PNG", "JPEG XL") and photo.depth == np.float32:
-        what = "PNG holds" if kind == "PNG" else "JPEG XL is written with"
+    if file_format in ("PNG", "JPEG XL") and photo.depth == np.float32:
+        what = "PNG holds" if file_format == "PNG" else "JPEG XL is written with"
         notes.append(f"{what} 16 bits per channel; write a TIFF to keep the photo's floats.")
-    if kind == "JPEG" and (left_out := jpeg.too_large(metadata, extras=same_format)):
-        said = " and ".join(left_out)
-        notes.append(f"JPEG has no room for the photo's {said}; write a PNG or TIFF to keep it.")
-    if kind in ("WebP", "AVIF", "JPEG XL") and (left_out := modern.not_held(metadata)):
-        said = " and ".join(left_out)
-        notes.append(f"{kind} has no place for the photo's {said}; write a PNG or TIFF.")
-    if kind != "JPEG" and metadata.xmp_extension is not None:
-        notes.append(f"{kind} cannot hold the photo's extended XMP; write a JPEG to keep it.")
-    if kind != "TIFF" and metadata.planes is not None:
+    if file_format == "JPEG" and (left_out := jpeg.too_large(metadata, extras=same_format)):
+        lost = " and ".join(left_out)
+        notes.append(f"JPEG has no room for the photo's {lost}; write a PNG or TIFF to keep it.")
+    if file_format in ("WebP", "AVIF", "JPEG XL") and (left_out := modern.not_held(metadata)):
+        lost = " and ".join(left_out)
+        notes.append(f"{file_format} has no place for the photo's {lost}; write a PNG or TIFF.")
+    if file_format != "JPEG" and metadata.xmp_extension is not None:
+        notes.append(
+            f"{file_format} cannot hold the photo's extended XMP; write a JPEG to keep it."
+        )
+    if file_format != "TIFF" and metadata.planes is not None:
         count = metadata.planes.shape[2]
         what = "further channel" if count == 1 else f"{count} further channels"
         notes.append(
-            f"{kind} cannot hold the photo's {what} (saved selections); write a TIFF to keep them."
+            f"{file_format} cannot hold the photo's {what} (saved selections); "
+            "write a TIFF to keep them."
         )
     return tuple(notes)
 

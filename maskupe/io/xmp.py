@@ -1,4 +1,4 @@
-"""XMP packets: the orientation settled, and no promise kept in them that the result breaks.
+"""XMP packets: the orientation normalised, and no promise kept in them that the result breaks.
 
 A packet passes through as it is but for that, so it is patched as text: taking XML apart and
 writing it anew would change what other programs signed or laid out.
@@ -25,7 +25,7 @@ _DECLARATION = re.compile(
 )
 
 
-def settle(packet: bytes) -> tuple[bytes, bool]:
+def normalise(packet: bytes) -> tuple[bytes, bool]:
     """Return the packet for a result that is one upright picture.
 
     ``tiff:Orientation`` becomes 1, as attribute or element, and what promises an HDR gain map, a

@@ -14,7 +14,15 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from maskupe import maps as kinds
+from maskupe.maps import (
+    ILLUMINATION_FLOOR,
+    TONE_OFFSET,
+    AffineGrid,
+    CurveMaps,
+    GainGrid,
+    LookUpTable,
+    ToneCurves,
+)
 from maskupe.networks.autograd_ops import piecewise_linear, quadratic_curves
 from maskupe.pixel_layout import LUMA
 
@@ -25,7 +33,7 @@ class Enhanced(NamedTuple):
     Attributes:
         image: float (N, 3, H, W), the enhanced image, display-encoded.
         illumination: float (N, 3, H, W), the illumination S by which the image was divided, in
-            (0, 1]; ``None`` where the kind of map has none.
+            (0, 1]; ``None`` where the type of map has none.
         maps: the predicted tensors, in the order of :func:`maskupe.maps.tensor_names`.
     """
 
@@ -35,17 +43,17 @@ class Enhanced(NamedTuple):
 
 
 def apply_maps(
-    kind: type,
+    map_type: type,
     maps: Sequence[Tensor],
     image: Tensor,
     areas: Tensor | None = None,
     degree: float = 1.0,
     strength: float = 1.0,
 ) -> Enhanced:
-    """Apply maps of a kind to images of any size.
+    """Apply maps to images of any size.
 
     Args:
-        kind: one of :data:`maskupe.maps.KINDS`.
+        map_type: one of :data:`maskupe.maps.MAP_TYPES`.
         maps: tensors as :func:`maskupe.maps.tensor_names` orders them, with a leading batch axis
             (the guide's parameters without).
         image: float (N, 3, H, W), display-encoded, nominally 0…1; what exceeds the range is
@@ -59,7 +67,7 @@ def apply_maps(
     with torch.autocast(image.device.type, enabled=False):
         image, *precise = (_at_least_single(value) for value in (image, *maps))
         inside = image.clamp(0.0, 1.0)
-        out, illumination = _APPLY[kind](tuple(precise), inside, areas, degree, strength)
+        out, illumination = _APPLY[map_type](tuple(precise), inside, areas, degree, strength)
         return Enhanced(out + (image - inside), illumination, tuple(precise))
 
 
@@ -132,7 +140,7 @@ class _Bounded(torch.autograd.Function):
 
 def _divide(raw: Tensor, image: Tensor, degree: float, strength: float) -> _Applied:
     """Return S = max(min(raw, 1), I, floor), then I / (degree · S)^t."""
-    floor = image.clamp(min=kinds.ILLUMINATION_FLOOR)
+    floor = image.clamp(min=ILLUMINATION_FLOOR)
     illumination: Tensor = _Bounded.apply(raw, floor)  # type: ignore[no-untyped-call]
     divisor = illumination if degree == 1.0 else degree * illumination
     if strength != 1.0:
@@ -195,7 +203,7 @@ def _tone_curves(
     curve = F.grid_sample(rows, at, padding_mode="border", align_corners=True)
     gain = curve.reshape(n, 3, height, width) * _resize(residual, (height, width))
     gain = gain / degree**strength
-    lifted = (image + kinds.TONE_OFFSET) * gain - kinds.TONE_OFFSET
+    lifted = (image + TONE_OFFSET) * gain - TONE_OFFSET
     return torch.maximum(lifted.clamp(0.0, 1.0), image), 1.0 / gain
 
 
@@ -209,9 +217,9 @@ def _look_up_table(
 
 
 _APPLY: dict[type, Callable[..., _Applied]] = {
-    kinds.AffineGrid: _affine_grid,
-    kinds.GainGrid: _gain_grid,
-    kinds.CurveMaps: _curve_maps,
-    kinds.ToneCurves: _tone_curves,
-    kinds.LookUpTable: _look_up_table,
+    AffineGrid: _affine_grid,
+    GainGrid: _gain_grid,
+    CurveMaps: _curve_maps,
+    ToneCurves: _tone_curves,
+    LookUpTable: _look_up_table,
 }

@@ -29,10 +29,10 @@ class _MapNetwork(nn.Module):
     """What global and local networks share.
 
     Attributes:
-        kind: the kind of map that ``predict`` returns.
+        map_type: the type of map that ``predict`` returns.
     """
 
-    kind: type
+    map_type: type
 
     def apply(
         self,
@@ -49,7 +49,7 @@ class _MapNetwork(nn.Module):
         if image is None:
             return super().apply(cast(Callable[[nn.Module], None], maps))
         assert not callable(maps)
-        return apply_maps(self.kind, maps, image, areas, degree, strength)
+        return apply_maps(self.map_type, maps, image, areas, degree, strength)
 
 
 class GlobalNetwork(_MapNetwork):
@@ -70,7 +70,7 @@ class GlobalNetwork(_MapNetwork):
 
     def forward(self, image: Tensor) -> Enhanced:
         """Enhance float (N, 3, H, W), display-encoded 0…1, of any size."""
-        return apply_maps(self.kind, self.predict(low_resolution(image)), image)
+        return apply_maps(self.map_type, self.predict(low_resolution(image)), image)
 
 
 class LocalNetwork(_MapNetwork):
@@ -83,4 +83,4 @@ class LocalNetwork(_MapNetwork):
     def forward(self, image: Tensor, areas: Tensor) -> Enhanced:
         """Enhance float (N, 3, H, W) in the areas A and B, float (N, 2, H, W)."""
         maps = self.predict(low_resolution(image), low_resolution(areas))
-        return apply_maps(self.kind, maps, image, areas)
+        return apply_maps(self.map_type, maps, image, areas)

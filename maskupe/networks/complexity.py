@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
@@ -12,22 +10,14 @@ from maskupe.networks.base import GlobalNetwork, LocalNetwork
 from maskupe.preprocess.context import NETWORK_SIZE
 
 
-@dataclass(frozen=True)
-class Complexity:
-    """The size of a network.
+def complexity(network: GlobalNetwork | LocalNetwork) -> dict[str, int]:
+    """Count by running the network once, in evaluation mode.
 
-    Attributes:
-        parameters: trainable parameters.
-        multiply_adds: of one prediction at 256×256 (convolutions, matrix products, attention;
-            the full-size stage is not counted, it depends on the photograph).
+    Returns:
+        ``parameters`` that can be trained, and ``multiply_adds`` of one prediction at 256×256
+        (convolutions, matrix products, attention; the full-size stage is not counted, it depends on
+        the photograph).
     """
-
-    parameters: int
-    multiply_adds: int
-
-
-def complexity(network: GlobalNetwork | LocalNetwork) -> Complexity:
-    """Count by running the network once, in evaluation mode."""
     device = next(network.parameters()).device
     context = torch.zeros(1, 3, NETWORK_SIZE, NETWORK_SIZE, device=device)
     areas = torch.zeros(1, 2, NETWORK_SIZE, NETWORK_SIZE, device=device)
@@ -42,4 +32,4 @@ def complexity(network: GlobalNetwork | LocalNetwork) -> Complexity:
             network.predict(context)
     network.train(was_training)
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    return Complexity(parameters, int(counter.get_total_flops()) // 2)
+    return {"parameters": parameters, "multiply_adds": int(counter.get_total_flops()) // 2}

@@ -104,7 +104,7 @@ class DeepUPE(GlobalNetwork):
             none.
     """
 
-    kind = AffineGrid
+    map_type = AffineGrid
     image_convs = ("splat.0.0", "guide.colour")
     norm_places = {"paper": ("splat.1.1", "splat.2.1", "splat.3.1", "local.0.1")}  # noqa: RUF012
 

@@ -79,7 +79,7 @@ class Lantern(LocalNetwork):
     bins: Tensor
     levels: Tensor
 
-    kind = maps.ToneCurves
+    map_type = maps.ToneCurves
 
     def __init__(self) -> None:
         super().__init__()
@@ -166,9 +166,12 @@ class Lantern(LocalNetwork):
         start = self._start(histogram.mean(1), exponent.detach(), shoulder.detach(), toe.detach())
         toe = toe + _TOE_PER_EV * F.relu(start / math.log(2.0) - _TOE_FREE)
         start = self._start(histogram.mean(1), exponent.detach(), shoulder.detach(), toe.detach())
-        said = self.curves(torch.cat([known, start, exponent, shoulder], dim=1))
-        exposure = start + said[:, :1] + 0.5 * said[:, 1:4]
-        common, own = said[:, 4 : 4 + _KNOTS], said[:, 4 + _KNOTS :].unflatten(1, (3, _KNOTS))
+        predicted = self.curves(torch.cat([known, start, exponent, shoulder], dim=1))
+        exposure = start + predicted[:, :1] + 0.5 * predicted[:, 1:4]
+        common, own = (
+            predicted[:, 4 : 4 + _KNOTS],
+            predicted[:, 4 + _KNOTS :].unflatten(1, (3, _KNOTS)),
+        )
         knots = 0.3 * (common[:, None] + own)
         corrections = _at_levels(knots, log_light(self.levels))
         power = _with_toe(self.levels, toe[..., None]).clamp(min=1e-4) ** exponent[:, None]
@@ -187,7 +190,7 @@ class Lantern(LocalNetwork):
         mean = (self.bins * histogram).sum(1, keepdim=True)
         # A night sky is black: below a few levels there is only noise to be lifted to gray.
         seen = (mean * (255.0 / _BLACK)).clamp(1e-3, 1.0).sqrt()
-        # Whoever selects something wants to see it lighter, also what is lit already.
+        # Whoever selects something wants to see it lighter, also what is light already.
         target = torch.maximum((LEAST_GAIN * mean).clamp(max=0.9), MIDDLE_GRAY * seen)
         target = torch.maximum(target, mean)
         low = torch.full_like(exponent, _EXPOSURE_RANGE[0])

@@ -28,7 +28,7 @@ _SMALLEST = 0.05
 class LocalParametricFilters(GlobalNetwork):
     """Image → parameters of filters → grid of illuminations."""
 
-    kind = GainGrid
+    map_type = GainGrid
     image_convs = ("encoder.0",)
 
     place_x: Tensor

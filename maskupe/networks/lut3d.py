@@ -27,7 +27,7 @@ def identity_table() -> Tensor:
 class Lut3D(GlobalNetwork):
     """Image → one 3D look-up table."""
 
-    kind = LookUpTable
+    map_type = LookUpTable
     image_convs = ("encoder.0",)
     # Convolution, leaky ReLU, norm: the last stage has no norm.
     norm_places = {"paper": ("encoder.2", "encoder.5", "encoder.8", "encoder.11")}  # noqa: RUF012

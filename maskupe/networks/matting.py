@@ -138,7 +138,7 @@ def _smoothed(histogram: Tensor) -> Tensor:
 
 
 def _blurring(bins: int, histogram: Tensor) -> Tensor:
-    """Return the matrix (bins, bins) of a Gaussian blur, of the histogram's kind."""
+    """Return the matrix (bins, bins) of a Gaussian blur, of the histogram's dtype."""
     # Made where it is used: a CUDA graph cannot record a copy from the processor.
     steps = torch.arange(bins, dtype=histogram.dtype, device=histogram.device)
     weights = torch.exp(-0.5 * ((steps[:, None] - steps) / _SMOOTHED).square())

@@ -91,7 +91,7 @@ class StarDCE(GlobalNetwork):
             its one MNorm; the public network has none there.
     """
 
-    kind = CurveMaps
+    map_type = CurveMaps
     image_convs = ("head.conv",)
     norm_places = {  # noqa: RUF012
         "paper": ("head.norm",),

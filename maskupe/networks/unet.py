@@ -41,7 +41,7 @@ class UNet(GlobalNetwork):
         norm: normalization in the encoder, where MNorm goes; the original has none.
     """
 
-    kind = GainGrid
+    map_type = GainGrid
     image_convs = ("encoder.0.0",)
     # One per level: at 256×256 the CNN on the mask costs as much as the level itself.
     norm_places = {  # noqa: RUF012

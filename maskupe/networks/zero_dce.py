@@ -19,7 +19,7 @@ ITERATIONS = 8
 class ZeroDCE(GlobalNetwork):
     """Image → eight curve maps of 256×256."""
 
-    kind = CurveMaps
+    map_type = CurveMaps
     image_convs = ("convs.0",)
 
     def __init__(self) -> None:

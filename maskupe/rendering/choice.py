@@ -1,7 +1,7 @@
 """Whether a graphics card renders a job faster than the processor: tried, not guessed.
 
 A picture has to travel to the card and back. Whether that pays depends on the bus, on how many
-cores the processor has, on the kind of map and on the picture's size. So both are timed on
+cores the processor has, on the type of map and on the picture's size. So both are timed on
 synthetic pictures of two sizes, once in a process for each kind of job, and a line through the two
 times tells what any size will take. This is done in a thread of its own, when a second job of a
 kind comes: until it is known the processor renders, and who only has one job waits for nothing.
@@ -85,7 +85,7 @@ class Choice:
         pixels = job.height * job.width
         if pixels < LEAST_PIXELS or not self._there():
             return False
-        key = (kind_of(job), other)
+        key = (timing_key(job), other)
         with self._lock:
             lines = self._known.get(key)
             if lines is None:
@@ -130,7 +130,7 @@ class Choice:
         """Measure now, in the caller's thread, and keep the answer."""
         lines = self.measure(job, other)
         with self._lock:
-            self._known[kind_of(job), other] = lines
+            self._known[timing_key(job), other] = lines
         return lines
 
     def _shortest(self, job: Job, backend: str) -> float:
@@ -143,7 +143,7 @@ class Choice:
         return min(times)
 
 
-def kind_of(job: Job) -> Any:
+def timing_key(job: Job) -> Any:
     """Return what jobs have in common that take the same time for each pixel."""
     maps = job.maps
     arrays = {name.partition(".")[0] for name in shapes_of(type(maps))}

@@ -127,8 +127,8 @@ def describe(
         "strength": job.strength,
     }
     compiled_in = {
-        "KIND": arranged.kind,
-        "STEPS": arranged.count if arranged.kind == packing.CURVE else 0,
+        "KIND": arranged.map_number,
+        "STEPS": arranged.count if arranged.map_number == packing.CURVE else 0,
         "KNOTS": arranged.knots,
         "DEPTH": DEPTHS[job.image.dtype],
         "CHANNELS": job.image.shape[2],

@@ -25,7 +25,7 @@ CURVE = tl.constexpr(packing.CURVE)
 GAIN = tl.constexpr(packing.GAIN)
 AFFINE = tl.constexpr(packing.AFFINE)
 TABLE = tl.constexpr(packing.TABLE)
-#: Kinds of pixel, the compiled code's numbers (:data:`maskupe.native.DEPTHS`).
+#: Depths of pixels, the compiled code's numbers (:data:`maskupe.native.DEPTHS`).
 U8, U16, F32 = tl.constexpr(0), tl.constexpr(1), tl.constexpr(2)
 
 RED, GREEN, BLUE = (tl.constexpr(float(share)) for share in LUMA)
@@ -286,7 +286,7 @@ def render_rows(
         KIND: of :mod:`maskupe.rendering.packing`.
         STEPS: of curve maps.
         KNOTS: of a guide.
-        DEPTH: kind of pixel.
+        DEPTH: depth of the pixels.
         CHANNELS: 1 gray, 2 gray and alpha, 3 RGB, 4 RGBA.
         CLEAN: whether there is a clean image.
         BOUND: whether there is a bound.

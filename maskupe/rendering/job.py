@@ -20,7 +20,7 @@ from maskupe.rendering.positions import Frame, Positions, axis_positions
 
 Pixels: TypeAlias = npt.NDArray[Any]
 
-#: The value of full white in each accepted kind of pixel.
+#: The value of full white in each accepted type of pixel.
 WHITE = {dtype: scale_of(dtype) for dtype in PIXEL_TYPES}
 
 
@@ -163,7 +163,7 @@ def check_maps(maps: Maps) -> None:
         InputError: naming the array that does not fit.
     """
     if type(maps) not in MAP_TYPES.values():
-        raise InputError(f"{type(maps).__name__} is not a kind of map.")
+        raise InputError(f"{type(maps).__name__} is not a type of map.")
     found = find_invalid_array(maps)
     if found is not None:
         name, array = found

@@ -51,7 +51,7 @@ def prepare(job: Job) -> tuple[StripFunction, int]:
             "The compiled renderer is not part of this installation, or is switched off.",
             "Leave the choice of the renderer to MaskUPE, or install a wheel for this platform.",
         )
-    # Tone curves are stored by kind of pixel, and clean rows are floats.
+    # Tone curves are stored by type of pixel, and clean rows are floats.
     forms = {False: _common(job, job.image.dtype)}
     if job.clean is not None:
         forms[True] = _common(job, np.dtype(np.float32))
@@ -63,13 +63,13 @@ def prepare(job: Job) -> tuple[StripFunction, int]:
         if clean is not None:
             native.clean = clean.ctypes.data
         rows = slice(first, last)
+        out = job.out[rows]
+        target = out if has_whole_rows(out) else np.empty(out.shape, out.dtype)
         planes = {
             "image": _whole_rows(job.image[rows]),
             "coverage": _whole_rows(job.coverage[rows]),
+            "out": target,
         }
-        out = job.out[rows]
-        target = out if has_whole_rows(out) else np.empty(out.shape, out.dtype)
-        planes = {name: _whole_rows(array) for name, array in planes.items()} | {"out": target}
         for name, array in planes.items():
             setattr(native, name, array.ctypes.data)
             setattr(native, f"{name}_stride", array.strides[0])
@@ -106,7 +106,7 @@ def _common(job: Job, dtype: np.dtype[Any]) -> tuple[NativeJob, dict[str, npt.ND
         width=job.width,
         channels=job.image.shape[2],
         depth=DEPTHS[job.image.dtype],
-        kind=arranged.kind,
+        kind=arranged.map_number,
         count=arranged.count,
         knots=arranged.knots,
         stream=job.out.nbytes >= _STREAM_BYTES,

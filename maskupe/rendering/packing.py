@@ -1,6 +1,6 @@
 """Brings a map into the order of memory in which the kernel reads it.
 
-The kernel's headers say what each kind's ``map``, ``table`` and ``guide`` hold.
+The kernel's headers say what each map's ``map``, ``table`` and ``guide`` hold.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from maskupe.maps import (
     ToneCurves,
 )
 
-#: Arrays of parameters begin at multiples of this many bytes on the card.
-_ALIGNMENT = 64
+#: Arrays begin at multiples of this many bytes on the card.
+ALIGNMENT = 256
 
 Floats = npt.NDArray[np.float32]
 
@@ -32,7 +32,7 @@ TONE, CURVE, GAIN, AFFINE, TABLE = range(5)
 
 
 def _nothing() -> Floats:
-    """Return what the kernel is pointed to where a kind has no such array."""
+    """Return what the kernel is pointed to where a map has no such array."""
     return np.zeros(1, np.float32)
 
 
@@ -41,14 +41,14 @@ class PackedMap:
     """One map as the kernel wants it.
 
     Attributes:
-        kind: the kernel's number of the kind.
+        map_number: the kernel's number of the type of map.
         count: curve steps, luma bins, table entries or nodes.
         map: grids with rows and columns first, others as planes.
         shape: (rows, columns) of the map, None where it has none.
-        table, guide, knots: where the kind has them.
+        table, guide, knots: where the map has them.
     """
 
-    kind: int
+    map_number: int
     count: int
     map: Floats = field(default_factory=_nothing)
     shape: tuple[int, int] | None = None
@@ -58,7 +58,7 @@ class PackedMap:
 
 
 def pack_map(maps: Maps, dtype: np.dtype[Any]) -> PackedMap:
-    """Arrange any kind of map for pixels of ``dtype``."""
+    """Arrange any map for pixels of ``dtype``."""
     if isinstance(maps, ToneCurves):
         return _tone_curves(maps, dtype)
     if isinstance(maps, CurveMaps):
@@ -129,10 +129,10 @@ def _look_up_table(maps: LookUpTable) -> PackedMap:
     return PackedMap(TABLE, table.shape[-1], table=entries)
 
 
-def pack(arrays: Mapping[str, npt.NDArray[Any]]) -> tuple[dict[str, slice], int]:
-    """Return where each array's bytes lie in one block of memory, and how many bytes that is."""
+def pack(sizes: Mapping[str, int]) -> tuple[dict[str, slice], int]:
+    """Return where arrays of so many bytes lie in one block of memory, and how large that is."""
     places, end = {}, 0
-    for name, array in arrays.items():
-        places[name] = slice(end, end + array.nbytes)
-        end += -(-array.nbytes // _ALIGNMENT) * _ALIGNMENT
+    for name, size in sizes.items():
+        places[name] = slice(end, end + size)
+        end += -(-size // ALIGNMENT) * ALIGNMENT
     return places, end

@@ -47,7 +47,7 @@ def read_rows(image: Pixels) -> PixelRows:
 
 
 def write_rows(
-    strip: PixelRows,
+    rows: PixelRows,
     difference: Floats,
     weight: Floats | None,
     out: Pixels,
@@ -56,8 +56,8 @@ def write_rows(
     """Write image + weight · difference to ``out``, rounded to nearest (halves up) for integers.
 
     Args:
-        strip: the rows.
-        difference: float32 (rows, w, 3), enhanced minus ``strip.colour``; it is overwritten.
+        rows: the pixels.
+        difference: float32 (rows, w, 3), enhanced minus ``rows.colour``; it is overwritten.
         weight: float32 (rows, w), None if it is 1 everywhere; where it is 0, or alpha is 0, the
             pixel keeps its bits.
         out: (rows, w, channels), may be the image itself.
@@ -66,7 +66,7 @@ def write_rows(
     """
     if weight is not None and bound is not None:
         weight = limit_added_light(weight, difference, bound)
-    image, value = strip.image, strip.raw
+    image, value = rows.image, rows.raw
     white = WHITE[image.dtype]
     if value.shape[2] == 1:
         difference = (difference @ LUMA)[:, :, None]

@@ -8,6 +8,7 @@ wanted them for a while or memory has run out.
 from __future__ import annotations
 
 import functools
+import math
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -24,7 +25,7 @@ from torch import Tensor
 from maskupe.rendering import cuda_kernels
 from maskupe.rendering.choice import MOST_SLOTS
 from maskupe.rendering.native_backend import RenderingError
-from maskupe.rendering.packing import pack
+from maskupe.rendering.packing import ALIGNMENT, pack
 
 #: Seconds after which memory that nobody used is given back.
 IDLE_SECONDS = 60.0
@@ -36,7 +37,6 @@ INTERPRETED = not isinstance(cuda_kernels.render_rows, triton.runtime.JITFunctio
 
 # Integers by their size: pixels are moved as such, whatever they mean.
 _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32}
-_ALIGNMENT = 256
 # The interpreter keeps its state in one place, and nobody gains from compiling a thing twice.
 _one_at_a_time = threading.Lock()
 _compiled: set[tuple[Any, ...]] = set()
@@ -98,30 +98,20 @@ class Launch:
 
     def __call__(self, views: _Views, first: int, rows: int) -> None:
         """Start the kernel for some rows in the current stream."""
-        variant = (*self._variant, views.has_clean)
-        if variant in _compiled and not INTERPRETED:
-            self._start(views, first, rows)
-            return
-        with _one_at_a_time:
-            self._start(views, first, rows)
+        variant = (*self._variant, views.arguments["CLEAN"])
+        is_compiled = variant in _compiled and not INTERPRETED
+        with nullcontext() if is_compiled else _one_at_a_time:
+            cuda_kernels.render_rows[(self._blocks, rows)](
+                first=first,
+                BLOCK=self._block,
+                num_warps=WARPS,
+                # Products that are rounded before they are added: what the interpreter and the
+                # other backends compute. The kernel waits for memory, not for arithmetic.
+                enable_fp_fusion=False,
+                **views.arguments,
+                **self._always,
+            )
         _compiled.add(variant)
-
-    def _start(self, views: _Views, first: int, rows: int) -> None:
-        cuda_kernels.render_rows[(self._blocks, rows)](
-            image=views.image,
-            clean=views.clean,
-            out=views.out,
-            coverage=views.coverage,
-            first=first,
-            masked=int(views.has_coverage),
-            CLEAN=int(views.has_clean),
-            BLOCK=self._block,
-            num_warps=WARPS,
-            # Products that are rounded before they are added: what the interpreter and the other
-            # backends compute. The kernel waits for memory, not for arithmetic.
-            enable_fp_fusion=False,
-            **self._always,
-        )
 
 
 @dataclass(frozen=True)
@@ -135,12 +125,8 @@ class _Views:
         device_out: what travels back.
         planes: arrays of the pinned memory: ``image``, ``out`` and, where there are such,
             ``coverage`` and ``clean``.
-        image: integers on the device, and so the following.
-        out: the result.
-        coverage: anything where there is none.
-        clean: likewise.
-        has_coverage: whether some pixel takes less than the full effect.
-        has_clean: whether there is a clean image.
+        arguments: the kernel's that depend on the strip's shape: the planes on the device, which
+            are anything where there is none, and whether there are ``coverage`` and ``clean``.
     """
 
     host_in: Tensor
@@ -148,12 +134,7 @@ class _Views:
     host_out: Tensor
     device_out: Tensor
     planes: Mapping[str, npt.NDArray[Any]]
-    image: Tensor
-    out: Tensor
-    coverage: Tensor
-    clean: Tensor
-    has_coverage: bool
-    has_clean: bool
+    arguments: Mapping[str, Any]
 
 
 class Slot:
@@ -163,11 +144,10 @@ class Slot:
         self._device = device
         self._on_card = device.type == "cuda"
         self._stream: Any = None
-        if self._on_card:
-            self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-        # Threads sleep while they wait: their processor has pixels to copy for others.
         self._done: Any = None
         if self._on_card:
+            self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+            # Threads sleep while they wait: their processor has pixels to copy for others.
             self._done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
         self.free()
 
@@ -198,7 +178,7 @@ class Slot:
                 where that is the image.
             out: like ``image``; may be ``image`` itself.
         """
-        with self._current():
+        with nullcontext() if self._stream is None else torch.cuda.stream(self._stream):
             views = self._seen_as(image, coverage is not None, clean is not None)
             for name, plane in (("image", image), ("coverage", coverage), ("clean", clean)):
                 if plane is not None:
@@ -211,47 +191,39 @@ class Slot:
                 self._done.synchronize()
         np.copyto(out, views.planes["out"])
 
-    def _current(self) -> Any:
-        return nullcontext() if self._stream is None else torch.cuda.stream(self._stream)
-
     def _seen_as(self, image: npt.NDArray[Any], has_coverage: bool, has_clean: bool) -> _Views:
         key = (image.shape, image.dtype, has_coverage, has_clean)
         if key in self._views:
             return self._views[key]
-        pixels = image.shape[0] * image.shape[1]
-        lengths = {"image": image.nbytes, "coverage": 2 * pixels, "clean": 16 * pixels}
-        dtypes = {"image": image.dtype, "coverage": np.dtype("u2"), "clean": np.dtype("f4")}
-        shapes = {"image": image.shape, "coverage": image.shape[:2], "clean": (*image.shape[:2], 4)}
-        wanted = {"image": True, "coverage": has_coverage, "clean": has_clean}
-        places, end = {}, 0
-        for name, length in lengths.items():
-            if wanted[name]:
-                places[name] = slice(end, end + length)
-                end += -(-length // _ALIGNMENT) * _ALIGNMENT
+        rows, columns = image.shape[:2]
+        sent: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {
+            "image": (image.shape, image.dtype)
+        }
+        if has_coverage:
+            sent["coverage"] = ((rows, columns), np.dtype(np.uint16))
+        if has_clean:
+            sent["clean"] = ((rows, columns, 4), np.dtype(np.float32))
+        places, end = pack({n: math.prod(shape) * d.itemsize for n, (shape, d) in sent.items()})
         self._reserve(end, image.nbytes)
         host_in, device_in, host_out, device_out = self._memory
         out = slice(0, image.nbytes)
         planes = {"out": host_out[out].numpy().view(image.dtype).reshape(image.shape)}
         integers = _INTEGERS[image.dtype.itemsize]
-        kinds = {"image": integers, "coverage": torch.int16, "clean": torch.float32}
+        types = {"image": integers, "coverage": torch.int16, "clean": torch.float32}
         # What there is not still has its type: the kernel is compiled for types.
-        devices = {name: device_in[:_ALIGNMENT].view(kind) for name, kind in kinds.items()}
-        for name, place in places.items():
-            plane = host_in[place].numpy().view(dtypes[name])
-            planes[name] = plane.reshape(shapes[name])
-            devices[name] = device_in[place].view(kinds[name])
+        arguments: dict[str, Any] = {
+            name: device_in[:ALIGNMENT].view(dtype) for name, dtype in types.items()
+        }
+        for name, (shape, dtype) in sent.items():
+            planes[name] = host_in[places[name]].numpy().view(dtype).reshape(shape)
+            arguments[name] = device_in[places[name]].view(types[name])
+        arguments |= {
+            "out": device_out[out].view(integers),
+            "masked": int(has_coverage),
+            "CLEAN": int(has_clean),
+        }
         views = _Views(
-            host_in[:end],
-            device_in[:end],
-            host_out[out],
-            device_out[out],
-            planes,
-            devices["image"],
-            device_out[out].view(integers),
-            devices["coverage"],
-            devices["clean"],
-            has_coverage,
-            has_clean,
+            host_in[:end], device_in[:end], host_out[out], device_out[out], planes, arguments
         )
         if len(self._views) >= 4:
             self._views.clear()
@@ -353,7 +325,7 @@ class Staging:
 
     def take_parameters(self, arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, Tensor]:
         """Bring arrays to the device in one copy, by name."""
-        places, size = pack(arrays)
+        places, size = pack({name: array.nbytes for name, array in arrays.items()})
         with self._parameters:
             host = self._packed
             if host is None or host.numel() < size:
@@ -366,9 +338,9 @@ class Staging:
             # It waits for the copy, so the memory may be written to again, and read by any stream.
             block = host[:size].to(self._device, copy=True)
             self._packed = host
-        kinds = {np.dtype(np.float32): torch.float32, np.dtype(np.int32): torch.int32}
+        types = {np.dtype(np.float32): torch.float32, np.dtype(np.int32): torch.int32}
         return {
-            name: block[place].view(kinds[arrays[name].dtype]) for name, place in places.items()
+            name: block[place].view(types[arrays[name].dtype]) for name, place in places.items()
         }
 
 

@@ -26,7 +26,7 @@ def hurried():
         stack.enter_context(patch.object(sockets, "HEARTBEAT", int(beat)))
         stack.enter_context(patch.object(sockets, "HEARTBEAT_TIMEOUT", int(2 * beat)))
     if patience is not None:
-        stack.enter_context(patch.object(reply_sender, "PATIENCE", patience))
+        stack.enter_context(patch.object(reply_sender, "READ_TIMEOUT", patience))
         stack.enter_context(patch.object(reply_sender, "SLOWEST", 1e8))
     if rest is not None:
         stack.enter_context(patch.object(server, "_REST", rest))

@@ -17,6 +17,7 @@ import os
 import random
 import sys
 import time
+from types import SimpleNamespace
 from unittest.mock import patch
 
 import numpy as np
@@ -73,6 +74,7 @@ class StandIn:
     def __init__(self, name, device):
         self.name = name
         self.device = "cpu" if device in ("auto", "cpu") else device
+        self.predictor = SimpleNamespace(device=self.device, backend="stand-in")
 
     def enhance_region(
         self,
@@ -146,12 +148,6 @@ class StandIns:
             raise WeightsError(f"The weight file {path} is damaged.", f"Remove {path}.")
         return StandIn(name, device)
 
-    def device_of(self, enhancer):
-        return enhancer.device
-
-    def engine_of(self, enhancer):
-        return "stand-in"
-
 
 def mad_clock():
     """A wall clock that is months off in either direction at every look."""
@@ -160,7 +156,7 @@ def mad_clock():
 
 def main():
     with hurried() as stack:
-        stack.enter_context(patch.object(app, "Maskupe", StandIns))
+        stack.enter_context(patch.object(app, "Library", StandIns))
         stack.enter_context(patch.object(app, "_check_device", lambda device: None))
         for name in ("total_bytes", "free_bytes"):
             value = os.environ.get(f"MASKUPE_TEST_{name.upper()}")

@@ -11,7 +11,7 @@ from maskupe_client.framing import pack
 from maskupe_client.messages import parse
 from maskupe_daemon.hardware import processor_name
 from maskupe_daemon.job_runner import SMALL_STRIP, Timing, enhance
-from maskupe_daemon.models import Maskupe, Models
+from maskupe_daemon.models import Library, Models
 from tests.daemon.running import region, request_for
 from tests.untrained import copy_matting, write_weights
 
@@ -27,7 +27,7 @@ def models(tmp_path, monkeypatch):
     copy_matting(tmp_path)
     monkeypatch.setattr("maskupe.registry.weights_folders", lambda: (tmp_path,))
     monkeypatch.setenv(BACKEND_VARIABLE, "torch:cuda")
-    return Models(Maskupe(), "cpu")
+    return Models(Library(), "cpu")
 
 
 def give_a_gpu(monkeypatch, most_pixels):
@@ -69,18 +69,18 @@ def test_smaller_strips_first_then_the_processor(models, monkeypatch, most_pixel
     request, planes = request_for(image, selection, model="deepupe-mconcat")
     fields = parse(pack(request.header()), "client")
     told = []
-    finished = enhance(models, fields, planes, told.append, Timing())
+    answer, results = enhance(models, fields, planes, told.append, Timing())
     assert told[-1] == 1.0
     if note:
-        (sentence,) = finished.fields["notes"]
+        (sentence,) = answer["notes"]
         assert sentence.startswith("The graphics card ran out of memory, so ")
         assert note in sentence
     else:
-        assert finished.fields["notes"] == []
+        assert answer["notes"] == []
     # Without a card under this name, its name is what torch calls it.
-    assert finished.fields["renderer"] == ("torch:cuda" if device == "cuda" else "torch")
-    assert finished.fields["network"] == "torch:cpu"
-    assert (finished.fields["hardware"] == processor_name()) == (device == "cpu")
+    assert answer["renderer"] == ("torch:cuda" if device == "cuda" else "torch")
+    assert answer["network"] == "torch:cpu"
+    assert (answer["hardware"] == processor_name()) == (device == "cpu")
     done = {
         "cuda": sum(size for size in tried["cuda"] if size <= most_pixels),
         "cpu": sum(tried["cpu"]),
@@ -92,9 +92,9 @@ def test_smaller_strips_first_then_the_processor(models, monkeypatch, most_pixel
     wanted = enhancer.enhance_region(
         image, selection, None, window=Window(0, 0, SHAPE[1], SHAPE[0]), backend="torch"
     )
-    off = np.abs(finished.planes[0].astype(int) - wanted.image)
+    off = np.abs(results[0].astype(int) - wanted.image)
     assert off.max() <= 1 and np.count_nonzero(off) <= 1e-4 * off.size
-    assert not np.array_equal(finished.planes[0], image)
+    assert not np.array_equal(results[0], image)
 
 
 @pytest.mark.parametrize(
@@ -147,10 +147,10 @@ def test_a_part_of_the_region_is_answered_with_that_part(models, monkeypatch):
         )
         fields = parse(pack(request.header()), "client")
         answers.append(enhance(models, fields, planes, lambda _: None, Timing()))
-    whole, found = answers
+    (_, whole), (found, planes) = answers
     cut = slice(40, 160), slice(100, 170)
-    assert [spec["shape"] for spec in found.fields["planes"]] == [[120, 70, 3], [120, 70]]
-    assert sum(found.fields["counts"].values()) == 120 * 70
-    assert np.abs(found.planes[0].astype(int) - whole.planes[0][cut]).max() <= 1
-    assert np.array_equal(found.planes[1], whole.planes[1][cut])
-    assert not np.array_equal(found.planes[0], image[cut])
+    assert [spec["shape"] for spec in found["planes"]] == [[120, 70, 3], [120, 70]]
+    assert sum(found["counts"].values()) == 120 * 70
+    assert np.abs(planes[0].astype(int) - whole[0][cut]).max() <= 1
+    assert np.array_equal(planes[1], whole[1][cut])
+    assert not np.array_equal(planes[0], image[cut])

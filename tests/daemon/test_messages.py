@@ -262,7 +262,7 @@ def test_facts_that_the_library_has_too():
     assert messages.MAX_WARMTH == validation.MAX_WARMTH
     assert messages.MAX_WIDTH == transition.MAX_WIDTH
     assert set(messages.OUTPUTS) == set(validation.OUTPUTS)
-    side = next(f.kind for f in MESSAGES["enhance"].fields if f.name == "side")
+    side = next(f.type for f in MESSAGES["enhance"].fields if f.name == "side")
     assert side.choices == transition.SIDES
     assert framing.ITEM_SIZES == {"u8": 1, "u16": 2, "f32": 4}
 

@@ -147,7 +147,7 @@ def test_patience_with_a_full_queue_ends(full_queue):
     request, planes = request_for(*region(np.random.default_rng(1), (120, 150, 3)))
     with full_queue.connect() as client:
         with pytest.raises(AnswerError, match="2 jobs are ahead") as caught:
-            client.enhance(request, planes, patience=0.2)
+            client.enhance(request, planes, busy_timeout=0.2)
         assert caught.value.code == "busy"
         assert caught.value.position == 2
 

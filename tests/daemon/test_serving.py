@@ -140,7 +140,8 @@ def test_a_welcome_names_the_machine_and_what_did_the_last_job(start):
         header, _ = client.enhance(*request_for(*region(np.random.default_rng(8))))
         assert header["network"] == "stand-in:cpu" and header["renderer"] == "stand-in"
         assert header["hardware"] == processor_name()
-        welcome = client.hello()
+    with daemon.connect() as client:
+        welcome = client.welcome
     assert {name: welcome[name] for name in ("network", "renderer", "hardware")} == {
         name: header[name] for name in ("network", "renderer", "hardware")
     }

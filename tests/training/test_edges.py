@@ -15,7 +15,7 @@ from maskupe_training.evaluation.edge_cases import circles, edge_cases, hand_dra
 from maskupe_training.evaluation.edge_metrics import outline_quality, signed, steepest, wiped
 from maskupe_training.evaluation.edges import markdown_tables, summarise
 from maskupe_training.matte.export import card_metrics
-from maskupe_training.matte.samples import held_out
+from maskupe_training.matte.scenes import held_out
 
 SIDE = 240
 

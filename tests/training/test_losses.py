@@ -17,6 +17,7 @@ from maskupe_training.losses import (
     deepupe_smoothness,
     gradient_smoothness,
 )
+from maskupe_training.recipe import LossRecipe
 
 S, EPS, GUARD = 1.2, 1e-4, 1e-4
 
@@ -97,7 +98,9 @@ def slow_pixels(difference: np.ndarray, area: np.ndarray) -> float:
 @pytest.mark.parametrize("target_name", ["illumination", "image", "gain"])
 def test_the_whole_loss_agrees_with_the_literal_formulas(target_name: str) -> None:
     enhanced, image, target, areas = batch()
-    loss = MaskedLoss("deepupe", 1.5, 0.002, 0.7, target_name)(enhanced, image, target, areas)
+    loss = MaskedLoss(LossRecipe("deepupe", 1.5, 0.002, 0.7, target_name))(
+        enhanced, image, target, areas
+    )
     assert enhanced.illumination is not None
     delta = 4 / 255
     smoothed = {
@@ -124,7 +127,9 @@ def test_the_whole_loss_agrees_with_the_literal_formulas(target_name: str) -> No
 
 def test_parts_of_a_add_up() -> None:
     enhanced, image, target, areas = batch(1)
-    loss = MaskedLoss("deepupe")(enhanced, image, target, areas)
+    loss = MaskedLoss(LossRecipe("deepupe", smooth_target="illumination"))(
+        enhanced, image, target, areas
+    )
     parts = [value for name, value in loss.items() if name.startswith("a_")]
     assert len(parts) == 3
     assert float(sum(parts)) == pytest.approx(float(loss["a"]), rel=1e-6)
@@ -138,7 +143,9 @@ def test_l1_by_hand() -> None:
     target[0, 0, 1, 1] = 0.3
     target[0, :, 4] = 0.9
     out[0, 1, 0, 0] = 0.2
-    loss = MaskedLoss("l1", smooth_target="image")(Enhanced(out, None, ()), image, target, areas)
+    loss = MaskedLoss(LossRecipe("l1", smooth_target="image"))(
+        Enhanced(out, None, ()), image, target, areas
+    )
     assert float(loss["a"]) == pytest.approx(0.3 / 3 / 2)
     assert float(loss["c"]) == pytest.approx(0.2**2 / 3 / 23)
     assert float(loss["b"]) == 0.0
@@ -201,7 +208,7 @@ def test_an_empty_area_contributes_exactly_nothing(empty: str) -> None:
         a = 1 - b
     assert enhanced.illumination is not None
     leaf = enhanced.illumination.clone().requires_grad_()
-    loss = MaskedLoss("deepupe")(
+    loss = MaskedLoss(LossRecipe("deepupe", smooth_target="illumination"))(
         Enhanced(image / leaf, leaf, ()), image, target, torch.stack([a, b], 1)
     )
     assert float(loss[empty].detach()) == 0.0
@@ -228,7 +235,7 @@ def test_black_input_gives_finite_gradients() -> None:
     leaf = torch.full((1, 3, 6, 6), 0.3, requires_grad=True)
     for base in ("deepupe", "l1-cosine", "mse"):
         for target in ("illumination", "gain", "image"):
-            loss = MaskedLoss(base, smooth_target=target)(
+            loss = MaskedLoss(LossRecipe(base, smooth_target=target))(
                 Enhanced(image / leaf, leaf, ()), image, image, areas
             )
             (gradient,) = torch.autograd.grad(loss["total"], leaf)
@@ -237,7 +244,9 @@ def test_black_input_gives_finite_gradients() -> None:
 
 def test_two_areas_is_the_papers_ablation() -> None:
     enhanced, image, target, areas = batch(3)
-    loss = MaskedLoss("l1", 1, 1, 1, "image", two_areas=True)(enhanced, image, target, areas)
+    loss = MaskedLoss(LossRecipe("l1", 1, 1, 1, "image", two_areas=True))(
+        enhanced, image, target, areas
+    )
     not_a = (areas[:, 0] == 0).numpy()
     difference = ((enhanced.image - image) ** 2).numpy()
     expected = np.mean([slow_pixels(difference[i], not_a[i]) for i in range(2)])
@@ -246,12 +255,13 @@ def test_two_areas_is_the_papers_ablation() -> None:
 
 
 def test_unknown_choices_are_refused_in_words() -> None:
-    with pytest.raises(InputError, match="loss base 'l3' is unknown"):
-        MaskedLoss("l3")
-    with pytest.raises(InputError, match="smoothness target"):
-        MaskedLoss("l1", smooth_target="hue")
+    with pytest.raises(InputError, match=r"loss\.base is 'l3'"):
+        LossRecipe("l3")
+    with pytest.raises(InputError, match=r"loss\.smooth_target is 'hue'"):
+        LossRecipe("l1", smooth_target="hue")
     with pytest.raises(InputError, match="beta"):
-        MaskedLoss("l1", beta=-1.0)
+        LossRecipe("l1", beta=-1.0)
     enhanced, image, target, areas = batch()
     with pytest.raises(InputError, match="illumination map"):
-        MaskedLoss("l1")(enhanced._replace(illumination=None), image, target, areas)
+        loss = MaskedLoss(LossRecipe("l1", smooth_target="illumination"))
+        loss(enhanced._replace(illumination=None), image, target, areas)

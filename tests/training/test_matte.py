@@ -23,7 +23,6 @@ from maskupe_training.cli import main
 from maskupe_training.matte import scenes
 from maskupe_training.matte.export import export_matte, is_run
 from maskupe_training.matte.fit import (
-    MatteRun,
     fit_matte,
     learning_rate,
     losses,
@@ -33,8 +32,10 @@ from maskupe_training.matte.fit import main as run_alone
 from maskupe_training.matte.lines import KINDS, draw_line, free_selection, lasso
 from maskupe_training.matte.material import credit_lines, read_material, trained_on
 from maskupe_training.matte.recipe import from_tables, load
-from maskupe_training.matte.samples import MatteSamples, held_out
+from maskupe_training.matte.samples import MatteSamples
+from maskupe_training.matte.scenes import held_out
 from maskupe_training.recipe_files import SHIPPED_MATTES, tables
+from maskupe_training.run_options import RunOptions
 from tests.training.conftest import scene
 
 
@@ -250,7 +251,7 @@ def test_a_resumed_training_ends_with_the_same_bits(
     arguments = ["fit", str(recipe_path), "--data", str(data), "--accelerator", "cpu"]
     assert main([*arguments, "--out", str(tmp_path / "whole")]) == 0
     recipe = load(str(recipe_path))
-    fit_matte(recipe, MatteRun(data, tmp_path / "parts", max_minutes=1e-9, device="cpu"))
+    fit_matte(recipe, RunOptions(data, tmp_path / "parts", max_minutes=1e-9, accelerator="cpu"))
     assert checkpoint.read(tmp_path / "parts" / "last.pt")["step"] == 0
     assert main([*arguments, "--out", str(tmp_path / "parts"), "--resume"]) == 0
     one, other = (checkpoint.read(tmp_path / name / "last.pt") for name in ("whole", "parts"))
@@ -266,7 +267,9 @@ def test_a_training_that_is_killed_goes_on_from_its_last_checkpoint(
     data: Path, recipe_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = load(str(recipe_path))
-    whole = checkpoint.read(fit_matte(recipe, MatteRun(data, tmp_path / "whole", device="cpu")))
+    whole = checkpoint.read(
+        fit_matte(recipe, RunOptions(data, tmp_path / "whole", accelerator="cpu"))
+    )
     taken = 0
     draw = MatteSamples.__getitem__
 
@@ -280,9 +283,9 @@ def test_a_training_that_is_killed_goes_on_from_its_last_checkpoint(
     with monkeypatch.context() as patch:
         patch.setattr(MatteSamples, "__getitem__", dies)
         with pytest.raises(KeyboardInterrupt):
-            fit_matte(recipe, MatteRun(data, tmp_path / "dead", device="cpu"))
+            fit_matte(recipe, RunOptions(data, tmp_path / "dead", accelerator="cpu"))
     assert checkpoint.read(tmp_path / "dead" / "last.pt")["step"] == 2
-    went_on = fit_matte(recipe, MatteRun(data, tmp_path / "dead", resume=True, device="cpu"))
+    went_on = fit_matte(recipe, RunOptions(data, tmp_path / "dead", resume=True, accelerator="cpu"))
     average = checkpoint.read(went_on)["average"]
     assert all(torch.equal(average[name], value) for name, value in whole["average"].items())
 
@@ -292,7 +295,7 @@ def test_what_is_trained_is_exported_and_followed(
 ) -> None:
     recipe = load(str(recipe_path), ["training.steps=1"])
     run = tmp_path / "run"
-    fit_matte(recipe, MatteRun(data, run, device="cpu"))
+    fit_matte(recipe, RunOptions(data, run, accelerator="cpu"))
     assert is_run(run) and not is_run(tmp_path)
     target = tmp_path / "small.safetensors"
     assert main(["export", str(run), "-o", str(target), "--data", str(data)]) == 0
@@ -323,11 +326,14 @@ def test_a_training_may_begin_with_the_weights_of_another(
     data: Path, recipe_path: Path, tmp_path: Path
 ) -> None:
     first = tmp_path / "first"
-    fit_matte(load(str(recipe_path), ["training.steps=1"]), MatteRun(data, first, device="cpu"))
+    fit_matte(
+        load(str(recipe_path), ["training.steps=1"]), RunOptions(data, first, accelerator="cpu")
+    )
     arguments = [str(recipe_path), str(data), str(tmp_path / "second"), "--device", "cpu"]
-    run_alone([*arguments, "--steps", "1", "--rate", "1e-9", "--seed", "3"])
-    run_alone([*arguments[:2], str(tmp_path / "third"), "--device", "cpu", "--steps", "1",
-               "--rate", "1e-9", "--seed", "3", "--start", str(first / "last.pt")])  # fmt: skip
+    settings = ["--set", "training.steps=1", "--set", "training.rate=1e-9", "--set", "seed=3"]
+    run_alone([*arguments, *settings])
+    start = ["--set", f"training.start={first / 'last.pt'}"]
+    run_alone([*arguments[:2], str(tmp_path / "third"), "--device", "cpu", *settings, *start])
     begun, new, continued = (
         checkpoint.read(tmp_path / name / "last.pt") for name in ("first", "second", "third")
     )
@@ -341,16 +347,16 @@ def test_a_training_may_begin_with_the_weights_of_another(
 def test_what_cannot_be_is_refused(data: Path, recipe_path: Path, tmp_path: Path) -> None:
     recipe = load(str(recipe_path))
     out = tmp_path / "run"
-    fit_matte(recipe, MatteRun(data, out, max_minutes=1e-9, device="cpu"))
+    fit_matte(recipe, RunOptions(data, out, max_minutes=1e-9, accelerator="cpu"))
     with pytest.raises(InputError, match="holds a training"):
-        fit_matte(recipe, MatteRun(data, out, device="cpu"))
+        fit_matte(recipe, RunOptions(data, out, accelerator="cpu"))
     other = load(str(recipe_path), ["training.rate=1e-3"])
     with pytest.raises(InputError, match="another recipe"):
-        fit_matte(other, MatteRun(data, out, resume=True, device="cpu"))
+        fit_matte(other, RunOptions(data, out, resume=True, accelerator="cpu"))
     with pytest.raises(InputError, match="no accelerator"):
-        fit_matte(recipe, MatteRun(data, tmp_path / "x", device="abacus"))
+        fit_matte(recipe, RunOptions(data, tmp_path / "x", accelerator="abacus"))
     with pytest.raises(InputError, match="no checkpoint"):
-        fit_matte(recipe, MatteRun(data, tmp_path / "none", resume=True, device="cpu"))
+        fit_matte(recipe, RunOptions(data, tmp_path / "none", resume=True, accelerator="cpu"))
     with pytest.raises(InputError, match="no recipe of the matting network"):
         load("lantern")
     for setting, words in (

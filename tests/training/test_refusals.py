@@ -100,7 +100,7 @@ def test_a_mask_folder_without_masks(
         ("training.precision=8-bit", "training.precision is '8-bit'. Use one of auto, 32-true"),
         ("augmentation.crop=0", "augmentation.crop is 0.0. Give a share above 0, up to 1."),
         ("model=nosuch", "There is no model 'nosuch'. There are: default, deepupe"),
-        ("loss.base=l2", "The loss base 'l2' is unknown. Use one of deepupe, l1"),
+        ("loss.base=l2", "loss.base is 'l2'. Use one of deepupe, l1"),
     ],
 )
 def test_a_recipe_that_cannot_be_trained(
@@ -180,6 +180,11 @@ def test_a_bit_of_a_checkpoint_that_has_changed_is_noticed_wherever_it_is(tmp_pa
             checkpoint.read(tmp_path / "last.pt")
 
 
-def test_a_checkpoint_from_before_there_were_checksums_is_read(tmp_path: Path) -> None:
-    torch.save({"format": 1, "step": 7, "model": {"w": torch.ones(3)}}, tmp_path / "last.pt")
-    assert checkpoint.read(tmp_path / "last.pt")["step"] == 7
+def test_a_checkpoint_of_another_version_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "FORMAT", 99)
+        checkpoint.save(tmp_path / "last.pt", {"step": 7})
+    with pytest.raises(InputError, match=r"last\.pt is not a checkpoint of this version"):
+        checkpoint.read(tmp_path / "last.pt")

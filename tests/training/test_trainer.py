@@ -23,13 +23,13 @@ from maskupe.errors import InputError
 from maskupe.inference.build import build, load
 from maskupe.registry import resolve
 from maskupe_training import checkpoint
-from maskupe_training.checkpoint import commit
 from maskupe_training.cli import main
 from maskupe_training.data.manifest import file_digest, manifest_digest
 from maskupe_training.export import export
 from maskupe_training.recipe import OptimizerRecipe
 from maskupe_training.recipe_files import load as load_recipe
 from maskupe_training.run_logger import Pace
+from maskupe_training.source_commit import source_commit
 from maskupe_training.trainer import Run, fit, learning_rate, update_average
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
@@ -136,7 +136,7 @@ def test_resuming_what_is_not_there_or_damaged_is_said(
 
 def test_a_checkpoint_cannot_carry_code(tmp_path: Path) -> None:
     path = tmp_path / "last.pt"
-    torch.save({"format": 1, "step": Path("x")}, path)
+    checkpoint.save(path, {"step": Path("x")})
     with pytest.raises(InputError, match="is damaged"):
         checkpoint.read(path)
 
@@ -159,7 +159,7 @@ def test_the_export_has_the_average_weights_and_says_what_it_is(
     assert header.json("recipe") == json.loads(state["recipe"])
     assert header.json("metrics")["steps"] == 6 and header.json("metrics")["x"] == 1.5
     assert said["training_data"].endswith(f"sha256:{manifest_digest(data_root / 'brackets')}")
-    assert said["seed"] == "0" and said["commit"] == state["commit"] == commit()
+    assert said["seed"] == "0" and said["commit"] == state["commit"] == source_commit()
     assert path.with_suffix(".onnx").is_file()
     card = path.with_suffix(".md").read_text()
     for key in ("licence", "training_data", "command", "commit", "created"):

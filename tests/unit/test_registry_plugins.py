@@ -26,7 +26,7 @@ from maskupe.networks.base import GlobalNetwork
 class OneConv(GlobalNetwork):
     """Curve maps from one convolution and a norm; starts near the identity."""
 
-    kind = CurveMaps
+    map_type = CurveMaps
     image_convs = ("conv",)
     norm_places = {"paper": ("norm",)}
 

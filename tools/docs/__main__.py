@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tools.docs.markdown import DOCUMENTS, read, short
 from tools.docs.protocol import regenerate_messages
-from tools.docs.tables import keep_edges, keep_evaluation, regenerate
+from tools.docs.tables import EDGES, EVALUATION, keep, regenerate
 
 
 def main() -> None:
@@ -27,9 +27,9 @@ def main() -> None:
     )
     options = parser.parse_args()
     if options.edges:
-        keep_edges(options.edges)
+        keep(options.edges, EDGES)
     if options.evaluation:
-        keep_evaluation(options.evaluation)
+        keep(options.evaluation, EVALUATION)
     for path in DOCUMENTS:
         before = read(path)
         after = regenerate(before)

@@ -60,7 +60,7 @@ def regenerate_messages(document: str) -> str:
             meaning = re.search(rf"^\| `{field.name}` \| .* \| (.+) \|$", found[1], re.M)
             if not meaning:
                 raise ValueError(f"docs/protocol.md: say what {message.type}.{field.name} means.")
-            rows += f"| `{field.name}` | {field.kind.description} | {default_words(field)} "
+            rows += f"| `{field.name}` | {field.type.description} | {default_words(field)} "
             rows += f"| {meaning[1]} |\n"
         document = document[: found.start()] + rows + document[found.end() :]
     return document

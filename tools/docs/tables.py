@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from maskupe import registry
 from tools.docs.markdown import ROOT
+
+if TYPE_CHECKING:
+    from maskupe_training.matte.recipe import MatteRecipe
+    from maskupe_training.recipe import Recipe
 
 #: The evaluation that the documents quote: what was asked for, each method's summary,
 #: and PSNR by kind of selection.
@@ -21,35 +25,33 @@ EVALUATION = ROOT / "docs" / "evaluation.json"
 #: The measurement of edges that they quote: what was asked for, outlines and circles by row.
 EDGES = ROOT / "docs" / "edges.json"
 
-_PLACE = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end -->)", re.S)
+_QUOTED = {
+    EVALUATION: ("request", "summary", "kinds"),
+    EDGES: ("request", "n", "summary", "circles"),
+}
+
+_GENERATED = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end -->)", re.S)
 
 
 def regenerate(text: str) -> str:
     """Return a document with all its generated tables as they should be."""
-    return _PLACE.sub(lambda found: f"{found[1]}\n{TABLES[found[2]]()}\n{found[3]}", text)
+    return _GENERATED.sub(lambda found: f"{found[1]}\n{TABLES[found[2]]()}\n{found[3]}", text)
 
 
 def names(text: str) -> list[str]:
     """Return the generated tables in a document."""
-    return [found[2] for found in _PLACE.finditer(text)]
+    return [found[2] for found in _GENERATED.finditer(text)]
 
 
 # The paper's and our own: those that the README measures.
 _MAIN_NETWORKS = ("lantern", "star-dce", "deepupe")
 
 
-def keep_evaluation(path: Path) -> None:
-    """Take over what the documents quote of an ``evaluation.json``."""
-    content = json.loads(path.read_text("utf-8"))
-    kept = {key: content[key] for key in ("request", "summary", "kinds")}
-    EVALUATION.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", "utf-8")
-
-
-def keep_edges(path: Path) -> None:
-    """Take over what the documents quote of the JSON that `evaluate-edges` wrote."""
-    content = json.loads(path.read_text("utf-8"))
-    kept = {key: content[key] for key in ("request", "n", "summary", "circles")}
-    EDGES.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", "utf-8")
+def keep(measurement: Path, target: Path) -> None:
+    """Take over what the documents quote of a measurement; ``target`` is EVALUATION or EDGES."""
+    content = json.loads(measurement.read_text("utf-8"))
+    kept = {key: content[key] for key in _QUOTED[target]}
+    target.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", "utf-8")
 
 
 def models() -> str:
@@ -82,18 +84,27 @@ def recipes() -> str:
     """Return the recipes that come with the package, in their own words."""
     from maskupe_training.recipe_files import SHIPPED, load
 
-    rows = []
-    for name in SHIPPED:
-        recipe = load(name)
-        training = recipe.training
-        rows.append(
-            (
-                f"`{name}`",
-                recipe.description,
-                f"{training.steps:,} × {training.batch}",
-                recipe.licence,
-            )
+    return _recipes({name: load(name) for name in SHIPPED})
+
+
+def mattes() -> str:
+    """Return the recipes of the matting network, in their own words."""
+    from maskupe_training.matte.recipe import load
+    from maskupe_training.recipe_files import SHIPPED_MATTES
+
+    return _recipes({name: load(name) for name in SHIPPED_MATTES})
+
+
+def _recipes(recipes: Mapping[str, Recipe] | Mapping[str, MatteRecipe]) -> str:
+    rows = [
+        (
+            f"`{name}`",
+            recipe.description,
+            f"{recipe.training.steps:,} × {recipe.training.batch}",
+            recipe.licence,
         )
+        for name, recipe in recipes.items()
+    ]
     return table(("recipe", "", "steps × batch", "weights are for"), rows, "llrl")
 
 
@@ -143,24 +154,6 @@ def quality() -> str:
             )
     head = ("", "PSNR", "95 % interval", "PSNR, gamma-aligned", "SSIM", "halo")
     return table(head, rows, "lrrrrr")
-
-
-def mattes() -> str:
-    """Return the recipes of the matting network, in their own words."""
-    from maskupe_training.matte.recipe import load
-    from maskupe_training.recipe_files import SHIPPED_MATTES
-
-    recipes = [load(name) for name in SHIPPED_MATTES]
-    rows = [
-        (
-            f"`{recipe.name}`",
-            recipe.description,
-            f"{recipe.training.steps:,} × {recipe.training.batch}",
-            recipe.licence,
-        )
-        for recipe in recipes
-    ]
-    return table(("recipe", "", "steps × batch", "weights are for"), rows, "llrl")
 
 
 def edges() -> str:

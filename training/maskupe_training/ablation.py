@@ -79,5 +79,5 @@ def run_ablation(
 
 def variants(recipe: Recipe) -> list[str]:
     """Return the variants that a recipe's network can have: all, or all but the illumination."""
-    retinex = build(resolve(recipe.model)).kind in (AffineGrid, GainGrid)
+    retinex = build(resolve(recipe.model)).map_type in (AffineGrid, GainGrid)
     return [name for name in VARIANTS if retinex or name != "smooth-illumination"]

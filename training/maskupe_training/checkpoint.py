@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,9 +20,7 @@ import torch
 from maskupe.errors import InputError, MaskUPEError
 from maskupe.io.atomic import replace_file
 
-#: Format 1 had no checksum; it can still be read.
 FORMAT = 2
-_BEFORE_CHECKSUMS = 1
 _MARK = b"\nsha256:"
 _TRAILER = len(_MARK) + hashlib.sha256().digest_size
 
@@ -81,21 +78,15 @@ def read(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
     body, checksum = content[:-_TRAILER], content[-_TRAILER:]
-    whole = checksum == _MARK + hashlib.sha256(body).digest()
+    if checksum != _MARK + hashlib.sha256(body).digest():
+        raise damaged
     try:
-        # Bytes behind it do not disturb PyTorch, and before there were checksums there were none.
-        state = torch.load(
-            io.BytesIO(body if whole else content), map_location="cpu", weights_only=True
-        )
+        state: dict[str, Any] = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
     except Exception as error:
         raise damaged from error
-    version = state.get("format") if isinstance(state, dict) else None
-    if not whole and version != _BEFORE_CHECKSUMS:
-        raise damaged
-    if version not in (FORMAT, _BEFORE_CHECKSUMS):
+    if state["format"] != FORMAT:
         raise InputError(f"{path} is not a checkpoint of this version.", "Start a new run.")
-    contents: dict[str, Any] = state
-    return contents
+    return state
 
 
 def forget_after(log: Path, step: int) -> None:
@@ -110,12 +101,3 @@ def forget_after(log: Path, step: int) -> None:
         except (ValueError, KeyError):
             continue  # the last line may have been cut off by the kill
     log.write_text("".join(kept) if step else "", "utf-8")
-
-
-def commit() -> str:
-    """Return the source's commit, or an empty text outside of a git checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return ""

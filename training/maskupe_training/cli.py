@@ -18,6 +18,10 @@ Data = Annotated[
     Path, typer.Option(envvar="MASKUPE_DATA", metavar="FOLDER", help="Where the data sets lie.")
 ]
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads per process.")]
+Accelerator = Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps")]
+Raw = Annotated[
+    bool, typer.Option("--raw", help="Measure f(I, M) alone, too: the paper's measure.")
+]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Overrides a key; may be repeated."),
@@ -43,7 +47,7 @@ def fit(
         float | None, typer.Option(min=0, help="Stop after this time, with a checkpoint.")
     ] = None,
     threads: Threads = 1,
-    accelerator: Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps")] = "auto",
+    accelerator: Accelerator = "auto",
     devices: Annotated[int, typer.Option(min=1, help="Processes, without torchrun.")] = 1,
 ) -> None:
     """Train a model, or the matting network, by a recipe."""
@@ -53,10 +57,11 @@ def fit(
 
     folder = out or Path("runs") / Path(recipe).stem
     if is_matte(tables(recipe, settings or ())):
-        from maskupe_training.matte.fit import MatteRun, fit_matte
+        from maskupe_training.matte.fit import fit_matte
         from maskupe_training.matte.recipe import load as load_matte
+        from maskupe_training.run_options import RunOptions
 
-        run = MatteRun(data, folder, resume, max_minutes, threads, accelerator)
+        run = RunOptions(data, folder, resume, max_minutes, threads, accelerator)
         if start:
             raise InputError("--from is for local models.", "Set training.start in the recipe.")
         fit_matte(load_matte(recipe, settings or ()), run)
@@ -144,9 +149,7 @@ def evaluate(
     slow: Annotated[
         bool, typer.Option("--slow", help="And those that take seconds a case: LIME.")
     ] = False,
-    raw: Annotated[
-        bool, typer.Option("--raw", help="Measure f(I, M) alone, too: the paper's measure.")
-    ] = False,
+    raw: Raw = False,
     out: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="For JSON, CSV and a contact sheet.")
     ] = None,
@@ -199,7 +202,7 @@ def tables(
     shipped: Annotated[
         bool, typer.Option("--shipped", help="Measure the weights that are here; train nothing.")
     ] = False,
-    accelerator: Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps")] = "auto",
+    accelerator: Accelerator = "auto",
     threads: Threads = 1,
 ) -> None:
     """Make the paper's Tables 1 and 2.
@@ -306,9 +309,7 @@ def ablation(
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="For runs, table and picture.")],
     settings: Set = None,
     cases: Annotated[int, typer.Option(min=1, help="Cases of the evaluation.")] = 48,
-    raw: Annotated[
-        bool, typer.Option("--raw", help="Measure f(I, M) alone, too: the paper's measure.")
-    ] = False,
+    raw: Raw = False,
     threads: Threads = 1,
 ) -> None:
     """Compare the forms of the smoothness loss.
@@ -325,7 +326,7 @@ def strip(
     photo: Annotated[Path, typer.Argument(help="A PNG, JPEG or TIFF file.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The picture to write.")],
     model: Annotated[str, typer.Option(help="A name, or a .safetensors file.")] = "default",
-    mask: Annotated[Path | None, typer.Option(help="White where to light up.")] = None,
+    mask: Annotated[Path | None, typer.Option(help="White where to brighten.")] = None,
     values: Annotated[
         str, typer.Option(help="The coefficients, or strengths, separated by commas.")
     ] = "1.2,1.1,1.0,0.9,0.8",
@@ -355,6 +356,8 @@ app.add_typer(prepare, name="prepare")
 Source = Annotated[Path, typer.Argument(metavar="SOURCE", help="The data set as published.")]
 Target = Annotated[Path, typer.Argument(metavar="TARGET", help="The folder to write.")]
 LongEdge = Annotated[int, typer.Option(min=16, help="Long edge in pixels.")]
+ValShare = Annotated[float, typer.Option(help="Share for val, by which checkpoints are chosen.")]
+TestShare = Annotated[float, typer.Option(help="Share for test, which reports.")]
 
 
 @prepare.command("fivek")
@@ -390,8 +393,8 @@ def prepare_pairs(
     source: Source,
     target: Target,
     long_edge: LongEdge = 512,
-    val_share: Annotated[float, typer.Option(help="Share of the pairs for val.")] = 0.1,
-    test_share: Annotated[float, typer.Option(help="Share for test, which reports.")] = 0.1,
+    val_share: ValShare = 0.1,
+    test_share: TestShare = 0.1,
     seed: int = 0,
 ) -> None:
     """Pairs of your own, input/ and target/.
@@ -408,8 +411,8 @@ def prepare_brackets(
     source: Source,
     target: Target,
     long_edge: LongEdge = 512,
-    val_share: Annotated[float, typer.Option(help="Share of the scenes for val.")] = 0.1,
-    test_share: Annotated[float, typer.Option(help="Share for test, which reports.")] = 0.1,
+    val_share: ValShare = 0.1,
+    test_share: TestShare = 0.1,
     seed: int = 0,
 ) -> None:
     """Exposure brackets, a folder for each scene.
@@ -430,7 +433,7 @@ def prepare_photos(
     licence: Annotated[
         list[str] | None, typer.Option(help="Keep licences with this text; may be repeated.")
     ] = None,
-    val_share: Annotated[float, typer.Option(help="Share of the photos for val.")] = 0.1,
+    val_share: ValShare = 0.1,
     seed: int = 0,
 ) -> None:
     """Photographs to be darkened by recipes.

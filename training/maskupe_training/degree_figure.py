@@ -1,4 +1,4 @@
-"""The paper's Fig. 6 for any photograph: one result after the other, more or less lit up.
+"""The paper's Fig. 6 for any photograph: one result after the other, more or less brightened.
 
 ``degree`` is the paper's coefficient: it multiplies the illumination map (smaller is brighter) or
 the curve maps (larger is brighter). ``strength`` is the product's: an exponent of the gain, 0 for
@@ -14,22 +14,13 @@ import numpy as np
 
 from maskupe import Enhancer, Transition
 from maskupe.areas.partition import make_areas
-from maskupe.areas.transition import Areas
 from maskupe.errors import InputError
-from maskupe_training.data.images import (
-    F32,
-    SUFFIXES,
-    U8,
-    fit_long_edge,
-    read_gray,
-    read_rgb,
-    write_rgb,
-)
+from maskupe_training.data.images import SUFFIXES, fit_long_edge, read_gray, read_rgb, write_rgb
 from maskupe_training.evaluation.sheet import captioned, outlined
 from maskupe_training.raw import as_u8, load_network, raw_results
 
 WAYS = ("degree", "strength")
-# Larger photographs are scaled down: the strip shows them small.
+# Larger photographs are scaled down: the figure shows them small.
 _LONG_EDGE = 1024
 
 
@@ -46,7 +37,7 @@ def draw_degree_figure(
 
     Args:
         photo: the photograph.
-        mask: of the photograph's size, white where to light up; ``None`` for everywhere.
+        mask: of the photograph's size, white where to brighten; ``None`` for everywhere.
         model: a registry name, or the path of a weight file.
         values: numbers from 0 to 2, separated by commas.
         by: ``degree`` or ``strength``.
@@ -81,17 +72,16 @@ def draw_degree_figure(
             for t in numbers
         ]
     else:
-        lit = raw_results(load_network(model), image, areas, tuple(numbers))
-        results = [as_u8(picture if raw else _blended(picture, image, areas)) for picture in lit]
+        enhanced = raw_results(load_network(model), image, areas, tuple(numbers))
+        if not raw:
+            original = image.astype(np.float32) / np.float32(255.0)
+            weight = areas.weight[..., None]
+            enhanced = [original + weight * (picture - original) for picture in enhanced]
+        results = [as_u8(picture) for picture in enhanced]
     cells = [captioned("input", outlined(image, areas))]
     for number, result in zip(numbers, results, strict=True):
         cells.append(captioned(f"{by} {number:g}", result))
     write_rgb(output, np.hstack(cells))
-
-
-def _blended(lit: F32, image: U8, areas: Areas) -> F32:
-    original = image.astype(np.float32) / np.float32(255.0)
-    return original + areas.weight[..., None] * (lit - original)
 
 
 def _numbers(values: str) -> list[float]:

@@ -81,23 +81,22 @@ def export(
         "seed": str(recipe.seed),
         "command": command(recipe),
     }
-    started = state.get("started_from")
+    started = state["started_from"]
     if started:
         before = started.pop("scenes")
         metadata["started_from"] = started
         metadata["command"] += f" --from {started['name']}"
     if stops:
         metadata["stops"] = str(stops)
-    scenes = state.get("scenes")
-    if scenes:  # of a checkpoint that is older than them, nothing is known
-        # The last checkpoint was not chosen by anything.
-        chosen = scenes["watched"] if path.name == "best.pt" else {}
-        metadata["scenes"] = {
-            "trained": scene_record(scenes["trained"]),
-            "chosen": scene_record(chosen),
-        }
-        if started and before:
-            metadata["scenes"]["before"] = before
+    scenes = state["scenes"]
+    # The last checkpoint was not chosen by anything.
+    chosen = scenes["watched"] if path.name == "best.pt" else {}
+    metadata["scenes"] = {
+        "trained": scene_record(scenes["trained"]),
+        "chosen": scene_record(chosen),
+    }
+    if started and before:
+        metadata["scenes"]["before"] = before
     if credited:
         metadata["credits"] = credited
     networks.save(target, config, network, metadata)

@@ -12,6 +12,7 @@ from lightning_fabric.plugins.precision.amp import MixedPrecision
 
 from maskupe.errors import InputError
 from maskupe_training.recipe import TrainingRecipe
+from maskupe_training.run_options import choose_accelerator
 
 
 def start_fabric(training: TrainingRecipe, accelerator: str, devices: int) -> Fabric:
@@ -25,17 +26,7 @@ def start_fabric(training: TrainingRecipe, accelerator: str, devices: int) -> Fa
     Raises:
         InputError: for an accelerator that is not there, or a batch that cannot be shared.
     """
-    usable = {
-        "auto": True,
-        "cpu": True,
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-    }
-    if not usable.get(accelerator, False):
-        raise InputError(
-            f"There is no accelerator {accelerator!r} on this machine.",
-            f"Use one of {', '.join(name for name, there in usable.items() if there)}.",
-        )
+    device = choose_accelerator(accelerator)
     world = int(os.environ.get("WORLD_SIZE", "1"))
     local = int(os.environ.get("LOCAL_WORLD_SIZE", str(world if world > 1 else devices)))
     if training.batch % max(world, local):
@@ -44,33 +35,30 @@ def start_fabric(training: TrainingRecipe, accelerator: str, devices: int) -> Fa
             "cannot share evenly.",
             "Make it a multiple of their number.",
         )
-    kind = accelerator
-    if kind == "auto":
-        kind = next((name for name in ("cuda", "mps") if usable[name]), "cpu")
-    precision = training.precision if training.precision != "auto" else automatic_precision(kind)
+    precision = training.precision if training.precision != "auto" else automatic_precision(device)
     how: dict[str, Any] = {"precision": precision}
     if precision != "32-true":
-        how = {"plugins": [Mixed(cast(Any, precision), kind)]}
+        how = {"plugins": [Mixed(cast(Any, precision), device)]}
     fabric = Fabric(
-        accelerator=kind,
+        accelerator=device,
         devices=local,
         num_nodes=max(1, world // local),
         strategy="ddp" if max(world, local) > 1 else "auto",
         **how,
     )
     fabric.launch()
-    if kind == "cuda":
+    if device == "cuda":
         _allow_tf32()
     return fabric
 
 
-def automatic_precision(kind: str) -> str:
-    """Return the precision that ``auto`` stands for on a kind of device.
+def automatic_precision(device: str) -> str:
+    """Return the precision that ``auto`` stands for on ``cuda``, ``mps`` or ``cpu``.
 
     Mixed on CUDA: with bfloat16 where the card computes in it, since that has the range of 32 bits
     and so needs no gradient scaler; else with float16.
     """
-    if kind != "cuda":
+    if device != "cuda":
         return "32-true"
     # Older cards emulate bfloat16, slower than they compute in 32 bits.
     native = torch.cuda.is_bf16_supported(including_emulation=False)

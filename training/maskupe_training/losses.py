@@ -8,8 +8,6 @@ area, and areas weigh the same whatever their size. An empty area contributes ex
 
 from __future__ import annotations
 
-from typing import Literal, get_args
-
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
@@ -17,9 +15,7 @@ from torch import Tensor
 from maskupe.errors import InputError
 from maskupe.networks.apply import Enhanced
 from maskupe.pixel_layout import GAIN_DELTA
-
-Base = Literal["deepupe", "l1", "l1-cosine", "mse", "psnr"]
-SmoothTarget = Literal["illumination", "image", "gain"]
+from maskupe_training.recipe import LossRecipe
 
 # Sensitivity and regularizer of the edge weights, Eq. (4); DeepUPE's smoothness has the same.
 _SENSITIVITY = 1.2
@@ -36,41 +32,10 @@ _STAR_COSINE_WEIGHT = 100.0
 
 
 class MaskedLoss:
-    """The three-area loss of Eq. (2).
+    """The three-area loss of Eq. (2)."""
 
-    Args:
-        base: L_A, the backbone's own loss. ``"deepupe"``: MSE + 2 · smoothness + (1 - cos), as in
-            its released graph; ``"l1"``: STAR-DCE's on FiveK; ``"l1-cosine"``: with STAR's
-            optional 100 · (1 - cos); ``"mse"``; ``"psnr"``: minus the PSNR in A in dB, so that
-            what is averaged over images is what the evaluation averages.
-        alpha, beta, gamma: the weights of A, B and C.
-        smooth_target: what L_B smooths: the ``"illumination"`` (Retinex models), the predicted
-            ``"image"`` (others, the paper's footnote 2), or the ``"gain"``
-            log((Ŷ + 4/255) / (I + 4/255)), which every model has and which leaves texture alone.
-        two_areas: the paper's ablation: no transition, B counts as part of C.
-
-    Raises:
-        InputError: for an unknown base or target, or a weight that is negative.
-    """
-
-    def __init__(
-        self,
-        base: str = "deepupe",
-        alpha: float = 1.0,
-        beta: float = 0.001,
-        gamma: float = 1.0,
-        smooth_target: str = "illumination",
-        two_areas: bool = False,
-    ) -> None:
-        _check(base, "loss base", get_args(Base))
-        _check(smooth_target, "smoothness target", get_args(SmoothTarget))
-        for name, weight in (("alpha", alpha), ("beta", beta), ("gamma", gamma)):
-            if not 0.0 <= weight < float("inf"):
-                raise InputError(f"The loss weight {name} is {weight}.", "Give a number from 0 on.")
-        self.base = base
-        self.weights = (alpha, beta, gamma)
-        self.smooth_target = smooth_target
-        self.two_areas = two_areas
+    def __init__(self, recipe: LossRecipe) -> None:
+        self._recipe = recipe
 
     def __call__(
         self, enhanced: Enhanced, image: Tensor, target: Tensor, areas: Tensor
@@ -80,7 +45,7 @@ class MaskedLoss:
         Args:
             enhanced: what the network made of the image.
             image: float (N, 3, H, W), the dark input, display-encoded 0…1.
-            target: float (N, 3, H, W), the well-lit reference; only what lies in A counts.
+            target: float (N, 3, H, W), the well-exposed reference; only what lies in A counts.
             areas: float (N, 2, H, W), A and B: 0 or 1, or the share of a pixel that lies in each.
 
         Returns:
@@ -88,10 +53,11 @@ class MaskedLoss:
             unweighted quotients L/r) and the parts of L_A as ``"a_…"``.
         """
         a, b = areas[:, 0], areas[:, 1]
-        if self.two_areas:
+        recipe = self._recipe
+        if recipe.two_areas:
             b = torch.zeros_like(b)
         c = 1.0 - a - b
-        if self.base == "psnr":
+        if recipe.base == "psnr":
             terms = {"a_psnr": negative_psnr(enhanced.image, target, a)}
         else:
             terms = {
@@ -101,18 +67,17 @@ class MaskedLoss:
         terms["a"] = torch.stack(list(terms.values())).sum()
         terms["b"] = area_mean(gradient_smoothness(self._smoothed(enhanced, image), image), b)
         terms["c"] = area_mean((enhanced.image - image).square().mean(1), c)
-        alpha, beta, gamma = self.weights
-        total = alpha * terms["a"] + beta * terms["b"] + gamma * terms["c"]
+        total = recipe.alpha * terms["a"] + recipe.beta * terms["b"] + recipe.gamma * terms["c"]
         return {"total": total, **terms}
 
     def _base(self, enhanced: Enhanced, image: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Return the parts of L_A, weighted, as per-pixel losses (N, H, W)."""
-        out = enhanced.image
-        if self.base == "mse":
+        out, base = enhanced.image, self._recipe.base
+        if base == "mse":
             return {"mse": (out - target).square().mean(1)}
-        if self.base == "l1":
+        if base == "l1":
             return {"l1": (out - target).abs().mean(1)}
-        if self.base == "l1-cosine":
+        if base == "l1-cosine":
             return {
                 "l1": (out - target).abs().mean(1),
                 "cosine": _STAR_COSINE_WEIGHT * colour_angle(out, target),
@@ -126,17 +91,12 @@ class MaskedLoss:
         }
 
     def _smoothed(self, enhanced: Enhanced, image: Tensor) -> Tensor:
-        if self.smooth_target == "image":
+        if self._recipe.smooth_target == "image":
             return enhanced.image
-        if self.smooth_target == "gain":
-            lit = enhanced.image.clamp(min=0.0) + GAIN_DELTA
-            return torch.log(lit / (image.clamp(min=0.0) + GAIN_DELTA))
+        if self._recipe.smooth_target == "gain":
+            bright = enhanced.image.clamp(min=0.0) + GAIN_DELTA
+            return torch.log(bright / (image.clamp(min=0.0) + GAIN_DELTA))
         return _illumination(enhanced, "The smoothness target 'illumination'")
-
-
-def _check(value: str, what: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise InputError(f"The {what} {value!r} is unknown.", f"Use one of {', '.join(known)}.")
 
 
 def _illumination(enhanced: Enhanced, who: str) -> Tensor:

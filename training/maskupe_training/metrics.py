@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import numpy.typing as npt
+from scipy import optimize
 
 from maskupe.areas.transition import Areas
 from maskupe.blending.weights import inverse_smoothstep
@@ -32,7 +33,7 @@ _SSIM_SIGMA = 1.5
 _SSIM_RADIUS = 5
 _SSIM_C1 = 0.01**2
 _SSIM_C2 = 0.03**2
-# Below this gain in A (in nepers) nothing has been lit up, and shares of the gain mean nothing.
+# Below this gain in A (in nepers) nothing has been brightened, and shares of the gain mean nothing.
 _LEAST_GAIN = 0.02
 # A value of 8 bits counts as clipped from here on.
 _CLIPPED = 254.5 / 255.0
@@ -57,8 +58,7 @@ def psnr(output: Image, target: Image, area: Mask) -> float:
 def psnr_after_exponent(output: Image, target: Image, area: Mask) -> float:
     """Return PSNR in dB over an area after the best single exponent on the output, which levels it.
 
-    The exponent is searched in 0.3…3 by golden section on its logarithm, on at most 20,000 pixels
-    spread evenly over the area.
+    The exponent is searched in 0.3…3 on at most 20,000 pixels spread evenly over the area.
     """
     _check(output, target, area)
     found, wanted = np.clip(output[area], 0.0, 1.0).astype(np.float64), target[area]
@@ -67,15 +67,10 @@ def psnr_after_exponent(output: Image, target: Image, area: Mask) -> float:
     def error(logarithm: float, every: int = every) -> float:
         return float(np.mean((found[::every] ** math.exp(logarithm) - wanted[::every]) ** 2))
 
-    low, high = math.log(0.3), math.log(3.0)
-    golden = (math.sqrt(5.0) - 1.0) / 2.0
-    for _ in range(24):
-        left, right = high - golden * (high - low), low + golden * (high - low)
-        if error(left) < error(right):
-            high = right
-        else:
-            low = left
-    return float(-10.0 * np.log10(max(min(error((low + high) / 2, 1), error(0.0, 1)), 1e-10)))
+    best = optimize.minimize_scalar(
+        error, bounds=(math.log(0.3), math.log(3.0)), method="bounded", options={"xatol": 1e-5}
+    ).x
+    return float(-10.0 * np.log10(max(min(error(best, 1), error(0.0, 1)), 1e-10)))
 
 
 def ssim_masked(output: Image, target: Image, area: Mask) -> float:
@@ -124,8 +119,8 @@ def _window(x: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
 
 def gain_map(output: Image, image: Image) -> npt.NDArray[np.float64]:
     """Return g, float64 (H, W): the mean over RGB of log((Ŷ + 4/255) / (I + 4/255))."""
-    lit = np.clip(output, 0.0, None).astype(np.float64) + GAIN_DELTA
-    return np.asarray(np.log(lit / (np.clip(image, 0.0, None) + GAIN_DELTA)).mean(axis=2))
+    bright = np.clip(output, 0.0, None).astype(np.float64) + GAIN_DELTA
+    return np.asarray(np.log(bright / (np.clip(image, 0.0, None) + GAIN_DELTA)).mean(axis=2))
 
 
 @dataclass(frozen=True)
@@ -232,9 +227,9 @@ def _distance(area: Mask) -> npt.NDArray[np.float32]:
 
 
 def _halo(output: Image, image: Image, areas: Areas) -> float:
-    lit, before = _luma(output), _luma(image)
-    bright = float(np.percentile(lit[areas.a], 90))
-    excess = lit[areas.b] - np.maximum(before[areas.b], bright)
+    after, before = _luma(output), _luma(image)
+    bright = float(np.percentile(after[areas.a], 90))
+    excess = after[areas.b] - np.maximum(before[areas.b], bright)
     return max(0.0, float(np.percentile(excess, 95))) * _LEVELS
 
 

@@ -17,7 +17,6 @@ from maskupe.io.atomic import replace_file
 from maskupe.weights_file import Header, digest
 from maskupe_training.config import current_names
 from maskupe_training.data.photos import licensed
-from maskupe_training.data.source_factory import SourceRecipe
 from maskupe_training.data.sources import split_names
 from maskupe_training.data.splits import describe_scenes
 from maskupe_training.recipe import Recipe
@@ -45,7 +44,7 @@ def write_card(path: Path, measured: Mapping[str, Any] | None = None) -> Path:
 
     Args:
         path: the ``.safetensors`` file.
-        measured: see :func:`model_card`.
+        measured: metrics that are not in the file, since they were measured later.
 
     Raises:
         WeightsError: if the file is missing, or is not one of ours.
@@ -54,48 +53,39 @@ def write_card(path: Path, measured: Mapping[str, Any] | None = None) -> Path:
     header, arrays = weights_file.read(path)
     parameters = int(header.metadata.get("parameters") or sum(a.size for a in arrays.values()))
     card = path.with_suffix(".md")
-    replace_file(card, model_card(path, header, parameters, measured).encode("utf-8"))
+    replace_file(card, _page(path, header, parameters, measured).encode("utf-8"))
     return card
 
 
-def model_card(
-    path: Path, header: Header, parameters: int, measured: Mapping[str, Any] | None = None
-) -> str:
-    """Return the card of a weight file, as Markdown with the front matter that Hugging Face reads.
-
-    Args:
-        path: the ``.safetensors`` file.
-        header: what it says about itself.
-        parameters: how many the network has.
-        measured: metrics that are not in the file, since they were measured later.
-    """
-    said = header.metadata
+def _page(path: Path, header: Header, parameters: int, measured: Mapping[str, Any] | None) -> str:
+    """Return the card as Markdown with the front matter that Hugging Face reads."""
+    metadata = header.metadata
     stored = header.json("recipe") or {}
     recipe = current_names(stored)
     lines = [
-        *_front_matter(said),
+        *_front_matter(metadata),
         f"# {path.stem}",
         "",
         str(recipe.get("description", "")),
         "",
         "| | |",
         "|---|---|",
-        f"| Network | {said.get('network', '')}, {parameters:,} parameters |",
-        *([f"| Conditioning | {said['conditioning']} |"] if "conditioning" in said else []),
-        f"| Licence of the weights | {said.get('licence', '')} |",
+        f"| Network | {metadata.get('network', '')}, {parameters:,} parameters |",
+        *([f"| Conditioning | {metadata['conditioning']} |"] if "conditioning" in metadata else []),
+        f"| Licence of the weights | {metadata.get('licence', '')} |",
         f"| Trained on | {_data(recipe)} |",
-        f"| Data manifest | {said.get('training_data', '')} |",
+        f"| Data manifest | {metadata.get('training_data', '')} |",
         *(f"| Scenes | {text} |" for text in describe_scenes(header)),
         *_started(header),
-        *_level(said),
-        f"| Seed | {said.get('seed', '')} |",
-        f"| Source commit | {said.get('commit', '')} |",
-        f"| Created | {said.get('created', '')} |",
+        *_level(metadata),
+        f"| Seed | {metadata.get('seed', '')} |",
+        f"| Source commit | {metadata.get('commit', '')} |",
+        f"| Created | {metadata.get('created', '')} |",
         f"| SHA-256 | `{digest(path)}` |",
         "",
         "Trained with",
         "",
-        f"    {said.get('command', '')}",
+        f"    {metadata.get('command', '')}",
         "",
     ]
     deviations = recipe.get("deviations")
@@ -105,7 +95,7 @@ def model_card(
     lines += [
         "## Intended use and limits",
         "",
-        *(_USE_OF_MATTING if said.get("network") == "matting" else _USE),
+        *(_USE_OF_MATTING if metadata.get("network") == "matting" else _USE),
         "",
     ]
     credits = header.json("credits")
@@ -115,10 +105,10 @@ def model_card(
     return "\n".join(lines)
 
 
-def _level(said: Mapping[str, str]) -> list[str]:
-    if "stops" not in said:
+def _level(metadata: Mapping[str, str]) -> list[str]:
+    if "stops" not in metadata:
         return []
-    return [f"| Level | {float(said['stops']):+} EV at export (`--stops`), chosen on val |"]
+    return [f"| Level | {float(metadata['stops']):+} EV at export (`--stops`), chosen on val |"]
 
 
 def _started(header: Header) -> list[str]:
@@ -129,12 +119,14 @@ def _started(header: Header) -> list[str]:
     return [f"| Started from | {start['name']}: {facts}; licence: {start['licence']} |"]
 
 
-def _front_matter(said: Mapping[str, str]) -> list[str]:
+def _front_matter(metadata: Mapping[str, str]) -> list[str]:
     """Return YAML, of plain words only."""
-    matting = said.get("network") == "matting"
+    matting = metadata.get("network") == "matting"
     tags = ["image-matting"] if matting else ["low-light", "underexposure", "image-enhancement"]
-    tags += [word for key in ("network", "conditioning") if (word := said.get(key)) and not matting]
-    licence = re.sub(r"[^a-z]+", "-", said.get("licence", "").lower()).strip("-")
+    tags += [
+        word for key in ("network", "conditioning") if (word := metadata.get(key)) and not matting
+    ]
+    licence = re.sub(r"[^a-z]+", "-", metadata.get("licence", "").lower()).strip("-")
     return [
         "---",
         "license: other",
@@ -187,16 +179,13 @@ def credit_lines(recipe: Recipe, data_root: Path) -> list[str]:
     """
     lines: list[str] = []
     for source in recipe.sources:
-        if source.kind == "photos" and (data_root / source.folder / "index.csv").is_file():
-            lines += _of_folder(data_root / source.folder, source)
+        folder = data_root / source.folder
+        if source.kind == "photos" and (folder / "index.csv").is_file():
+            used = set(licensed(folder, source.licences or ("",)))
+            if (folder / "split.json").is_file():
+                used &= set(split_names(folder, source.split))
+            lines += lines_of(folder, used)
     return lines
-
-
-def _of_folder(folder: Path, source: SourceRecipe) -> list[str]:
-    used = set(licensed(folder, source.licences or ("",)))
-    if (folder / "split.json").is_file():
-        used &= set(split_names(folder, source.split))
-    return lines_of(folder, used)
 
 
 def lines_of(folder: Path, used: Collection[str]) -> list[str]:

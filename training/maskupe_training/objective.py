@@ -28,9 +28,7 @@ class Objective(nn.Module):
         super().__init__()
         self.network = network
         self._stride = stride
-        self._loss = MaskedLoss(
-            loss.base, loss.alpha, loss.beta, loss.gamma, loss.smooth_target, loss.two_areas
-        )
+        self._loss = MaskedLoss(loss)
 
     def forward(self, image: Tensor, areas: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Return the terms of the loss, and the PSNR in A, as scalars.

@@ -23,6 +23,7 @@ from maskupe_training.export import export
 from maskupe_training.prepare.fivek import prepare_fivek
 from maskupe_training.prepare.uieb import prepare_uieb
 from maskupe_training.recipe_files import load
+from maskupe_training.tables import markdown
 from maskupe_training.trainer import Run, fit
 
 #: The paper's numbers by data set and model: PSNR in dB (Table 1) and SSIM between M∗Ŷ and M∗Y
@@ -126,7 +127,7 @@ def as_markdown(found: Mapping[str, Mapping[str, Any]], request: TablesRequest) 
         for name in found:
             n = next(iter(found[name].values()))["n"]
             head += [f"{_TITLES[name]} ({n} pictures)", "the paper's"]
-        lines = [head, ["---"] + ["--:"] * (len(head) - 1)]
+        lines = []
         for model in next(iter(PAPER.values())):
             cells = [model]
             for name, rows in found.items():
@@ -134,7 +135,7 @@ def as_markdown(found: Mapping[str, Mapping[str, Any]], request: TablesRequest) 
                 paper = PAPER[name][model][number - 1]
                 cells += [f"{rows[model][metric]:.{digits}f}", f"{paper:.{digits}f}"]
             lines.append(cells)
-        parts.append("\n".join("| " + " | ".join(line) + " |" for line in lines))
+        parts.append(markdown(head, lines))
     how = "weights that come with the package" if request.shipped else "the paper's recipes"
     settings = f", with {', '.join(request.settings)}" if request.settings else ""
     parts.append(

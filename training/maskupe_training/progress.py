@@ -28,11 +28,11 @@ def tracked(items: Iterable[T], total: int, what: str) -> Iterator[T]:
     if console.is_terminal:
         yield from track(items, what, total=total, console=console)
         return
-    began = said = time.monotonic()
+    began = reported = time.monotonic()
     for done, item in enumerate(items):
         now = time.monotonic()
-        if done and now - said >= _LINE_SECONDS:
-            said = now
+        if done and now - reported >= _LINE_SECONDS:
+            reported = now
             left = (total - done) * (now - began) / done
             print(f"{what}: {done} of {total}, {left / 60:.1f} min left", file=sys.stderr)
         yield item

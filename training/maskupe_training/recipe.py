@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,9 @@ from maskupe_training.data.source_factory import SourceRecipe
 from maskupe_training.data.views import Augmentation
 from maskupe_training.masks.sampler import KINDS, MaskRecipe
 
+#: The losses that L_A may be, and what L_B may smooth.
+LOSS_BASES = ("deepupe", "l1", "l1-cosine", "mse", "psnr")
+SMOOTH_TARGETS = ("illumination", "image", "gain")
 #: How exactly a training may compute.
 PRECISIONS = ("auto", "32-true", "16-mixed", "bf16-mixed")
 
@@ -24,12 +28,17 @@ class LossRecipe:
     """The area losses, Eq. (2) of the paper: α L_A/r_a + β L_B/r_b + γ L_C/r_c.
 
     Attributes:
-        base: the backbone's own loss, which L_A restricts to A.
+        base: L_A, the backbone's own loss. ``deepupe``: MSE + 2 · smoothness + (1 - cos), as in its
+            released graph; ``l1``: STAR-DCE's on FiveK; ``l1-cosine``: with STAR's optional
+            100 · (1 - cos); ``mse``; ``psnr``: minus the PSNR in A in dB, so that what is averaged
+            over images is what the evaluation averages.
         alpha: weight of L_A.
         beta: weight of L_B.
         gamma: weight of L_C.
-        smooth_target: what L_B smooths: ``illumination``, ``image`` or ``gain``.
-        two_areas: the paper's ablation: no transition, everything outside A is kept.
+        smooth_target: what L_B smooths: the ``illumination`` (Retinex models), the predicted
+            ``image`` (others, the paper's footnote 2), or the ``gain``
+            log((Ŷ + 4/255) / (I + 4/255)), which every model has and which leaves texture alone.
+        two_areas: the paper's ablation: no transition, B counts as part of C.
     """
 
     base: str
@@ -38,6 +47,15 @@ class LossRecipe:
     gamma: float = 1.0
     smooth_target: str = "gain"
     two_areas: bool = False
+
+    def __post_init__(self) -> None:
+        for name, known in (("base", LOSS_BASES), ("smooth_target", SMOOTH_TARGETS)):
+            value = getattr(self, name)
+            if value not in known:
+                raise InputError(f"loss.{name} is {value!r}.", f"Use one of {', '.join(known)}.")
+        for name in ("alpha", "beta", "gamma"):
+            if not 0.0 <= getattr(self, name) < math.inf:
+                raise InputError(f"loss.{name} is {getattr(self, name)}.", "Give 0 or more.")
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,7 @@ class RunLogger:
             stream.write(json.dumps(values) + "\n")
         self._board.add_scalar("val/psnr_a", result.psnr_a, step)
         self._board.add_scalar("val/change_c", result.change_c, step)
-        self._board.add_image("val/strip", result.strip, step)
+        self._board.add_image("val/sheet", result.sheet, step)
         self._board.flush()
         mark = " (best)" if best else ""
         self._console.print(

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -77,10 +76,6 @@ class Start:
     tensors: int
     of: int
     scenes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values."""
-        return asdict(self)
 
 
 def start_from(source: str, config: ModelConfig, licence: str) -> tuple[Network, Start]:

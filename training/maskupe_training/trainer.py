@@ -22,7 +22,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -43,6 +43,8 @@ from maskupe_training.masks.sampler import MaskSampler
 from maskupe_training.objective import Objective
 from maskupe_training.recipe import OptimizerRecipe, Recipe, from_tables
 from maskupe_training.run_logger import Pace, RunLogger
+from maskupe_training.run_options import RunOptions
+from maskupe_training.source_commit import source_commit
 from maskupe_training.starting import start_from
 from maskupe_training.synchronised import synchronise_norms
 from maskupe_training.validation import Validator
@@ -57,26 +59,14 @@ _CACHE_FACTOR = 1.25
 
 
 @dataclass(frozen=True)
-class Run:
-    """How and where a recipe is run; none of it changes the result on one kind of device.
+class Run(RunOptions):
+    """How and where a recipe is run.
 
     Attributes:
-        data_root: the folder that the recipe's folders lie in.
-        out: where checkpoints and logs go.
-        resume: continue from ``out/last.pt``.
-        max_minutes: stop after this time, with a checkpoint; ``None`` for no limit.
-        threads: CPU threads per process.
-        accelerator: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         devices: how many processes on this machine, without torchrun.
         start: the weights to start from; see :mod:`maskupe_training.starting`.
     """
 
-    data_root: Path
-    out: Path
-    resume: bool = False
-    max_minutes: float | None = None
-    threads: int = 1
-    accelerator: str = "auto"
     devices: int = 1
     start: str | None = None
 
@@ -143,11 +133,11 @@ class _Training:
         torch.manual_seed(recipe.seed)
         config = resolve(recipe.model)
         self._started: dict[str, Any] | None = None
-        # What a run saw before it was resumed; None where its checkpoint is too old to say.
-        earlier: dict[str, dict[str, list[str]]] | None = {}
+        # What a run saw before it was resumed.
+        earlier: dict[str, dict[str, list[str]]] = {}
         if run.start and not run.resume:
             network, start = start_from(run.start, config, recipe.licence)
-            self._started = start.as_dict()
+            self._started = asdict(start)
             if fabric.is_global_zero:
                 print(
                     f"Started from {start.name}: {start.tensors} of {start.of} tensors, "
@@ -176,8 +166,8 @@ class _Training:
             objective.network.load_state_dict(state["network"])
             optimizer.load_state_dict(state["optimizer"])
             self.step, self._best = state["step"], state["best"]
-            self._started = state.get("started_from")
-            earlier = state.get("scenes")
+            self._started = state["started_from"]
+            earlier = state["scenes"]
             self._average = {n: value.to(fabric.device) for n, value in state["average"].items()}
             if state.get("scaler"):
                 fabric.strategy.precision.load_state_dict(state["scaler"])
@@ -188,8 +178,8 @@ class _Training:
         self._telemetry: RunLogger | None = None
         if fabric.is_global_zero:
             self._validator = Validator(recipe, run.data_root)
-            self._scenes = _seen(recipe, run.data_root) if earlier is not None else None
-            if self._scenes and earlier:
+            self._scenes = _seen(recipe, run.data_root)
+            if earlier:
                 self._scenes = {key: _union(own, earlier[key]) for key, own in self._scenes.items()}
             with checkpoint.writing(run.out / "recipe.json"):
                 run.out.mkdir(parents=True, exist_ok=True)
@@ -281,7 +271,7 @@ class _Training:
             "best": self._best,
             "recipe": json.dumps(self._recipe.to_dict()),
             "val": {"psnr_a": result.psnr_a, "input_psnr_a": result.input_psnr_a},
-            "commit": checkpoint.commit(),
+            "commit": source_commit(),
             "scenes": self._scenes,
             "started_from": self._started,
         }
@@ -330,7 +320,7 @@ def freeze_norms(network: nn.Module) -> None:
     """Let batch norms use their running statistics, and keep them, until the next ``train()``.
 
     A batch's own statistics hide how dark a picture is against the others of the batch, which
-    decides how much it must be lit up.
+    decides how much it must be brightened.
     """
     for module in network.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):

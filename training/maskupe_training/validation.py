@@ -1,4 +1,4 @@
-"""Watches a training: PSNR in A on a fixed list of cases, and a strip of pictures."""
+"""Watches a training: PSNR in A on a fixed list of cases, and a sheet of pictures."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from maskupe_training.objective import enhance, psnr_in
 from maskupe_training.recipe import Recipe
 
 _BATCH = 8
-# The strip's gain column shows 0 to this many EV.
-_STRIP_EV = 5.0
+# The sheet's gain column shows 0 to this many EV.
+_SHEET_EV = 5.0
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,13 @@ class Validation:
         psnr_a: PSNR in A of the network's output, in dB.
         input_psnr_a: PSNR in A of the input, in dB.
         change_c: mean absolute change in C before composition, in 8-bit levels.
-        strip: float32 (3, H, W), rows of input, areas, gain, output, target; for people.
+        sheet: float32 (3, H, W), rows of input, areas, gain, output, target; for people.
     """
 
     psnr_a: float
     input_psnr_a: float
     change_c: float
-    strip: Tensor
+    sheet: Tensor
 
 
 class Validator:
@@ -55,7 +55,7 @@ class Validator:
         """Run the network over the cases; it is left in evaluation mode."""
         network.eval()
         scores, before, changes = [], [], []
-        strip = None
+        sheet = None
         for batch in self._batches:
             image, areas, target = (tensor.to(device) for tensor in batch)
             output = enhance(network, image, areas).image
@@ -64,14 +64,14 @@ class Validator:
             outside = (1.0 - areas.sum(1)).unsqueeze(1)
             change = ((output - image).abs() * outside).sum() / (3 * outside.sum()).clamp(min=1)
             changes.append(255.0 * change)
-            if strip is None:
-                strip = image_strip(image[:4], areas[:4], output[:4], target[:4]).cpu()
-        assert strip is not None
+            if sheet is None:
+                sheet = comparison_sheet(image[:4], areas[:4], output[:4], target[:4]).cpu()
+        assert sheet is not None
         return Validation(
             float(torch.cat(scores).mean()),
             float(torch.cat(before).mean()),
             float(torch.stack(changes).mean()),
-            strip,
+            sheet,
         )
 
 
@@ -100,10 +100,10 @@ def stack(cases: Sequence[Case]) -> tuple[Tensor, Tensor, Tensor]:
     )
 
 
-def image_strip(image: Tensor, areas: Tensor, output: Tensor, target: Tensor) -> Tensor:
+def comparison_sheet(image: Tensor, areas: Tensor, output: Tensor, target: Tensor) -> Tensor:
     """Return rows of input, areas (A white, B grey), gain in EV (white is 5), output, target."""
     levels = (areas[:, :1] + 0.5 * areas[:, 1:]).expand(-1, 3, -1, -1)
     ratio = (output.clamp(0, 1) + GAIN_DELTA) / (image + GAIN_DELTA)
-    gain = (torch.log2(ratio) / _STRIP_EV).clamp(0, 1)
+    gain = (torch.log2(ratio) / _SHEET_EV).clamp(0, 1)
     columns = torch.cat([image, levels, gain, output.clamp(0, 1), target], dim=3)
     return torch.cat(list(columns), dim=1)

@@ -85,7 +85,7 @@ def test_another_version(place: GimpProfile) -> None:
 
 
 def test_gimp_did_not_take_it_up(place: GimpProfile) -> None:
-    pluginrc = place.profile / "pluginrc"
+    pluginrc = place.folder / "pluginrc"
     pluginrc.write_text("(plug-in-def ...)")
     os.utime(pluginrc, (2**31, 2**31))
     assert "did not take it up" in failures(place)[0].what
@@ -96,7 +96,7 @@ def test_gimp_did_not_take_it_up(place: GimpProfile) -> None:
 
 def test_gimp_ran_before_the_plug_in_was_installed_and_not_since(place: GimpProfile) -> None:
     """The package's files are older than that: only what the installer wrote tells when it was."""
-    pluginrc = place.profile / "pluginrc"
+    pluginrc = place.folder / "pluginrc"
     pluginrc.write_text("(plug-in-def ...)")
     os.utime(pluginrc, (10**9, 10**9))
     os.utime(script(place), (10**8, 10**8))
@@ -105,7 +105,7 @@ def test_gimp_ran_before_the_plug_in_was_installed_and_not_since(place: GimpProf
 
 
 def test_gimp_looks_elsewhere(place: GimpProfile, tmp_path: Path) -> None:
-    gimprc = place.profile / "gimprc"
+    gimprc = place.folder / "gimprc"
     gimprc.write_text(f'(plug-in-path "{tmp_path}/other:/usr/lib/gimp")\n')
     assert "elsewhere" in failures(place)[0].what
     gimprc.write_text('(plug-in-path "/usr/lib/gimp:${gimp_dir}/plug-ins")\n')
@@ -201,7 +201,7 @@ def test_where_systemd_refuses_the_install_says_so_and_the_doctor_too(
 def test_every_gimp_is_looked_at_and_the_daemon(
     place: GimpProfile, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    missing = GimpProfile("missing", "3.2", place.profile.parent / "3.2")
+    missing = GimpProfile("missing", "3.2", place.folder.parent / "3.2")
     monkeypatch.setattr("maskupe_gimp.profiles.find_profiles", lambda: [missing, place])
     assert cli.main(["doctor"]) == 1
     told = capsys.readouterr().out
@@ -231,7 +231,7 @@ def test_a_profile_that_cannot_be_written_does_not_keep_it_from_the_others(
 ) -> None:
     blocked, good = (GimpProfile("test", name, tmp_path / name) for name in ("3.0", "3.2"))
     for place in (blocked, good):
-        place.profile.mkdir()
+        place.folder.mkdir()
     blocked.plug_ins.touch()  # root may write into folders that are read-only
     monkeypatch.setattr("maskupe_gimp.profiles.find_profiles", lambda: [blocked, good])
     assert cli.main(["install"]) == 1
@@ -256,11 +256,11 @@ def test_a_gimp_that_will_take_over_settings_is_to_be_started_before(
     monkeypatch.setattr("maskupe_gimp.profiles.find_profiles", lambda: [new])
     assert cli.main(["install"]) == int(refused)
     told = capsys.readouterr()
-    assert new.profile.exists() is not refused
+    assert new.folder.exists() is not refused
     assert ("Restart GIMP" in told.out) is not refused
     if refused:
         assert f"Start it once, so that it takes over the settings of GIMP {older};" in told.err
-        new.profile.mkdir()  # as GIMP does
+        new.folder.mkdir()  # as GIMP does
         assert cli.main(["install"]) == 0
         assert (new.plug_ins / NAME / f"{NAME}.py").is_file()
 

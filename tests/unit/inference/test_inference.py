@@ -101,11 +101,11 @@ def test_both_engines_agree(shipped: Path, name: str) -> None:
     path = shipped / f"{name}.safetensors"
     fast, reference = load_predictor(path, "cpu"), TorchPredictor(path, name, "cpu")
     assert (fast.backend, reference.backend) == ("onnxruntime", "torch")
-    assert fast.kind is reference.kind is (AffineGrid if "deepupe" in name else CurveMaps)
+    assert fast.map_type is reference.map_type is (AffineGrid if "deepupe" in name else CurveMaps)
     for seed in range(2):
         context, areas = example(seed)
         ours, theirs = fast.predict(context, areas), reference.predict(context, areas)
-        for tensor in tensor_names(fast.kind):
+        for tensor in tensor_names(fast.map_type):
             expected = part(theirs, tensor)
             scale = max(1.0, float(np.abs(expected).max()))
             assert np.abs(part(ours, tensor) - expected).max() <= 1e-3 * scale, tensor
@@ -123,7 +123,7 @@ def test_predictions_are_those_of_the_network(shipped: Path, name: str) -> None:
     image, mask = torch.from_numpy(context.transpose(2, 0, 1)[None]), torch.from_numpy(areas[None])
     with torch.no_grad():
         out = network(image, mask) if registry.resolve(name).local else network(image)
-    first = tensor_names(predictor.kind)[0]
+    first = tensor_names(predictor.map_type)[0]
     expected = out.maps[0][0].numpy()
     scale = max(1.0, float(np.abs(expected).max()))
     assert np.allclose(part(maps, first), expected, atol=1e-3 * scale)
@@ -401,14 +401,16 @@ def test_without_pytorch_it_runs_in_a_process_of_its_own(
     assert "maskupe.inference.confined" in child.cmdline()
     for seed in range(2):
         ours, theirs = (each.predict(*example(seed)) for each in (predictor, reference))
-        for tensor in tensor_names(predictor.kind):
+        for tensor in tensor_names(predictor.map_type):
             expected = part(theirs, tensor)
             scale = max(1.0, float(np.abs(expected).max()))
             assert np.abs(part(ours, tensor) - expected).max() <= 1e-3 * scale, tensor
     # A process that was lost is no reason to fail: another one is started.
     child.kill()
     assert not psutil.wait_procs([child], 20)[1]
-    assert np.isfinite(part(predictor.predict(*example()), tensor_names(predictor.kind)[0])).all()
+    assert np.isfinite(
+        part(predictor.predict(*example()), tensor_names(predictor.map_type)[0])
+    ).all()
     child = process_of(predictor)
     del predictor
     assert not psutil.wait_procs([child], 20)[1]

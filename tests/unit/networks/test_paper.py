@@ -122,7 +122,7 @@ def test_the_contract_of_a_global_network(network: GlobalNetwork) -> None:
     image = torch.rand(2, 3, 70, 51) * 0.3
     out = network(image)
     assert out.image.shape == image.shape
-    assert len(out.maps) == len(tensor_names(network.kind))
+    assert len(out.maps) == len(tensor_names(network.map_type))
     maps = network.predict(low_resolution(image))
     assert torch.equal(network.apply(maps, image).image, out.image)
     assert torch.allclose(network.apply(maps, image, strength=0.0).image, image, atol=1e-6)

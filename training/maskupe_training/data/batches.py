@@ -13,7 +13,6 @@ from torch.utils.data import DataLoader
 
 from maskupe.errors import MaskUPEError
 from maskupe.parallel import limit_threads, machine_threads
-from maskupe_training.data.samples import SampleSet
 
 #: A batch as it travels: what :class:`~maskupe_training.data.samples.Sample` holds, stacked.
 Packed = dict[str, Tensor]
@@ -56,19 +55,19 @@ def automatic_workers(device: torch.device, processes: int) -> int:
 
 
 def batches(
-    samples: SampleSet, numbers: Sequence[range], workers: int, device: torch.device
+    samples: Any, numbers: Sequence[range], workers: int, device: torch.device
 ) -> Generator[Packed, None, None]:
     """Yield batches of samples on a device, in order.
 
     Args:
-        samples: the samples.
+        samples: a map-style data set of dictionaries of arrays.
         numbers: which of them make each batch.
         workers: processes that prepare them; 0 prepares them here. The samples are the same.
         device: where they go.
     """
     on_card = device.type == "cuda"
     loader: Any = DataLoader(
-        cast(Any, samples),
+        samples,
         batch_sampler=cast(Any, numbers),
         num_workers=workers,
         pin_memory=on_card,

@@ -22,16 +22,16 @@ def truth_of(exposure: Exposure, a: Bool, view: View | None = None) -> U8:
         exposure: the input and its candidates; a fixed one is the truth whatever its brightness.
         a: bool (h, w), the area A, not empty: of the pictures, or of the view.
         view: how A looks at the pictures, if not at all of them. Which frame is best exposed in A
-            is a question of means, so a glimpse answers it.
+            is a question of means, so a part of the pixels answers it.
     """
     if exposure.fixed:
         return exposure.candidates[0]
     frames = [exposure.image, *exposure.candidates]
     looked_at = frames
     if view is not None:
-        glimpsed = a[SUBSAMPLE // 2 :: SUBSAMPLE, SUBSAMPLE // 2 :: SUBSAMPLE]
-        if glimpsed.any() and view.size % SUBSAMPLE == 0:
-            a, looked_at = glimpsed, [view.subsample(frame) for frame in frames]
+        few = a[SUBSAMPLE // 2 :: SUBSAMPLE, SUBSAMPLE // 2 :: SUBSAMPLE]
+        if few.any() and view.size % SUBSAMPLE == 0:
+            a, looked_at = few, [view.subsample(frame) for frame in frames]
         else:
             looked_at = [view.of(frame) for frame in frames]
     return frames[best_exposed(looked_at, a)]
@@ -42,7 +42,7 @@ def best_exposed(frames: Sequence[U8], a: Bool) -> int:
 
     The rule: the frame whose mean display-encoded luma (Rec. 601) over the pixels of A is nearest
     to 115 of 255; of two equally near ones the first. Candidates darker inside A than the input are
-    left out: lighting up never darkens, so an input that is bright enough is its own truth.
+    left out: brightening never darkens, so an input that is bright enough is its own truth.
 
     Args:
         frames: uint8 (H, W, 3), of the same scene and size: the input, then its candidates.

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskupe.errors import InputError
+from maskupe.memory import total_bytes
 from maskupe.pixel_layout import LUMA
 
 U8: TypeAlias = npt.NDArray[np.uint8]
@@ -181,8 +182,4 @@ def memory_for(processes: int) -> int:
 
     1 GiB, and a quarter of the machine's memory for all of them together.
     """
-    try:
-        machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return (1 << 30) // processes
-    return min(1 << 30, machine // 4 // processes)
+    return min(1 << 30, total_bytes() // 4 // processes)

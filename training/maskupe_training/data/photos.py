@@ -10,11 +10,11 @@ import numpy as np
 
 from maskupe.errors import InputError
 from maskupe_training.data.images import ImageCache, list_images
-from maskupe_training.data.sources import Exposure, split_names
+from maskupe_training.data.sources import Exposure, Source, split_names
 from maskupe_training.data.synthesis import SynthesisRecipe, bracket, draw_response, underexpose
 
 
-class PhotoSource:
+class PhotoSource(Source):
     """A folder of well-exposed photographs, underexposed as they are drawn.
 
     ``index.csv`` (``file,source,licence,…``), if there, gives each photograph's licence, and only
@@ -29,32 +29,19 @@ class PhotoSource:
         recipe: SynthesisRecipe,
         licences: Sequence[str] = (),
     ) -> None:
-        names = {path.name: path for path in list_images(folder)}
-        if licences:
-            names = {name: names[name] for name in licensed(folder, licences) if name in names}
+        paths = licensed_images(folder, licences)
         if (folder / "split.json").is_file():
             chosen = set(split_names(folder, split))
-            names = {name: path for name, path in names.items() if name in chosen}
-        if not names:
+            paths = [path for path in paths if path.name in chosen]
+        if not paths:
             raise InputError(
                 f"No photograph of {folder} is in the split {split!r} under the wanted licences.",
                 "Check the source's licences in the recipe, index.csv and split.json.",
             )
-        self._paths = [names[name] for name in sorted(names)]
+        self._paths = sorted(paths, key=lambda path: path.name)
+        self.scenes = tuple(path.stem for path in self._paths)
         self._cache = cache
         self._recipe = recipe
-
-    @property
-    def scenes(self) -> tuple[str, ...]:
-        """See :class:`~maskupe_training.data.sources.Source`."""
-        return tuple(path.stem for path in self._paths)
-
-    def __len__(self) -> int:
-        return len(self._paths)
-
-    def draw(self, rng: np.random.Generator) -> Exposure:
-        """See :class:`Source`."""
-        return self.nth(int(rng.integers(len(self._paths))), rng)
 
     def nth(self, scene: int, rng: np.random.Generator) -> Exposure:
         """See :class:`~maskupe_training.data.sources.Source`."""
@@ -68,6 +55,19 @@ class PhotoSource:
         shift = rng.uniform(-1.0, 1.0) * self._recipe.bracket_shift
         exposures = [step + shift for step in self._recipe.bracket]
         return Exposure(path.stem, image, bracket(photo, exposures, response), fixed=False)
+
+
+def licensed_images(folder: Path, licences: Sequence[str]) -> list[Path]:
+    """Return the photographs of a folder under one of some licences; all, if there are none.
+
+    Raises:
+        InputError: if the folder has no photographs, or licences are asked for and not known.
+    """
+    paths = list_images(folder)
+    if not licences:
+        return paths
+    allowed = set(licensed(folder, licences))
+    return [path for path in paths if path.name in allowed]
 
 
 def licensed(folder: Path, licences: Sequence[str]) -> list[str]:

@@ -14,12 +14,12 @@ import numpy as np
 
 from maskupe.errors import InputError
 from maskupe.pixel_layout import LUMA
-from maskupe_training.data.images import F32, U8, fit_long_edge, list_images, read_rgb
-from maskupe_training.data.photos import licensed
-from maskupe_training.data.sources import Exposure
+from maskupe_training.data.images import F32, U8, fit_long_edge, read_rgb
+from maskupe_training.data.photos import licensed_images
+from maskupe_training.data.sources import Exposure, Source
 from maskupe_training.data.synthesis import Response, SynthesisRecipe, draw_response, sensor_noise
 from maskupe_training.matte import scenes
-from maskupe_training.matte.samples import Material, MatteSamples, held_out
+from maskupe_training.matte.samples import Material, MatteSamples
 
 _SIDE = 192
 _PHOTO_EDGE = 512
@@ -28,7 +28,7 @@ _WELL_EXPOSED = (62.0, 195.0)
 _ATTEMPTS = 40
 
 
-class RelitSource:
+class RelitSource(Source):
     """Scenes whose subject lost light; as many as asked for, each drawn by the generator.
 
     Args:
@@ -47,31 +47,20 @@ class RelitSource:
         recipe: SynthesisRecipe,
         licences: Sequence[str],
     ) -> None:
-        names = set(licensed(photos, licences)) if licences else None
-        chosen = [path for path in list_images(photos) if names is None or path.name in names]
+        chosen = licensed_images(photos, licences)
         if not chosen:
             raise InputError(f"No photograph of {photos} is under the wanted licences.")
-        own = [
-            pair
-            for folder in masked
-            for pair in scenes.read_masked(
-                folder, [p.stem for p in list_images(folder / "image") if not held_out(p.stem)]
-            )
-        ]
+        own = [pair for folder in masked for pair in scenes.read_masked(folder)]
         material = Material(
             scenes.read_cutouts(cutouts),
             [fit_long_edge(read_rgb(path), _PHOTO_EDGE) for path in chosen],
             own,
         )
-        self._photos = tuple(path.stem for path in chosen)
-        self._scenes = MatteSamples(material, seed=0, length=0, side=_SIDE)
+        #: The photographs behind the subjects.
+        self.scenes = tuple(path.stem for path in chosen)
+        self._samples = MatteSamples(material, seed=0, length=0, side=_SIDE)
         self._length = len(material.cutouts) + len(own)
         self._recipe = recipe
-
-    @property
-    def scenes(self) -> tuple[str, ...]:
-        """The photographs behind the subjects."""
-        return self._photos
 
     def __len__(self) -> int:
         return self._length
@@ -79,7 +68,7 @@ class RelitSource:
     def draw(self, rng: np.random.Generator) -> Exposure:
         """See :class:`~maskupe_training.data.sources.Source`."""
         for _ in range(_ATTEMPTS):
-            found = self._scenes.compose(rng, rng.uniform(0.25, 0.85))
+            found = self._samples.compose(rng, rng.uniform(0.25, 0.85))
             if found is None:
                 continue
             picture, alpha = found

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from maskupe_training.data.splits import divide, superseded
 
 @dataclass(frozen=True)
 class Exposure:
-    """A picture to light up, and what it could look like.
+    """A picture to brighten, and what it could look like.
 
     Attributes:
         name: names the picture in reports.
@@ -36,28 +37,28 @@ class Exposure:
     alpha: U8 | None = None
 
 
-class Source(Protocol):
+class Source(ABC):
     """A data set, or one split of it.
 
     Attributes:
         scenes: the scenes' names; :meth:`nth` takes their places in it.
     """
 
-    @property
-    def scenes(self) -> tuple[str, ...]:
-        """See the class."""
+    scenes: tuple[str, ...]
 
     def __len__(self) -> int:
-        """Return how many scenes there are."""
+        return len(self.scenes)
 
     def draw(self, rng: np.random.Generator) -> Exposure:
         """Return a random exposure of a random scene."""
+        return self.nth(int(rng.integers(len(self))), rng)
 
+    @abstractmethod
     def nth(self, scene: int, rng: np.random.Generator) -> Exposure:
         """Return a random exposure of a given scene (modulo their number), for case lists."""
 
 
-class BracketSource:
+class BracketSource(Source):
     """Real exposure brackets in the SICE layout: ``bracket/``, ``index.json``, ``split.json``.
 
     ``index.json`` maps a scene to its ``frames`` (file names in ``bracket/``) and which of them are
@@ -80,18 +81,7 @@ class BracketSource:
                 self._scenes.append((scene, entry["frames"], entry["underexposed"]))
         if not self._scenes:
             raise InputError(f"No scene of the split {split!r} in {folder} is underexposed.")
-
-    @property
-    def scenes(self) -> tuple[str, ...]:
-        """See :class:`Source`."""
-        return tuple(name for name, _, _ in self._scenes)
-
-    def __len__(self) -> int:
-        return len(self._scenes)
-
-    def draw(self, rng: np.random.Generator) -> Exposure:
-        """See :class:`Source`."""
-        return self.nth(int(rng.integers(len(self._scenes))), rng)
+        self.scenes = tuple(name for name, _, _ in self._scenes)
 
     def nth(self, scene: int, rng: np.random.Generator) -> Exposure:
         """See :class:`Source`; the frame is one of the scene's underexposed ones."""
@@ -108,7 +98,7 @@ class BracketSource:
         return Exposure(Path(chosen).stem, image, others, fixed=False)
 
 
-class PairSource:
+class PairSource(Source):
     """Pairs of pictures with equal names: ``input/`` and ``target/`` (UIEB, FiveK, your own)."""
 
     def __init__(self, folder: Path, split: str, cache: ImageCache) -> None:
@@ -125,18 +115,7 @@ class PairSource:
                         "Add it, or take the name out of split.json.",
                     )
             self._pairs.append((name, inputs[name], targets[name]))
-
-    @property
-    def scenes(self) -> tuple[str, ...]:
-        """See :class:`Source`."""
-        return tuple(name for name, _, _ in self._pairs)
-
-    def __len__(self) -> int:
-        return len(self._pairs)
-
-    def draw(self, rng: np.random.Generator) -> Exposure:
-        """See :class:`Source`."""
-        return self.nth(int(rng.integers(len(self._pairs))), rng)
+        self.scenes = tuple(wanted)
 
     def nth(self, scene: int, rng: np.random.Generator) -> Exposure:
         """See :class:`Source`.

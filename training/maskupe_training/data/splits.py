@@ -178,7 +178,7 @@ def trained_marks(header: Header) -> dict[str, dict[str, str]]:
     return {folder: {"marks": " ".join(sorted(marks))} for folder, marks in found.items() if marks}
 
 
-def told(model: str, seen: Seen, total: int, what: str) -> str:
+def describe_seen(model: str, seen: Seen, total: int, what: str) -> str:
     """Return one sentence about what a model has seen; empty if there is nothing to say.
 
     Args:

@@ -28,17 +28,6 @@ from maskupe_training.data.images import F32, U8
 # Entries of the table that encodes light by its square root.
 _ROOTS = 8192
 
-_RANGES = (
-    "exposure",
-    "local_exposure",
-    "read_noise",
-    "full_well",
-    "exponent",
-    "shoulder",
-    "published_exposure",
-    "published_flatness",
-    "published_colour",
-)
 _SHARES = ("local", "published", "linear")
 
 
@@ -58,7 +47,7 @@ class SynthesisRecipe:
             best exposure either.
         published: share of pictures whose truth is the photograph as it was published, only a
             little underexposed, whatever its brightness: a model that never meets them learns to
-            light up everything.
+            brighten everything.
         published_exposure: darkest and lightest global exposure of those in EV.
         published_flatness: least and most contrast that is taken from those first, see
             :func:`undeveloped`: a retoucher gave it to them, together with the light.
@@ -86,9 +75,9 @@ class SynthesisRecipe:
     linear: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in _RANGES:
-            low, high = getattr(self, name)
-            if not low <= high:
+        for name, value in vars(self).items():
+            if isinstance(value, tuple) and name != "bracket" and not value[0] <= value[1]:
+                low, high = value
                 raise InputError(f"synthesis.{name} runs from {low} to {high}.", "Swap the two.")
         for name in _SHARES:
             if not 0 <= getattr(self, name) <= 1:

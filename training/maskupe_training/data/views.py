@@ -13,7 +13,7 @@ import numpy as np
 from maskupe_training.data.images import U8
 from maskupe_training.data.sources import Exposure
 
-#: A glimpse has every fourth pixel of every fourth row.
+#: :meth:`View.subsample` takes every fourth pixel of every fourth row.
 SUBSAMPLE = 4
 
 

@@ -1,4 +1,4 @@
-"""What anyone would try first: each lights up the whole picture knowing only A, then is blended.
+"""What anyone would try first: each brightens the whole picture knowing only A, then is blended.
 
 Automatic ones bring A's mean luma to 115 of 255, the level that the local truth is chosen by.
 Oracles know the truth inside A and pick their one parameter (or curve) by it: they bound what
@@ -29,11 +29,6 @@ _SAMPLE = 4000
 _MOST_EV = 10.0
 # Levels between the knots of the oracle's tone curves.
 _KNOTS = 16
-
-
-def input_itself(image: F32, a: Bool, truth: F32) -> F32:
-    """Do nothing."""
-    return image
 
 
 def automatic_gamma(image: F32, a: Bool, truth: F32) -> F32:
@@ -89,20 +84,15 @@ def clahe(image: F32, a: Bool, truth: F32) -> F32:
     return np.asarray(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), np.float32) / np.float32(255.0)
 
 
-def lime_method(image: F32, a: Bool, truth: F32) -> F32:
-    """Return LIME (Guo et al. 2017); see :mod:`maskupe_training.evaluation.lime`."""
-    return lime(image)
-
-
 BASELINES: Mapping[str, Baseline] = {
-    "input": input_itself,
+    "input": lambda image, a, truth: image,
     "auto gamma": automatic_gamma,
     "oracle gamma": oracle_gamma,
     "linear gain": linear_gain,
     "oracle gain": oracle_gain,
     "oracle curves": oracle_curves,
     "CLAHE": clahe,
-    "LIME": lime_method,
+    "LIME": lambda image, a, truth: lime(image),
 }
 
 #: Those that take seconds a case, and are measured on request only.
@@ -113,8 +103,8 @@ def blended(case: Case, baseline: Baseline) -> F32:
     """A baseline on a case, blended into the input by the areas' weight: float32 (H, W, 3)."""
     image = case.image.astype(np.float32) / np.float32(255.0)
     truth = case.truth.astype(np.float32) / np.float32(255.0)
-    lit = baseline(image, case.areas.a, truth)
-    return image + case.areas.weight[..., None] * (lit - image)
+    enhanced = baseline(image, case.areas.a, truth)
+    return image + case.areas.weight[..., None] * (enhanced - image)
 
 
 def _inside(image: F32, a: Bool) -> F32:

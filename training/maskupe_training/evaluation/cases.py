@@ -92,9 +92,28 @@ def draw_cases(
     Raises:
         InputError: if the data has no such case.
     """
+
+    def draw(index: int, attempt: int) -> Case | None:
+        rng = np.random.default_rng([seed, index, attempt])
+        # The offset makes a scene meet every kind as the list goes on; attempts walk to others.
+        scene = (index + attempt * 7) % len(source)
+        exposure = source.nth(scene, rng)
+        if size is not None:
+            exposure = squashed(exposure, size)
+        kind = kinds[(index + index // max(1, len(source))) % len(kinds)]
+        drawn = masks.draw(rng, exposure.image, kind)
+        image, areas = exposure.image, drawn.areas
+        truth = truth_of(exposure, areas.a)
+        if not exposure.fixed:
+            dark = float(luma(image)[areas.a].mean()) <= DARK_LUMA
+            if not dark or truth is image:
+                return None
+        name = f"{exposure.name}-{kind}-{index:03d}"
+        return Case(name, scene, kind, image, truth, drawn.selection, drawn.transition, areas)
+
     for index in range(count):
         for attempt in range(_ATTEMPTS):
-            case = _draw(source, masks, kinds, index, attempt, seed, size)
+            case = draw(index, attempt)
             if case is not None:
                 yield case
                 break
@@ -103,30 +122,3 @@ def draw_cases(
                 f"No underexposed case could be drawn for number {index} of the case list.",
                 "The split may be too small or too bright; use another one.",
             )
-
-
-def _draw(
-    source: Source,
-    masks: MaskSampler,
-    kinds: tuple[str, ...],
-    index: int,
-    attempt: int,
-    seed: int,
-    size: int | None,
-) -> Case | None:
-    rng = np.random.default_rng([seed, index, attempt])
-    # The offset makes a scene meet every kind as the list goes on; attempts walk to others.
-    scene = (index + attempt * 7) % len(source)
-    exposure = source.nth(scene, rng)
-    if size is not None:
-        exposure = squashed(exposure, size)
-    kind = kinds[(index + index // max(1, len(source))) % len(kinds)]
-    drawn = masks.draw(rng, exposure.image, kind)
-    truth = truth_of(exposure, drawn.areas.a)
-    if not exposure.fixed:
-        dark = float(luma(exposure.image)[drawn.areas.a].mean()) <= DARK_LUMA
-        if not dark or truth is exposure.image:
-            return None
-    name = f"{exposure.name}-{kind}-{index:03d}"
-    image, areas = exposure.image, drawn.areas
-    return Case(name, scene, kind, image, truth, drawn.selection, drawn.transition, areas)

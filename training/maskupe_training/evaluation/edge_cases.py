@@ -16,8 +16,7 @@ from maskupe.areas.transition import auto_width
 from maskupe.errors import InputError
 from maskupe_training.data.images import F32, U8, fit_long_edge, list_images, read_gray, read_rgb
 from maskupe_training.matte.lines import filled, normals
-from maskupe_training.matte.samples import held_out
-from maskupe_training.matte.scenes import to_encoded, to_light
+from maskupe_training.matte.scenes import held_out, to_encoded, to_light
 from maskupe_training.progress import tracked
 
 #: How the subject is selected; see :class:`EdgeCase`.

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 from maskupe import Enhancer, Transition
 from maskupe.errors import InputError
 from maskupe_training.data.images import U8
 from maskupe_training.evaluation.edge_cases import KINDS, circles, edge_cases
 from maskupe_training.evaluation.edge_metrics import UNDERLIT, outline_quality, steepest, wiped
+from maskupe_training.tables import markdown, print_table
 
 #: The columns, with what they are called and how many digits they have.
 COLUMNS: Mapping[str, tuple[str, int]] = {
@@ -33,8 +32,6 @@ COLUMNS: Mapping[str, tuple[str, int]] = {
 }
 #: The columns about circles.
 CIRCLE_COLUMNS = {"steepest": ("steepest", 2), "worst": ("worst", 2), "n": ("circles", 0)}
-
-_PRINTED_WIDTH = 120
 
 
 @dataclass(frozen=True)
@@ -81,9 +78,6 @@ def evaluate_edges(
         UnknownModelError, WeightsError: for a model that cannot be loaded.
     """
     enhancer = Enhancer.load(request.model, threads=threads, matting=request.matting)
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_PRINTED_WIDTH)
     rows: dict[str, list[dict[str, float]]] = {}
     names: list[str] = []
     folders = [data_root / folder for folder in request.folders]
@@ -107,7 +101,7 @@ def evaluate_edges(
             output = _brightened(enhancer, circle.image, circle.selection, edges)
             step = steepest(circle.image, output, circle.selection, circle.width)
             steps.setdefault(row_name("circle", edges), []).append(step)
-    content = {
+    content: dict[str, Any] = {
         "request": asdict(request),
         "n": len(names),
         "summary": {row: summarise(values) for row, values in rows.items()},
@@ -120,8 +114,10 @@ def evaluate_edges(
             for row, values in rows.items()
         },
     }
-    for table in _tables(content):
-        console.print(table)
+    title = f"{content['n']} cases, seed {request.seed}"
+    print_table(title, *_head_and_rows("selection", content["summary"], COLUMNS))
+    title = "circles where the photograph has no edge"
+    print_table(title, *_head_and_rows("selection", content["circles"], CIRCLE_COLUMNS))
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps(content, indent=1), "utf-8")
@@ -144,42 +140,24 @@ def summarise(rows: list[dict[str, float]]) -> dict[str, float]:
 
 def markdown_tables(content: Mapping[str, Any]) -> tuple[str, str]:
     """Return the tables of outlines and of circles, as Markdown."""
-    return (
-        _markdown(content["summary"], COLUMNS, f"{content['n']} cases"),
-        _markdown(content["circles"], CIRCLE_COLUMNS, "no edge near the line"),
-    )
+    outlines = _head_and_rows(f"{content['n']} cases", content["summary"], COLUMNS)
+    circles = _head_and_rows("no edge near the line", content["circles"], CIRCLE_COLUMNS)
+    return markdown(*outlines), markdown(*circles)
 
 
-def _markdown(
-    rows: Mapping[str, Mapping[str, float]], columns: Mapping[str, tuple[str, int]], title: str
-) -> str:
-    head = [title, *(heading for heading, _ in columns.values())]
-    lines = [head, ["---"] + ["--:"] * len(columns)]
-    lines += [[name, *_cells(values, columns)] for name, values in rows.items()]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+def _head_and_rows(
+    first: str, summaries: Mapping[str, Mapping[str, float]], columns: Mapping[str, tuple[str, int]]
+) -> tuple[list[str], list[list[str]]]:
+    """Return a table's head, which begins with ``first``, and its rows."""
 
+    def cell(value: float, digits: int) -> str:
+        return f"{value:.{digits}f}" if math.isfinite(value) else "–"
 
-def _cells(values: Mapping[str, float], columns: Mapping[str, tuple[str, int]]) -> list[str]:
-    return [
-        f"{values[name]:.{digits}f}" if math.isfinite(values[name]) else "–"
-        for name, (_, digits) in columns.items()
+    rows = [
+        [row, *(cell(values[name], digits) for name, (_, digits) in columns.items())]
+        for row, values in summaries.items()
     ]
-
-
-def _tables(content: Mapping[str, Any]) -> list[Table]:
-    tables = []
-    for title, key, columns in (
-        (f"{content['n']} cases, seed {content['request']['seed']}", "summary", COLUMNS),
-        ("circles where the photograph has no edge", "circles", CIRCLE_COLUMNS),
-    ):
-        table = Table(title=title)
-        table.add_column("selection", no_wrap=True)
-        for heading, _ in columns.values():
-            table.add_column(heading, justify="right", no_wrap=True)
-        for name, values in content[key].items():
-            table.add_row(name, *_cells(values, columns))
-        tables.append(table)
-    return tables
+    return [first, *(heading for heading, _ in columns.values())], rows
 
 
 def _brightened(enhancer: Enhancer, image: U8, selection: U8, edges: Any) -> U8:

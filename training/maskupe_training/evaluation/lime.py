@@ -45,7 +45,9 @@ def lime(image: F32) -> F32:
 def refine(initial: Plane) -> Plane:
     """Return the refined illumination map T of the initial one T̂, Eq. (19), both (H, W)."""
     height, width = initial.shape
-    right, below = _derivatives(initial)
+    # Forward differences to the right and downwards; 0 in the last column and row.
+    right = np.diff(initial, axis=1, append=initial[:, -1:])
+    below = np.diff(initial, axis=0, append=initial[-1:])
     weight_right = _weight(right) / (np.abs(right) + _EPSILON)
     weight_below = _weight(below) / (np.abs(below) + _EPSILON)
     # Differences across the border do not exist.
@@ -75,14 +77,6 @@ def refine(initial: Plane) -> Plane:
         M=diags(1.0 / system.diagonal()),  # Jacobi's preconditioner
     )
     return np.asarray(np.clip(solution.reshape(height, width), 0.0, 1.0))
-
-
-def _derivatives(plane: Plane) -> tuple[Plane, Plane]:
-    """Return forward differences to the right and downwards; 0 in the last column and row."""
-    right, below = np.zeros_like(plane), np.zeros_like(plane)
-    right[:, :-1] = np.diff(plane, axis=1)
-    below[:-1, :] = np.diff(plane, axis=0)
-    return right, below
 
 
 def _weight(derivative: Plane) -> Plane:

@@ -9,11 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
 from maskupe.errors import InputError
 from maskupe_training.data.sources import read_json
 from maskupe_training.evaluation.measure import COLUMNS, OF_A, Kinds, Values
+from maskupe_training.tables import markdown, print_table
 
 #: What the row of a global model has after its name.
 BLENDED = ", blended"
@@ -33,26 +32,17 @@ _DIGITS = {
 _OF_A = len(OF_A) + 2
 
 
-def terminal_tables(title: str, summaries: Mapping[str, Mapping[str, Any]]) -> list[Table]:
-    """The summaries as two tables for rich, narrow enough for a terminal: A, then B and C."""
-    tables = []
+def print_summaries(title: str, summaries: Mapping[str, Mapping[str, Any]]) -> None:
+    """Print the summaries as two tables, narrow enough for a terminal: A, then B and C."""
     for name, columns in (("A", slice(0, _OF_A)), ("B and C", slice(_OF_A, None))):
-        table = Table(title=f"{title}: {name}")
-        table.add_column("method", no_wrap=True)
-        for heading in _headings()[columns]:
-            table.add_column(heading, justify="right", no_wrap=True)
-        for method, summary in summaries.items():
-            table.add_row(method, *_cells(summary)[columns])
-        tables.append(table)
-    return tables
+        rows = [[method, *_cells(summary)[columns]] for method, summary in summaries.items()]
+        print_table(f"{title}: {name}", ["method", *_headings()[columns]], rows)
 
 
 def markdown_table(summaries: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the summaries as a Markdown table."""
-    headings = ["method", *_headings()]
-    lines = [_row(headings), _row(["---"] + ["--:"] * (len(headings) - 1))]
-    lines += [_row([name, *_cells(summary)]) for name, summary in summaries.items()]
-    return "\n".join(lines) + "\n"
+    rows = [[name, *_cells(summary)] for name, summary in summaries.items()]
+    return markdown(["method", *_headings()], rows) + "\n"
 
 
 def kinds_tables(kinds: Kinds) -> str:
@@ -63,12 +53,12 @@ def kinds_tables(kinds: Kinds) -> str:
     for metric in (name for name in OF_A if name in measured):
         title = COLUMNS[metric] if metric != "psnr_a_gamma_aligned" else "PSNR A, gamma-aligned"
         headings = [title, *(f"{kind.replace('_', ' ')} ({k['n']})" for kind, k in kinds.items())]
-        lines = [_row(headings), _row(["---"] + ["--:"] * len(kinds))]
         digits = _DIGITS.get(metric, 3)
-        for method in methods:
-            values = [f"{kind[method][metric]:.{digits}f}" for kind in kinds.values()]
-            lines.append(_row([method, *values]))
-        tables.append("\n".join(lines) + "\n")
+        rows = [
+            [method, *(f"{kind[method][metric]:.{digits}f}" for kind in kinds.values())]
+            for method in methods
+        ]
+        tables.append(markdown(headings, rows) + "\n")
     return "\n".join(tables)
 
 
@@ -100,7 +90,7 @@ def write_json(
     """Everything: the request, the summaries, means by kind, and every value of every case."""
     cases = {
         method: [
-            {"case": name} | {k: _finite(v) for k, v in row.items()}
+            {"case": name} | {k: v if math.isfinite(v) else None for k, v in row.items()}
             for name, row in zip(names, own, strict=True)
         ]
         for method, own in rows.items()
@@ -166,13 +156,5 @@ def _cells(summary: Mapping[str, Any]) -> list[str]:
     return cells
 
 
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
 def _round(name: str, value: float) -> float:
     return round(value, _DIGITS.get(name, 3))
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -16,7 +16,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from rich.console import Console
 
 from maskupe import Enhancer, weights_file
 from maskupe.areas.transition import Edges
@@ -25,7 +24,7 @@ from maskupe.errors import InputError
 from maskupe.registry import MODELS, weights_path
 from maskupe_training.data.images import U8, ImageCache
 from maskupe_training.data.source_factory import SourceRecipe, open_source
-from maskupe_training.data.splits import seen_scenes, told
+from maskupe_training.data.splits import describe_seen, seen_scenes
 from maskupe_training.evaluation.baselines import BASELINES, SLOW, Baseline, blended
 from maskupe_training.evaluation.cases import Case, draw_cases, evaluation_masks
 from maskupe_training.evaluation.measure import Values, by_kind, measure, summarise
@@ -34,7 +33,7 @@ from maskupe_training.evaluation.report import (
     RAW,
     kinds_tables,
     markdown_table,
-    terminal_tables,
+    print_summaries,
     write_csv,
     write_json,
 )
@@ -51,7 +50,6 @@ REFERENCE = "linear gain"
 # Rows of the contact sheet, and the long edge in pixels at which cases are drawn.
 _SHEET_ROWS = 12
 _LONG_EDGE = 512
-_PRINTED_WIDTH = 120
 
 
 @dataclass(frozen=True)
@@ -152,12 +150,8 @@ def evaluate(
         name: summarise(own, rows[REFERENCE] if name != REFERENCE else None, scenes)
         for name, own in rows.items()
     }
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_PRINTED_WIDTH)  # rich would cut the tables to 80 columns
     title = f"{request.folder} {request.split}, {len(names)} cases, seed {request.seed}"
-    for table in terminal_tables(title, summaries):
-        console.print(table)
+    print_summaries(title, summaries)
     used = [known[scene] for scene in dict.fromkeys(scenes)]
     notes = [note for model in request.models if (note := _note(model, request, used))]
     for note in notes:
@@ -179,7 +173,7 @@ def _note(model: str, request: Request, scenes: Sequence[str]) -> str:
     header = weights_file.read_header(weight_file(model))
     seen = seen_scenes(header, request.folder, scenes)
     what = f"{request.folder} {request.split}"
-    return told(Path(model).stem, seen, len(scenes), what)
+    return describe_seen(Path(model).stem, seen, len(scenes), what)
 
 
 def _methods(request: Request, threads: int) -> dict[str, Method]:
@@ -197,7 +191,7 @@ def _methods(request: Request, threads: int) -> dict[str, Method]:
         enhancers += [Enhancer.load(name, threads=threads) for name in joining]
     for model, enhancer in zip(models, enhancers, strict=True):
         name = enhancer.name
-        if _said(enhancer, "conditioning") == "none":
+        if _metadata(enhancer, "conditioning") == "none":
             name += BLENDED
         if name in methods:
             raise InputError(f"Two of the methods are called {name!r}.", "Rename one of the files.")
@@ -209,8 +203,8 @@ def _methods(request: Request, threads: int) -> dict[str, Method]:
 
 def _global_ones(enhancers: Sequence[Enhancer]) -> list[str]:
     """The installed models that are the same backbones trained globally, unless given anyway."""
-    given = {_said(e, "network") for e in enhancers if _said(e, "conditioning") == "none"}
-    wanted = {_said(enhancer, "network") for enhancer in enhancers} - given
+    given = {_metadata(e, "network") for e in enhancers if _metadata(e, "conditioning") == "none"}
+    wanted = {_metadata(enhancer, "network") for enhancer in enhancers} - given
     return [
         config.name
         for config in MODELS.values()
@@ -218,7 +212,7 @@ def _global_ones(enhancers: Sequence[Enhancer]) -> list[str]:
     ]
 
 
-def _said(enhancer: Enhancer, key: str) -> str:
+def _metadata(enhancer: Enhancer, key: str) -> str:
     return enhancer.predictor.metadata.get(key, "")
 
 

@@ -1,9 +1,9 @@
 """Deep shadows: what is left of a photograph that was taken several stops too dark.
 
 Good photographs are darkened by 3.5 to 6 EV in linear light, get the noise of a small sensor, 8
-bits and JPEG, and are lit up again inside an ellipse. After one exponent has matched the level to
-the truth's, the error is split in Lab: its low frequencies are the error of colour, its high ones
-are noise.
+bits and JPEG, and are brightened again inside an ellipse. After one exponent has matched the level
+to the truth's, the error is split in Lab: its low frequencies are the error of colour, its high
+ones are noise.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from typing import TypeAlias
 import cv2
 import numpy as np
 import numpy.typing as npt
-from rich.console import Console
-from rich.table import Table
+from scipy.fft import dctn
 
 from maskupe import Enhancer
 from maskupe.denoise import Denoise
@@ -27,6 +26,7 @@ from maskupe.pixel_layout import LUMA
 from maskupe.preprocess.srgb import decode_srgb, encode_srgb
 from maskupe_training.data.images import F32, U8, fit_long_edge, list_images, read_rgb, write_rgb
 from maskupe_training.progress import tracked
+from maskupe_training.tables import print_table
 
 #: A method under test: from a case to its result, uint8 (H, W, 3).
 Method: TypeAlias = Callable[["ShadowCase"], U8]
@@ -99,7 +99,7 @@ def _darken(name: str, truth: U8, rng: np.random.Generator) -> ShadowCase:
     noise = _noise(light.shape, rng)
     noisy = encode_srgb(np.clip(light + deviation * noise, 0.0, 1.0))
     quality = int(rng.integers(*_QUALITY))
-    image = _as_jpeg(_rounded(noisy, 255), quality)
+    image = _as_jpeg(np.rint(noisy * 255).astype(np.uint8), quality)
     height, width = truth.shape[:2]
     selection = np.zeros((height, width), np.uint8)
     centre = (int(width * rng.uniform(0.4, 0.6)), int(height * rng.uniform(0.4, 0.6)))
@@ -124,10 +124,6 @@ def _noise(shape: tuple[int, ...], rng: np.random.Generator) -> F32:
     common = common / common.std()
     mixed = np.sqrt(1 - _COMMON_SHARE) * own + np.sqrt(_COMMON_SHARE) * common
     return np.asarray(mixed, np.float32)
-
-
-def _rounded(value: F32, white: int) -> U8:
-    return np.rint(value * white).astype(np.uint8)
 
 
 def measure_shadows(case: ShadowCase, output: U8) -> dict[str, float]:
@@ -183,8 +179,9 @@ def evaluate_shadows(
     """
     enhancer = Enhancer.load(model, threads=threads)
     methods = {f"denoise {strength}": _method(enhancer, strength) for strength in strengths}
-    methods["16 bits without noise, denoise 0"] = _noise_free(enhancer, 0)
-    methods["16 bits without noise, denoise auto"] = _noise_free(enhancer, "auto")
+    for strength in (0, "auto"):
+        name = f"16 bits without noise, denoise {strength}"
+        methods[name] = _method(enhancer, strength, clean=True)
     rows: dict[str, list[dict[str, float]]] = {name: [] for name in methods}
     for case in draw_shadow_cases(folder, split, count, seed, long_edge):
         results = {name: method(case) for name, method in methods.items()}
@@ -199,13 +196,11 @@ def evaluate_shadows(
         name: {column: float(np.mean([row[column] for row in own])) for column in COLUMNS}
         for name, own in rows.items()
     }
-    table = Table(title=f"{model}, {split}, {len(next(iter(rows.values())))} cases, seed {seed}")
-    table.add_column("method", no_wrap=True)
-    for column in COLUMNS:
-        table.add_column(column.replace("_", " "), justify="right", no_wrap=True)
-    for name, values in means.items():
-        table.add_row(name, *(f"{values[column]:.2f}" for column in COLUMNS))
-    Console(width=100).print(table)
+    print_table(
+        f"{model}, {split}, {len(next(iter(rows.values())))} cases, seed {seed}",
+        ["method", *(column.replace("_", " ") for column in COLUMNS)],
+        [[name, *(f"{own[column]:.2f}" for column in COLUMNS)] for name, own in means.items()],
+    )
     return means
 
 
@@ -220,18 +215,11 @@ def _sheet(case: ShadowCase, results: Sequence[U8]) -> U8:
     return np.hstack([picture[y : y + down, x : x + across] for picture in pictures])
 
 
-def _method(enhancer: Enhancer, strength: Denoise) -> Method:
+def _method(enhancer: Enhancer, strength: Denoise, *, clean: bool = False) -> Method:
     def run(case: ShadowCase) -> U8:
-        result = enhancer.enhance(case.image, case.selection, denoise=strength)
-        return np.asarray(result, np.uint8)
-
-    return run
-
-
-def _noise_free(enhancer: Enhancer, strength: Denoise) -> Method:
-    def run(case: ShadowCase) -> U8:
-        result = enhancer.enhance(case.clean, case.selection, denoise=strength)
-        return np.rint(result / 257.0).astype(np.uint8)
+        image = case.clean if clean else case.image
+        result = enhancer.enhance(image, case.selection, denoise=strength)
+        return np.rint(result / (257.0 if clean else 1.0)).astype(np.uint8)
 
     return run
 
@@ -283,7 +271,5 @@ def _mean_energy(plane: F32) -> npt.NDArray[np.float64]:
     """Return the mean squared coefficients (8, 8) of blocks of 8×8."""
     height, width = (n // 8 * 8 for n in plane.shape)
     blocks = plane[:height, :width].reshape(height // 8, 8, width // 8, 8).transpose(0, 2, 1, 3)
-    places, waves = np.arange(8), np.arange(8)[:, None]
-    basis = np.cos(np.pi * (2 * places + 1) * waves / 16) * 0.5
-    basis[0] = np.sqrt(1 / 8)
-    return np.asarray(((basis @ blocks @ basis.T) ** 2).mean(axis=(0, 1)), np.float64)
+    coefficients = dctn(blocks.astype(np.float64), axes=(2, 3), norm="ortho")
+    return np.asarray((coefficients**2).mean(axis=(0, 1)))

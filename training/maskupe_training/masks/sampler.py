@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -130,7 +131,6 @@ class MaskSampler:
         self._outlines: list[Path] = []
         for folder in recipe.needed_folders:
             self._outlines += _mask_files(data_root / folder)
-        self._cache = _OutlineCache()
 
     def draw(self, rng: np.random.Generator, image: U8, kind: str | None = None) -> Drawn:
         """A selection for a picture (uint8 (H, W, 3)), of a given kind or of one drawn by share.
@@ -169,7 +169,7 @@ class MaskSampler:
             selection = shapes.dark_region(rng, image)
         elif kind == "silhouette":
             path = self._outlines[rng.integers(len(self._outlines))]
-            selection = shapes.silhouette(rng, self._cache.get(path), height, width)
+            selection = shapes.silhouette(rng, _outline(path), height, width)
         else:
             selection = _FREE[kind](rng, height, width)
         short = min(height, width)
@@ -210,19 +210,12 @@ def _mask_files(folder: Path) -> list[Path]:
         ) from error
 
 
-class _OutlineCache:
-    """Mask files, scaled down to 320 pixels and kept in memory as uint8."""
-
-    def __init__(self) -> None:
-        self._masks: dict[Path, U8] = {}
-
-    def get(self, path: Path) -> U8:
-        mask = self._masks.get(path)
-        if mask is None:
-            mask = fit_long_edge(read_gray(path), 320)
-            if mask.max() == mask.min():
-                raise InputError(
-                    f"The mask file {path} is the same everywhere.", "Remove it from the folder."
-                )
-            self._masks[path] = mask
-        return mask
+@functools.cache
+def _outline(path: Path) -> U8:
+    """Return a mask file scaled down to 320 pixels; it is kept in memory."""
+    mask = fit_long_edge(read_gray(path), 320)
+    if mask.max() == mask.min():
+        raise InputError(
+            f"The mask file {path} is the same everywhere.", "Remove it from the folder."
+        )
+    return mask

@@ -7,17 +7,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-from maskupe import weights_file
 from maskupe.errors import InputError
 from maskupe.inference.export import save_matting
-from maskupe.io.atomic import replace_file
 from maskupe.networks import matting
 from maskupe_training import checkpoint
 from maskupe_training.data.manifest import manifest_digest
 from maskupe_training.data.sources import read_json
 from maskupe_training.matte.material import credit_lines
 from maskupe_training.matte.recipe import MatteRecipe, from_tables, is_matte, load
-from maskupe_training.model_card import model_card
+from maskupe_training.model_card import write_card
 from maskupe_training.recipe_files import matte_command
 
 
@@ -74,9 +72,7 @@ def export_matte(
         "credits": credit_lines(recipe, data_root),
     }
     save_matting(target, network, metadata)
-    parameters = sum(value.numel() for value in network.parameters())
-    card = model_card(target, weights_file.read_header(target), parameters)
-    replace_file(target.with_suffix(".md"), card.encode("utf-8"))
+    write_card(target)
     return target
 
 

@@ -2,10 +2,9 @@
 
     maskupe-train fit matte --data DATA --out runs/matte
     maskupe-train fit matte --data DATA --out runs/matte --resume
-    python -m maskupe_training.matte.fit matte DATA runs/matte --device cuda --workers 8
+    python -m maskupe_training.matte.fit matte DATA runs/matte --device cuda
 
-The last form needs the standard library, numpy, OpenCV and PyTorch only: it runs where nothing
-else of the training is installed.
+The last form needs, besides MaskUPE itself, PyTorch and nothing else of the extra ``train``.
 
 Samples are a pure function of the seed and their number, the learning rate one of the step. So a
 resumed training ends with the same bits as one that was never interrupted (on a processor, and
@@ -18,7 +17,8 @@ import json
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,40 +26,21 @@ import cv2
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from maskupe.errors import InputError
 from maskupe.networks.matting import Matting
 from maskupe_training import checkpoint
+from maskupe_training.data.batches import automatic_workers, batches
 from maskupe_training.matte.material import read_material
 from maskupe_training.matte.recipe import MatteRecipe, from_tables, load
 from maskupe_training.matte.samples import MatteSamples
+from maskupe_training.run_options import RunOptions, choose_accelerator
+from maskupe_training.source_commit import source_commit
 
 # Steps between two lines of the log: to look at the loss waits for the card.
 _LOG_EVERY = 50
 _WARM_UP = 50
 _LARGEST_NORM = 1.0
-
-
-@dataclass(frozen=True)
-class MatteRun:
-    """How and where a recipe is run.
-
-    Attributes:
-        data_root: the folder that the recipe's folders lie in.
-        out: where checkpoint and log go.
-        resume: continue from ``out/last.pt``.
-        max_minutes: stop after this time, with a checkpoint; ``None`` for no limit.
-        threads: CPU threads that train.
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-    """
-
-    data_root: Path
-    out: Path
-    resume: bool = False
-    max_minutes: float | None = None
-    threads: int = 1
-    device: str = "auto"
 
 
 def losses(logits: Tensor, batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -127,7 +108,7 @@ def progress(recipe: MatteRecipe, step: int, minutes: float) -> float:
     return min(1.0, max(step / how.steps, minutes / how.minutes if how.minutes else 0.0))
 
 
-def fit_matte(recipe: MatteRecipe, run: MatteRun) -> Path:
+def fit_matte(recipe: MatteRecipe, run: RunOptions) -> Path:
     """Train the matting network.
 
     Args:
@@ -152,10 +133,17 @@ def fit_matte(recipe: MatteRecipe, run: MatteRun) -> Path:
     samples = MatteSamples(read_material(recipe, run.data_root), recipe.seed, how.steps * how.batch)
     training.start()
     deadline = time.monotonic() + 60 * run.max_minutes if run.max_minutes else math.inf
-    for batch in _batches(samples, recipe, training.step, training.device):
-        if training.done >= 1.0 or time.monotonic() > deadline:
-            break
-        training.advance(batch)
+    device, workers = torch.device(training.device), how.workers
+    if isinstance(workers, str):
+        workers = automatic_workers(device, 1)
+    numbers = [
+        range(step * how.batch, (step + 1) * how.batch) for step in range(training.step, how.steps)
+    ]
+    with closing(batches(samples, numbers, workers, device)) as fed:
+        for batch in fed:
+            if training.done >= 1.0 or time.monotonic() > deadline:
+                break
+            training.advance(batch)
     training.save()
     return last
 
@@ -168,10 +156,10 @@ class _Training:
         device: that trains.
     """
 
-    def __init__(self, recipe: MatteRecipe, run: MatteRun, last: Path) -> None:
+    def __init__(self, recipe: MatteRecipe, run: RunOptions, last: Path) -> None:
         torch.manual_seed(recipe.seed)
         torch.set_float32_matmul_precision("high")
-        self.device = choose(run.device)
+        self.device = choose_accelerator(run.accelerator)
         on_card = self.device == "cuda"
         self._network = Matting().to(self.device)
         if on_card:
@@ -281,30 +269,9 @@ class _Training:
             "step": self.step,
             "minutes": self.minutes,
             "recipe": json.dumps(self._recipe.to_dict()),
-            "commit": checkpoint.commit(),
+            "commit": source_commit(),
         }
         checkpoint.save(self._last, state)
-
-
-def choose(device: str) -> str:
-    """Return the device that is meant.
-
-    Raises:
-        InputError: for one that is not there.
-    """
-    usable = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
-    if device == "auto":
-        return next(name for name, there in usable.items() if there)
-    if not usable.get(device, False):
-        raise InputError(
-            f"There is no accelerator {device!r} on this machine.",
-            f"Use one of {', '.join(['auto', *(name for name in usable if usable[name])])}.",
-        )
-    return device
 
 
 def check_same(recipe: MatteRecipe, state: dict[str, Any], path: Path) -> None:
@@ -322,29 +289,6 @@ def check_same(recipe: MatteRecipe, state: dict[str, Any], path: Path) -> None:
         )
 
 
-def _batches(samples: MatteSamples, recipe: MatteRecipe, step: int, device: str) -> Any:
-    from maskupe_training.data.batches import automatic_workers
-
-    workers = recipe.training.workers
-    if isinstance(workers, str):
-        workers = automatic_workers(torch.device(device), 1)
-    batch = recipe.training.batch
-    return DataLoader(
-        cast("Dataset[dict[str, Tensor]]", samples),
-        batch,
-        sampler=range(step * batch, len(samples)),
-        num_workers=workers,
-        pin_memory=device == "cuda",
-        worker_init_fn=_one_thread,
-        prefetch_factor=4 if workers else None,
-    )
-
-
-def _one_thread(_: int) -> None:
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line that needs no more than PyTorch."""
     import argparse
@@ -354,24 +298,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("data", type=Path, help="where the data sets lie")
     parser.add_argument("out", type=Path, help="for checkpoint and log")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--workers", type=int, help="loader processes")
-    parser.add_argument("--minutes", type=float, help="the rate falls to its end in this time")
-    parser.add_argument("--steps", type=int)
-    parser.add_argument("--batch", type=int)
-    parser.add_argument("--rate", type=float, help="the highest learning rate")
-    parser.add_argument("--start", help="a checkpoint whose weights to begin with")
-    parser.add_argument("--seed", type=int)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--resume", action="store_true")
-    found = parser.parse_args(arguments)
-    changes = [
-        f"training.{key}={value}"
-        for key in ("workers", "minutes", "steps", "batch", "rate", "start")
-        if (value := getattr(found, key)) is not None
-    ]
-    if found.seed is not None:
-        changes.append(f"seed={found.seed}")
-    run = MatteRun(found.data, found.out, found.resume, device=found.device)
-    fit_matte(load(found.recipe, changes), run)
+    options = parser.parse_args(arguments)
+    run = RunOptions(options.data, options.out, options.resume, accelerator=options.device)
+    fit_matte(load(options.recipe, options.set), run)
 
 
 if __name__ == "__main__":

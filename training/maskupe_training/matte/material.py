@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from maskupe.errors import InputError
-from maskupe_training.data.images import fit_long_edge, list_images, read_rgb
-from maskupe_training.data.photos import licensed
+from maskupe_training.data.images import fit_long_edge, read_rgb
+from maskupe_training.data.photos import licensed_images
 from maskupe_training.matte import scenes
 from maskupe_training.matte.recipe import MatteRecipe, Pictures
-from maskupe_training.matte.samples import Material, held_out
+from maskupe_training.matte.samples import Material
 from maskupe_training.model_card import lines_of
 
 # Long edge of the backgrounds in pixels.
@@ -24,11 +24,9 @@ def read_material(recipe: MatteRecipe, data: Path) -> Material:
     """
     cutouts = [path.stem for path in trained_on(recipe.cutouts, data)]
     photos = trained_on(recipe.photos, data)
-    masked = []
-    for folder in recipe.masked.folders:
-        images = list_images(data / folder / "image")
-        stems = [path.stem for path in images if not held_out(path.stem)]
-        masked += scenes.read_masked(data / folder, stems)
+    masked = [
+        pair for folder in recipe.masked.folders for pair in scenes.read_masked(data / folder)
+    ]
     return Material(
         scenes.read_cutouts(data / recipe.cutouts.folder, cutouts),
         [fit_long_edge(read_rgb(path), _PHOTO_EDGE) for path in photos],
@@ -44,11 +42,8 @@ def trained_on(pictures: Pictures, data: Path) -> list[Path]:
         InputError: if there are none, or the folder's licences are unknown.
     """
     folder = data / pictures.folder
-    found = list_images(folder)
-    if pictures.licences:
-        allowed = set(licensed(folder, pictures.licences))
-        found = [path for path in found if path.name in allowed]
-    found = [path for path in found if not held_out(path.stem)]
+    licensed = licensed_images(folder, pictures.licences)
+    found = [path for path in licensed if not scenes.held_out(path.stem)]
     if not found:
         raise InputError(
             f"No picture of {folder} may be trained on.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,11 +40,6 @@ class Material:
     photos: Sequence[U8]
     masked: Sequence[tuple[U8, U8]] = field(default=())
     masked_share: float = 0.6
-
-
-def held_out(stem: str) -> bool:
-    """Return whether a picture belongs to the tenth that is never trained on, by its file name."""
-    return int.from_bytes(hashlib.sha256(stem.encode()).digest()[:4], "big") % 10 == 0
 
 
 class MatteSamples:
@@ -245,7 +239,7 @@ def _place(
               centre[1] - jitter[1] * side / target[1] * extent[1])  # fmt: skip
     mirror, angle = bool(rng.random() < 0.5), float(rng.normal(0.0, 0.12))
     moved = [
-        scenes.warp(rng, plane, side, centre, extent, target, mirror, angle, rule)
+        scenes.warp(plane, side, centre, extent, target, mirror, angle, rule)
         for plane, rule in ((colour, border), (alpha, cv2.BORDER_CONSTANT))
     ]
     return moved[0], moved[1]

@@ -7,6 +7,7 @@ matte in linear light, then the sensor's noise, 8 bits and often a JPEG follow.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,12 +91,20 @@ def _bleed(colour: U8, alpha: U8) -> U8:
     return np.asarray(np.rint(mix * colour + (1 - mix) * result), np.uint8)
 
 
-def read_masked(folder: Path, names: Sequence[str] | None = None) -> list[tuple[U8, U8]]:
-    """Return pictures of ``image/`` with their masks of ``mask/``, uint8 (H, W, 3) and (H, W)."""
+def held_out(stem: str) -> bool:
+    """Return whether a picture belongs to the tenth that is never trained on, by its file name."""
+    return int.from_bytes(hashlib.sha256(stem.encode()).digest()[:4], "big") % 10 == 0
+
+
+def read_masked(folder: Path) -> list[tuple[U8, U8]]:
+    """Return the pictures of ``image/`` that are not held out, with their masks of ``mask/``.
+
+    Each is uint8, (H, W, 3) and (H, W).
+    """
     masks = {path.stem: path for path in list_images(folder / "mask")}
     found = []
     for path in list_images(folder / "image"):
-        if path.stem not in masks or (names is not None and path.stem not in names):
+        if path.stem not in masks or held_out(path.stem):
             continue
         image, mask = read_rgb(path), cv2.imread(str(masks[path.stem]), cv2.IMREAD_GRAYSCALE)
         if mask is None or mask.shape != image.shape[:2] or not 0.02 < (mask > 127).mean() < 0.8:
@@ -111,7 +120,6 @@ def read_masked(folder: Path, names: Sequence[str] | None = None) -> list[tuple[
 
 
 def warp(
-    rng: np.random.Generator,
     image: U8,
     side: int,
     centre: tuple[float, float],
@@ -124,7 +132,6 @@ def warp(
     """Move a picture so that a box of it (centre, extent) has a centre and extent in the target.
 
     Args:
-        rng: unused but for the target's sub-pixel place.
         image: uint8 (h, w[, c]).
         side: of the square result.
         centre: (x, y) of the box in the picture.

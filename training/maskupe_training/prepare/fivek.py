@@ -154,7 +154,8 @@ def _prepare_all(pairs: Sequence[_Pair], workers: int) -> Iterator[tuple[str, st
         return
     # Fresh processes: forked ones can hang in what OpenCV's threads held.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(pairs)), context, _one_thread) as pool:
+    count = min(workers, len(pairs))
+    with ProcessPoolExecutor(count, context, cv2.setNumThreads, (1,)) as pool:
         futures = [pool.submit(_prepare, pair) for pair in pairs]
         try:
             for future in as_completed(futures):
@@ -166,10 +167,6 @@ def _prepare_all(pairs: Sequence[_Pair], workers: int) -> Iterator[tuple[str, st
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)
-
-
-def _one_thread() -> None:
-    cv2.setNumThreads(1)
 
 
 def _prepare(pair: _Pair) -> tuple[str, str]:

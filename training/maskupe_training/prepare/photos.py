@@ -6,8 +6,8 @@ import csv
 from pathlib import Path
 
 from maskupe.errors import InputError
-from maskupe_training.data.images import fit_long_edge, list_images, read_rgb, write_rgb
-from maskupe_training.data.photos import licensed
+from maskupe_training.data.images import fit_long_edge, read_rgb, write_rgb
+from maskupe_training.data.photos import licensed_images
 from maskupe_training.prepare.writing import empty_target, finish, split_by_seed
 from maskupe_training.progress import tracked
 
@@ -35,10 +35,7 @@ def prepare_photos(
         InputError: for a folder without pictures or index, no picture under the licences, or a
             target that is not empty.
     """
-    paths = {path.name: path for path in list_images(source)}
-    if licences:
-        wanted = set(licensed(source, licences))
-        paths = {name: path for name, path in paths.items() if name in wanted}
+    paths = {path.name: path for path in licensed_images(source, licences)}
     if not paths:
         raise InputError(
             f"No photograph of {source} has a licence with {' or '.join(licences)}.",

@@ -4,16 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from maskupe_training.data.images import list_images, read_rgb
 from maskupe_training.data.splits import divide
-from maskupe_training.prepare.writing import (
-    check_same_names,
-    empty_target,
-    finish,
-    first_folder,
-    write_pair,
-)
-from maskupe_training.progress import tracked
+from maskupe_training.prepare.writing import finish, first_folder, list_pairs, write_pairs
 
 #: How many pairs are published.
 PAIRS = 890
@@ -28,13 +20,9 @@ def prepare_uieb(source: Path, target: Path, long_edge: int) -> None:
     """
     raw = first_folder(source, ("raw-890", "raw", "input"), "the raw pictures")
     reference = first_folder(source, ("reference-890", "reference", "target"), "the references")
-    inputs = {path.stem: path for path in list_images(raw)}
-    targets = {path.stem: path for path in list_images(reference)}
-    check_same_names(inputs, targets)
+    inputs, targets = list_pairs(raw, reference)
     if len(inputs) != PAIRS:
         print(f"{source} has {len(inputs)} pairs, not the {PAIRS} of UIEB: a part is prepared.")
     splits = divide("uieb", inputs)
-    empty_target(target)
-    for name, path in tracked(inputs.items(), len(inputs), "preparing"):
-        write_pair(target, name, read_rgb(path), read_rgb(targets[name]), long_edge)
+    write_pairs(target, inputs, targets, long_edge)
     finish(target, splits, {"data": "UIEB", "long_edge": long_edge})

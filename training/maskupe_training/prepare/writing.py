@@ -11,9 +11,10 @@ import numpy as np
 
 from maskupe.errors import InputError
 from maskupe.io.atomic import replace_file
-from maskupe_training.data.images import U8, fit_long_edge
+from maskupe_training.data.images import U8, fit_long_edge, list_images, read_rgb
 from maskupe_training.data.manifest import write_manifest
 from maskupe_training.data.splits import Splits, divide, is_listed
+from maskupe_training.progress import tracked
 
 
 def empty_target(target: Path) -> None:
@@ -87,13 +88,26 @@ def write_pair(target: Path, name: str, image: U8, reference: U8, long_edge: int
         replace_file(target / kind / f"{name}.png", coded.tobytes())
 
 
+def write_pairs(
+    target: Path, inputs: Mapping[str, Path], targets: Mapping[str, Path], long_edge: int
+) -> None:
+    """Make the folder and write pairs into it, which are read from files by their names.
+
+    Raises:
+        InputError: for a pair whose two pictures differ in size, or a folder that is not empty.
+    """
+    empty_target(target)
+    for name, path in tracked(inputs.items(), len(inputs), "preparing"):
+        write_pair(target, name, read_rgb(path), read_rgb(targets[name]), long_edge)
+
+
 def finish(target: Path, splits: Splits, about: Mapping[str, object]) -> None:
     """Write ``split.json`` and ``manifest.json``, and say what was done."""
     (target / "split.json").write_text(json.dumps(splits, indent=1), "utf-8")
     counts = {name: len(members) for name, members in splits.items()}
     write_manifest(target, {**about, "splits": counts})
-    told = ", ".join(f"{count} {name}" for name, count in counts.items())
-    print(f"{target}: {told}.")
+    parts = ", ".join(f"{count} {name}" for name, count in counts.items())
+    print(f"{target}: {parts}.")
 
 
 def first_folder(source: Path, names: Iterable[str], what: str) -> Path:
@@ -111,12 +125,15 @@ def first_folder(source: Path, names: Iterable[str], what: str) -> Path:
     )
 
 
-def check_same_names(inputs: Mapping[str, Path], targets: Mapping[str, Path]) -> None:
-    """Check that every picture has its partner.
+def list_pairs(inputs_in: Path, targets_in: Path) -> tuple[dict[str, Path], dict[str, Path]]:
+    """Return the pictures of two folders by name, without suffixes.
 
     Raises:
-        InputError: naming the first that has none, and how many there are.
+        InputError: for a folder that is missing or empty; naming the first picture that has no
+            partner, and how many there are.
     """
+    inputs = {path.stem: path for path in list_images(inputs_in)}
+    targets = {path.stem: path for path in list_images(targets_in)}
     lonely = sorted(set(inputs) ^ set(targets))
     if lonely:
         here, missing = (inputs, targets) if lonely[0] in inputs else (targets, inputs)
@@ -125,3 +142,4 @@ def check_same_names(inputs: Mapping[str, Path], targets: Mapping[str, Path]) ->
             f"{here[lonely[0]]} has no partner in {folder} ({len(lonely)} have none).",
             "Complete the download, or remove the pictures without partners.",
         )
+    return inputs, targets
