@@ -6,6 +6,8 @@
 
 #include "pixels.h"
 
+/* maskupe.rendering.saturation.STOP */
+#define STOP 0.37f
 /* In place of zero where something is divided. */
 #define LEAST 1e-6f
 
@@ -25,7 +27,7 @@ STAGE void saturate_row(const Job *job, int n, Row *row) {
         const float above = (most - luma) / at_least(1.0f - luma, LEAST);
         const float below = (luma - least) / at_least(luma, LEAST);
         const float used = clamp01(at_least(above, below)), freed = 1.0f - used;
-        float amount = saturation * clamp01(added / at_least(before, LEAST));
+        float amount = saturation * clamp01(added / at_least(before * STOP, LEAST));
         const float sum = amount * used * amount * used + freed * freed;
         const float room = freed / sqrtf(at_least(sum, LEAST));
         amount *= saturation > 0.0f ? room : 1.0f;

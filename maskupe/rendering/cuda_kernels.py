@@ -19,6 +19,7 @@ from maskupe.blending.weights import ONSET as _ONSET
 from maskupe.maps import ILLUMINATION_FLOOR, TONE_OFFSET
 from maskupe.pixel_layout import LUMA
 from maskupe.rendering import packing
+from maskupe.rendering.saturation import STOP as _STOP
 
 TONE = tl.constexpr(packing.TONE)
 CURVE = tl.constexpr(packing.CURVE)
@@ -32,6 +33,7 @@ RED, GREEN, BLUE = (tl.constexpr(float(share)) for share in LUMA)
 OFFSET = tl.constexpr(TONE_OFFSET)
 FLOOR = tl.constexpr(ILLUMINATION_FLOOR)
 ONSET = tl.constexpr(_ONSET)
+STOP = tl.constexpr(_STOP)
 #: Light that is added counts for at least this much, see :func:`maskupe.blending.weights.bounded`.
 LEAST_ADDED = tl.constexpr(1e-6)
 #: In place of zero where :mod:`maskupe.rendering.saturation` divides.
@@ -247,7 +249,7 @@ def saturated(r, g, b, before, saturation):
     below = tl.div_rn(luma - least, tl.maximum(luma, LEAST))
     used = clamp01(tl.maximum(above, below))
     free = 1.0 - used
-    amount = saturation * clamp01(tl.div_rn(luma - before, tl.maximum(before, LEAST)))
+    amount = saturation * clamp01(tl.div_rn(luma - before, tl.maximum(before * STOP, LEAST)))
     room = amount * used * amount * used + free * free
     room = tl.div_rn(free, tl.sqrt_rn(tl.maximum(room, LEAST)))
     amount *= tl.where(saturation > 0.0, room, 1.0)

@@ -84,6 +84,7 @@ class StandIn:
         strength,
         denoise,
         warmth,
+        saturation,
         transition,
         outputs,
         part,

@@ -86,10 +86,12 @@ class Dialog:
     def _build_settings(self) -> Gtk.Box:
         dialog = self._dialog
         box = Gtk.Box(orientation=Gtk.Orientation.VERTICAL, spacing=6)
-        strength, warmth, denoise, width = (
-            dialog.get_scale_entry(name, 1.0) for name in ("strength", "warmth", "denoise", "width")
+        strength, warmth, saturation, denoise, width = (
+            dialog.get_scale_entry(name, 1.0)
+            for name in ("strength", "warmth", "saturation", "denoise", "width")
         )
-        warmth.set_sensitive(the_drawable(self._drawables).is_rgb())  # gray stays gray
+        for colour in (warmth, saturation):
+            colour.set_sensitive(the_drawable(self._drawables).is_rgb())  # gray stays gray
         # The type is named because GIMP 3.2 makes radio buttons of short lists.
         side, output = (dialog.get_widget(n, Gtk.ComboBox) for n in ("side", "output"))
         bounds = self._plan().bounds
@@ -102,16 +104,17 @@ class Dialog:
         checks.pack_start(self._width.automatic, False, False, 0)
         checks.pack_start(edges, False, False, 0)
         checks.show_all()
-        for slider in (strength, warmth, denoise, width):
+        for slider in (strength, warmth, saturation, denoise, width):
             slider.get_range().set_size_request(130, -1)
         labels = Gtk.SizeGroup(mode=Gtk.SizeGroupMode.HORIZONTAL)
-        for row in (strength, warmth, denoise, width, side, output):
+        for row in (strength, warmth, saturation, denoise, width, side, output):
             labels.add_widget(row.get_label())
         labels.add_widget(model.label)
         rows: list[Gtk.Widget] = [
             *self._replaced_note(),
             strength,
             warmth,
+            saturation,
             dialog.get_widget("automatic-denoise", Gtk.CheckButton),
             denoise,
             checks,
