@@ -18,11 +18,14 @@ from maskupe_plugin.job import Job, plan  # noqa: E402
 from maskupe_plugin.model_row import ModelRow  # noqa: E402
 from maskupe_plugin.presets_button import PresetsButton  # noqa: E402
 from maskupe_plugin.preview import Preview  # noqa: E402
+from maskupe_plugin.screen import free_size  # noqa: E402
 from maskupe_plugin.settings import settings_of  # noqa: E402
 from maskupe_plugin.width_rows import WidthRows  # noqa: E402
 
 #: Least width of the settings, in pixels.
 _SETTINGS_WIDTH = 380
+#: On a screen of less height, in pixels, the settings are closer together.
+_LOW_SCREEN = 700
 
 
 class CancelledError(Exception):
@@ -67,7 +70,13 @@ class Dialog:
         self._bar = Gtk.ProgressBar(show_text=True, margin=12)
         self._dialog.get_content_area().pack_end(self._bar, False, False, 0)
         config.connect("notify", lambda *_changed: self._preview.refresh())
+        # Meanwhile an undo step or a script may have changed what is selected.
+        self._dialog.connect("focus-in-event", self._noticed)
         self._dialog.connect_after("map", lambda *_mapped: self._preview.let_shrink())
+
+    def _noticed(self, *_event: object) -> bool:
+        self._preview.notice_selection()
+        return False
 
     def _add_presets(self) -> None:
         presets = PresetsButton(self._config, lambda text: self._preview.tell(text, True)).button
@@ -85,7 +94,8 @@ class Dialog:
 
     def _build_settings(self) -> Gtk.Box:
         dialog = self._dialog
-        box = Gtk.Box(orientation=Gtk.Orientation.VERTICAL, spacing=6)
+        low = free_size()[1] < _LOW_SCREEN
+        box = Gtk.Box(orientation=Gtk.Orientation.VERTICAL, spacing=3 if low else 6)
         strength, warmth, saturation, denoise, width = (
             dialog.get_scale_entry(name, 1.0)
             for name in ("strength", "warmth", "saturation", "denoise", "width")

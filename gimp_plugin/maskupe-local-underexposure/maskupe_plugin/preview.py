@@ -18,6 +18,7 @@ from maskupe_plugin.preview_source import Proxy, read_proxy, view_of
 from maskupe_plugin.preview_worker import ACTUAL_PIXELS, FITTED, PreviewResult, PreviewWorker
 from maskupe_plugin.region import Box
 from maskupe_plugin.screen import free_size, set_sharp, sharpness
+from maskupe_plugin.thumbnail import selection_digest
 from maskupe_plugin.viewport import ZOOMS, Viewport, next_zoom
 from maskupe_plugin.zoom_control import LAYER, MAGNIFIED, SELECTION, ZoomControl
 
@@ -62,6 +63,7 @@ class Preview:
         self._measured = measured
         self._proxy: Proxy | None = None
         self._read_for = (0, 0)  # the room that it was read for
+        self._selection = b""  # tells the selection that it was read with from another
         self._shown: PreviewResult | None = None
         self._split_at = 0.5
         self._timer = 0
@@ -109,7 +111,8 @@ class Preview:
         self._frame = frame
         self.box.pack_start(frame, True, True, 0)
 
-        toggles = Gtk.Box(spacing=12)
+        # Close together: what is on is in bold type, and wider.
+        toggles = Gtk.Box(spacing=6)
         self._on = self._toggle(
             toggles, _("_Preview"), True, _("Show the result, or the layer as it is")
         )
@@ -172,6 +175,17 @@ class Preview:
             GLib.source_remove(self._timer)
         self._timer = GLib.timeout_add(0 if self._worker.idle else _DEBOUNCE, self._ask)
 
+    def notice_selection(self) -> None:
+        """Make the preview anew if something else is selected than it was made with."""
+        if self._proxy is None:
+            return
+        try:
+            changed = _digest(self._plan()) != self._selection
+        except UserError:
+            changed = True  # the preview will tell
+        if changed:
+            self.refresh()
+
     def let_shrink(self) -> None:
         """Let the person make the window smaller than it opened."""
         self._frame.set_size_request(_LEAST_WIDTH, _LEAST_HEIGHT)
@@ -212,6 +226,10 @@ class Preview:
             return False
         self._job = job
         view = view_of(job, self._selection_only)
+        selection = _digest(job)
+        if selection != self._selection:
+            self._selection, self._proxy = selection, None
+            self._actual.forget()
         if self._proxy is None or (self._proxy.view, self._read_for) != (view, self._room):
             self._proxy, self._read_for = read_proxy(job, view, self._room), self._room
             self._shown = None
@@ -489,6 +507,14 @@ class Preview:
     def _move_split(self, place: float) -> None:
         self._split_at = min(max(place, 0.0), 1.0)
         self._draw()
+
+
+def _digest(job: Job) -> bytes:
+    """Return what tells the selection of a job from that of another; b"" without one."""
+    if job.bounds is None:
+        return b""
+    _found, x, y = job.drawable.get_offsets()
+    return selection_digest(job.image, job.bounds.moved(x, y))
 
 
 def _pixbuf(pixels: bytes | bytearray, width: int, height: int) -> GdkPixbuf.Pixbuf:
