@@ -202,7 +202,16 @@ def test_more_stops_than_possible_give_the_most(gui: Gui) -> None:
     window = gui.show()
     with gui.renewing():
         gui.type("alt+e", "9", "Return")
-    gui.picture(window, "too-many-stops")
+    said = gui.picture(window, "too-many-stops")
+    below = np.s_[said.shape[0] - 150 : said.shape[0] - 115, : said.shape[1] // 2]
+    # Actual pixels that arrive do not take the sentence away, and another setting does.
+    gui.press("alt+1")
+    actual = gui.picture(window, "too-many-stops-at-100", differs_from(said, 3000))
+    assert (actual[below] == said[below]).all()
+    gui.strength("1.9")
+    less = gui.picture(window, wanted=lambda now: bool((now[below] != said[below]).any()))
+    assert (less[below] != said[below]).any()
+    gui.strength("2")
     gui.finish()
     assert float(gui.last("strength")) == 2.0
 

@@ -63,6 +63,7 @@ class Preview:
         self._measured = measured
         self._proxy: Proxy | None = None
         self._read_for = (0, 0)  # the room that it was read for
+        self._of_daemon = False  # whether the text shown is what the daemon's thread said
         self._selection = b""  # tells the selection that it was read with from another
         self._shown: PreviewResult | None = None
         self._split_at = 0.5
@@ -198,12 +199,15 @@ class Preview:
         self._state.set_markup(f"<b>{markup}</b>" if failed else markup)
         self._state.set_visible(bool(text))
         self._place.set_visible(not text)
+        self._of_daemon = False
 
     def _told(self, text: str, failed: bool) -> None:
-        """Show what the daemon's thread has to say."""
+        """Show what the daemon's thread has to say; "" takes back only what it said itself."""
         if failed:
             self._actual.failed()
-        self.tell(text, failed)
+        if text or self._of_daemon:
+            self.tell(text, failed)
+            self._of_daemon = bool(text)
 
     def settle(self) -> None:
         """Wait until the settings are those that belong to what was typed."""
@@ -225,6 +229,8 @@ class Preview:
             self.tell(str(refusal), True)
             return False
         self._job = job
+        if not self._of_daemon:
+            self.tell("", False)
         view = view_of(job, self._selection_only)
         selection = _digest(job)
         if selection != self._selection:
