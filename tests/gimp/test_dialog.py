@@ -41,7 +41,10 @@ def test_a_text_layer_goes_into_a_new_layer(gui: Gui) -> None:
         "image.insert_layer(text, None, 0); text.set_offsets(100, 120)\n"
         "image.set_selected_layers([text])"
     )
-    gui.picture(window, "text-layer")
+    shown = gui.picture(window, "text-layer")
+    # What is transparent is seen as in GIMP, so that black words are, too.
+    chequers = (shown == 0x99).all(axis=2), (shown == 0x66).all(axis=2)
+    assert min(part[40:420, 40:600].sum() for part in chequers) > 10_000
     gui.finish()
     found = gui.session.run("result = [text.is_text_layer(), len(image.get_layers())]")
     assert found == [True, 3]

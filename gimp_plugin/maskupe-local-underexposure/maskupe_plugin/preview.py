@@ -31,6 +31,8 @@ _LEAST_WIDTH, _LEAST_HEIGHT = 280, 160
 _BESIDE, _BELOW = 500, 265
 #: Most pixels of the screen that a preview is computed for, in either direction.
 _MOST = 1600
+#: Behind what is transparent: size in pixels, a power of two, and two colours.
+_CHEQUERS = (8, 0x999999, 0x666666)
 #: Small pictures are magnified by a whole number, at most by this.
 _MAGNIFIED = 16
 #: Milliseconds without a change of the window's size after which the preview is made for it.
@@ -300,12 +302,11 @@ class Preview:
         else:
             picture = self._actual_picture(self._proxy, self._viewport)
             size = self._viewport.size
-        if size != (picture.get_width(), picture.get_height()):
-            nearer = size[0] > picture.get_width()
-            kinds = GdkPixbuf.InterpType
-            kind = kinds.NEAREST if nearer else kinds.BILINEAR
-            # GdkPixbuf gives None where memory is short.
-            picture = picture.scale_simple(*size, kind) or picture
+        smaller = size[0] < picture.get_width()
+        kind = GdkPixbuf.InterpType.BILINEAR if smaller else GdkPixbuf.InterpType.NEAREST
+        # On GIMP's chequers, so that dark writing on nothing is seen in a dark window. GdkPixbuf
+        # gives None where memory is short.
+        picture = picture.composite_color_simple(*size, kind, 255, *_CHEQUERS) or picture
         set_sharp(self._image, picture)
         self._show_zoom(self._proxy)
 
