@@ -36,9 +36,11 @@ class PhotoJob:
             none.
         denoise: noise reduction, 0…1 or ``"auto"``.
         warmth: of the added light, -1…1; positive is warmer.
+        saturation: of what is brightened, -1…1; -1 is gray, 1 twice the chroma.
 
     Raises:
-        InputError: for a strength, a noise reduction, a warmth or a quality out of range.
+        InputError: for a strength, a noise reduction, a warmth, a saturation or a quality out of
+            range.
     """
 
     photo: Path
@@ -51,9 +53,10 @@ class PhotoJob:
     matte: Path | None = None
     denoise: Denoise = "auto"
     warmth: float = 0.0
+    saturation: float = 0.0
 
     def __post_init__(self) -> None:
-        check_options(self.strength, (), self.denoise, self.warmth)
+        check_options(self.strength, (), self.denoise, self.warmth, self.saturation)
         check_quality(self.quality)
 
 
@@ -96,6 +99,7 @@ def run_job(
         "strength": job.strength,
         "denoise": job.denoise,
         "warmth": job.warmth,
+        "saturation": job.saturation,
         "transition": job.transition,
         "progress": progress,
     }

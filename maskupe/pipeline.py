@@ -166,6 +166,7 @@ class Enhancer:
         strength: float = 1.0,
         denoise: float | Literal["auto"] = "auto",
         warmth: float = 0.0,
+        saturation: float = 0.0,
         transition: Transition | None = None,
         progress: Progress | None = None,
     ) -> npt.NDArray[Any]:
@@ -180,6 +181,9 @@ class Enhancer:
                 possible, ``"auto"`` as much as is found.
             warmth: colour of the added light, from -1, cooler, to 1, warmer; 0 is the model's
                 proposal. Without effect on gray images.
+            saturation: how colourful what is brightened is, from -1, gray, to 1, twice the chroma;
+                0 is the model's proposal. It acts in full where a pixel is brightened by a stop or
+                more. Without effect on gray images.
             transition: width and side of the transition band; automatic outside if None.
             progress: called with 0…1 as the work goes on; what it raises ends the work.
 
@@ -191,7 +195,15 @@ class Enhancer:
             EmptySelectionError: if nothing is selected.
         """
         found, rows, columns = self._enhance_selected(
-            image, selection, ("image",), strength, denoise, warmth, transition, progress
+            image,
+            selection,
+            transition,
+            strength=strength,
+            denoise=denoise,
+            warmth=warmth,
+            saturation=saturation,
+            outputs=("image",),
+            progress=progress,
         )
         return self._put(found.image, image, rows, columns)
 
@@ -203,6 +215,7 @@ class Enhancer:
         strength: float = 1.0,
         denoise: float | Literal["auto"] = "auto",
         warmth: float = 0.0,
+        saturation: float = 0.0,
         transition: Transition | None = None,
         progress: Progress | None = None,
     ) -> tuple[npt.NDArray[Any], Float]:
@@ -214,6 +227,7 @@ class Enhancer:
             strength: see :meth:`enhance`.
             denoise: see :meth:`enhance`.
             warmth: see :meth:`enhance`.
+            saturation: see :meth:`enhance`.
             transition: see :meth:`enhance`.
             progress: see :meth:`enhance`.
 
@@ -226,7 +240,15 @@ class Enhancer:
             EmptySelectionError: if nothing is selected.
         """
         found, rows, columns = self._enhance_selected(
-            image, selection, ("image", "weight"), strength, denoise, warmth, transition, progress
+            image,
+            selection,
+            transition,
+            strength=strength,
+            denoise=denoise,
+            warmth=warmth,
+            saturation=saturation,
+            outputs=("image", "weight"),
+            progress=progress,
         )
         assert found.weight is not None  # it was asked for
         matte = np.zeros(image.shape[:2], np.float32)
@@ -237,14 +259,17 @@ class Enhancer:
         self,
         image: npt.NDArray[Any],
         selection: npt.NDArray[Any] | None,
-        outputs: Sequence[str],
-        strength: float,
-        denoise: float | Literal["auto"],
-        warmth: float,
         transition: Transition | None,
-        progress: Progress | None,
+        **options: Any,
     ) -> tuple[RegionResult, slice, slice]:
-        """What came of the region that a selection needs, and the region's rows and columns."""
+        """What came of the region that a selection needs, and the region's rows and columns.
+
+        Args:
+            image: see :meth:`enhance`.
+            selection: see :meth:`enhance`.
+            transition: see :meth:`enhance`.
+            options: the others of :meth:`enhance_region`.
+        """
         check_image(image)
         transition = transition or Transition()
         height, width = image.shape[:2]
@@ -267,12 +292,8 @@ class Enhancer:
             part,
             None if whole else downscale(image, CONTEXT_EDGE, self._threads),
             window=Window(columns.start, rows.start, width, height),
-            strength=strength,
-            denoise=denoise,
-            warmth=warmth,
             transition=transition,
-            outputs=outputs,
-            progress=progress,
+            **options,
         )
         return found, rows, columns
 
@@ -306,6 +327,7 @@ class Enhancer:
         strength: float = 1.0,
         denoise: float | Literal["auto"] = "auto",
         warmth: float = 0.0,
+        saturation: float = 0.0,
         transition: Transition | None = None,
         outputs: Sequence[str] = ("image",),
         part: tuple[slice, slice] | None = None,
@@ -323,6 +345,7 @@ class Enhancer:
             strength: see :meth:`enhance`.
             denoise: see :meth:`enhance`.
             warmth: see :meth:`enhance`.
+            saturation: see :meth:`enhance`.
             transition: see :meth:`enhance`.
             outputs: of :data:`maskupe.validation.OUTPUTS`; all but image and areas are made only
                 where asked for.
@@ -338,7 +361,7 @@ class Enhancer:
             EmptySelectionError: if nothing is selected.
         """
         check_image(region)
-        check_options(strength, outputs, denoise, warmth)
+        check_options(strength, outputs, denoise, warmth, saturation)
         scale = denoise_scale(denoise)
         height, width = region.shape[:2]
         if not (0 <= window.x <= window.layer_width - width) or not (
@@ -411,6 +434,7 @@ class Enhancer:
                 where,
                 window,
                 strength=strength,
+                saturation=saturation,
                 fade=fade,
                 clean=clean,
                 threads=self._threads,

@@ -17,6 +17,8 @@ OUTPUTS = ("image", "weight", "areas", "illumination", "enhanced")
 MAX_STRENGTH = 2.0
 #: Warmth of the added light runs from this much cooler to this much warmer.
 MAX_WARMTH = 1.0
+#: Saturation of what is brightened runs from gray, this far below 0, to twice the chroma.
+MAX_SATURATION = 1.0
 
 
 def check_image(image: npt.NDArray[Any]) -> None:
@@ -34,13 +36,17 @@ def check_image(image: npt.NDArray[Any]) -> None:
 
 
 def check_options(
-    strength: float, outputs: Sequence[str], denoise: Denoise = "auto", warmth: float = 0.0
+    strength: float,
+    outputs: Sequence[str],
+    denoise: Denoise = "auto",
+    warmth: float = 0.0,
+    saturation: float = 0.0,
 ) -> None:
     """Check the options of the pipeline.
 
     Raises:
-        InputError: for a strength, a noise reduction or a warmth out of range, or an output that
-            does not exist.
+        InputError: for a strength, a noise reduction, a warmth or a saturation out of range, or an
+            output that does not exist.
     """
     if not 0.0 <= strength <= MAX_STRENGTH:
         raise InputError(
@@ -51,6 +57,11 @@ def check_options(
         raise InputError(
             f"A warmth of {warmth} is out of range.",
             f"Use {-MAX_WARMTH:.0f}, for cooler light, to {MAX_WARMTH:.0f}, for warmer.",
+        )
+    if not -MAX_SATURATION <= saturation <= MAX_SATURATION:
+        raise InputError(
+            f"A saturation of {saturation} is out of range.",
+            f"Use {-MAX_SATURATION:.0f}, for gray, to {MAX_SATURATION:.0f}, for twice the colour.",
         )
     for name in outputs:
         if name not in OUTPUTS:

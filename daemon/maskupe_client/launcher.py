@@ -92,7 +92,9 @@ def _start(command: Sequence[str]) -> subprocess.Popen[bytes]:
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
         )
     except (OSError, ValueError) as error:
-        raise NotRunningError(f"it cannot be started: {error}") from error
+        # Of which file is told by the command; that of the error may be its folder.
+        reason = (isinstance(error, OSError) and error.strerror) or error
+        raise NotRunningError(f"it cannot be started: {reason}") from error
 
 
 def wake(

@@ -42,6 +42,8 @@ LONGEST_SENTENCE = 2000
 MAX_STRENGTH = 2.0
 #: Warmth of the added light: from this much cooler to this much warmer.
 MAX_WARMTH = 1.0
+#: Saturation of what is brightened: from gray, this far below 0, to twice the chroma.
+MAX_SATURATION = 1.0
 #: Widest transition, and farthest that edges are followed, in pixels.
 MAX_WIDTH = 100_000.0
 
@@ -98,6 +100,7 @@ _TABLE = (
             Field("strength", Number(0, MAX_STRENGTH), 1.0),
             Field("denoise", WordOr(Number(0, 1), "auto"), "auto"),
             Field("warmth", Number(-MAX_WARMTH, MAX_WARMTH), 0.0),
+            Field("saturation", Number(-MAX_SATURATION, MAX_SATURATION), 0.0),
             Field("width", WordOr(Number(0, MAX_WIDTH), "auto"), "auto"),
             Field("side", _SIDES, "outside"),
             Field("edges", WordOr(Number(0, MAX_WIDTH), "auto", "off"), "auto"),

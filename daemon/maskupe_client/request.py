@@ -39,6 +39,8 @@ class EnhanceRequest:
         denoise: noise reduction, 0…1, or ``"auto"``.
         warmth: of the added light, -1…1; positive is warmer. A daemon older than the field adds
             light as if it were 0.
+        saturation: of what is brightened, -1…1; -1 is gray, 1 twice the chroma. A daemon older than
+            the field takes it for 0.
         width: of the transition in pixels, or ``"auto"``.
         side: ``"outside"``, ``"inside"`` or ``"centred"``.
         edges: how far from the selection's edge the effect follows the subject's edges, in pixels;
@@ -61,6 +63,7 @@ class EnhanceRequest:
     strength: float = 1.0
     denoise: float | str = "auto"
     warmth: float = 0.0
+    saturation: float = 0.0
     width: float | str = "auto"
     side: str = "outside"
     edges: float | str = "auto"
@@ -71,8 +74,9 @@ class EnhanceRequest:
 
     def header(self) -> dict[str, Any]:
         """Return the request's header."""
-        # Left out where it says nothing, as by clients that are older than the field.
-        colour = {"warmth": self.warmth} if self.warmth else {}
+        # Left out where they say nothing, as by clients that are older than the fields.
+        colour = {"warmth": self.warmth, "saturation": self.saturation}
+        colour = {name: value for name, value in colour.items() if value}
         return {
             "type": "enhance",
             "id": self.id,

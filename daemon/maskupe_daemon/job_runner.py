@@ -89,6 +89,7 @@ def enhance(
         "strength": fields["strength"],
         "denoise": fields["denoise"],
         "warmth": fields["warmth"],
+        "saturation": fields["saturation"],
         "transition": Transition(fields["width"], fields["side"], fields["edges"]),
         "outputs": fields["outputs"],
         "part": _slices(fields["part"]),

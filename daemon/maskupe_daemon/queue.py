@@ -16,6 +16,7 @@ _IDENTITY_FIELDS = (
     "strength",
     "denoise",
     "warmth",
+    "saturation",
     "width",
     "side",
     "edges",

@@ -29,13 +29,14 @@ OPTIONAL = (
     "strength",
     "denoise",
     "warmth",
+    "saturation",
     "transition",
     "side",
     "edges",
     "quality",
 )
 _PATHS = ("photo", "output", "mask")
-_NUMBERS = ("strength", "denoise", "warmth", "transition", "edges", "quality")
+_NUMBERS = ("strength", "denoise", "warmth", "saturation", "transition", "edges", "quality")
 
 
 def read_manifest(path: Path | str) -> list[PhotoJob]:
@@ -206,6 +207,7 @@ def _job(values: dict[str, Any], folder: Path) -> PhotoJob:
         strength=_number(values, "strength", 1.0),
         denoise=parse_denoise(str(values.get("denoise", "auto"))),
         warmth=_number(values, "warmth", 0.0),
+        saturation=_number(values, "saturation", 0.0),
         transition=Transition(
             parse_width(str(values.get("transition", "auto"))),
             values.get("side", "outside"),

@@ -58,6 +58,13 @@ def enhance(
             metavar="-1 to 1", help="Colour of the added light: 1 is warmer, -1 cooler, 0 as it is."
         ),
     ] = 0.0,
+    saturation: Annotated[
+        float,
+        typer.Option(
+            metavar="-1 to 1",
+            help="Colour of what is lit up: 1 is twice as colourful, -1 gray, 0 as it is.",
+        ),
+    ] = 0.0,
     transition: Annotated[
         str, typer.Option(metavar="auto|PX", help="Width of the transition in pixels.")
     ] = "auto",
@@ -94,7 +101,19 @@ def enhance(
         parse_edges(edges),
     )
     noise = parse_denoise(denoise)
-    job = PhotoJob(photo, output, mask, model, strength, band, quality, save_matte, noise, warmth)
+    job = PhotoJob(
+        photo,
+        output,
+        mask,
+        model,
+        strength,
+        transition=band,
+        quality=quality,
+        matte=save_matte,
+        denoise=noise,
+        warmth=warmth,
+        saturation=saturation,
+    )
     return enhance_file(job, device)
 
 
@@ -145,7 +164,8 @@ def batch(
         typer.Argument(
             metavar="MANIFEST",
             help="CSV or JSONL: photo, output, and optionally mask, model, strength, denoise, "
-            "warmth, transition, side, edges, quality. Paths are relative to the manifest.",
+            "warmth, saturation, transition, side, edges, quality. Paths are relative to the "
+            "manifest.",
         ),
     ],
     workers: Annotated[

@@ -40,6 +40,7 @@ typedef struct {
     int32_t stream;                  /* whether `out` is too large to stay in a cache */
     int32_t bound_columns;
     float strength;
+    float saturation;                /* -1..1, 0 changes nothing */
 } Job;
 
 /* Arithmetic that must disappear into its loop, and stages that are worth a name in a profile; not

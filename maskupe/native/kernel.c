@@ -9,6 +9,7 @@
 #include "grid.h"
 #include "job.h"
 #include "pixels.h"
+#include "saturate.h"
 #include "table.h"
 #include "tone.h"
 
@@ -79,6 +80,14 @@ STAGE void take_clean(const Job *job, int y, int x, int n, Row *row) {
     }
 }
 
+/* Leaves of row->change the share that what is enhanced takes: `from_clean` takes all of it then. */
+STAGE void lift_row(int n, Row *row) {
+    for (int i = 0; i < n; i++) {
+        for (int c = 3 * i; c < 3 * i + 3; c++) row->change[c] *= row->lift[i];
+        row->lift[i] = 1.0f;
+    }
+}
+
 /* Makes row->change the difference to the pixels' own colours. */
 STAGE void from_clean(int n, Row *row) {
     for (int i = 0; i < n; i++)
@@ -102,7 +111,8 @@ static void render_tile(const Job *job, int y, int x, int n, Band *band, Row *ro
     if (!band->spread) spread_map(job, band);
     const float across = job->row_part ? job->row_part[y] : 0.0f;
     const float *spread = band->scratch + 3 * (x - band->x0);
-    if (job->kind == KIND_TONE && job->channels == 3 && state == WEIGHT_FULL && !job->clean) {
+    if (job->kind == KIND_TONE && job->channels == 3 && state == WEIGHT_FULL && !job->clean &&
+        job->saturation == 0.0f) {
         if (job->depth == DEPTH_U8) tone_row_uint8_t(job, pixels, n, across, spread, row, to);
         else if (job->depth == DEPTH_U16)
             tone_row_uint16_t(job, (const uint16_t *)pixels, n, across, spread, row, to);
@@ -128,6 +138,10 @@ static void render_tile(const Job *job, int y, int x, int n, Band *band, Row *ro
     default: table_row(job, n, row);
     }
     band->ends_of = y;
+    if (job->saturation != 0.0f) {
+        if (job->clean) lift_row(n, row);
+        saturate_row(job, n, row);
+    }
     if (job->clean) from_clean(n, row);
     if (state == WEIGHT_SOME && job->bound) bound_row(job, y, x, n, row);
     store_row(job, pixels, n, row, state == WEIGHT_FULL ? 0 : row->weight, to);

@@ -26,7 +26,7 @@ class NativeJob(ctypes.Structure):
         ),
         *((name, _INT) for name in ("width", "channels", "depth", "kind", "map_rows")),
         *((name, _INT) for name in ("map_columns", "count", "knots", "stream", "bound_columns")),
-        ("strength", _FLOAT),
+        *((name, _FLOAT) for name in ("strength", "saturation")),
     ]
 
 

@@ -151,7 +151,8 @@ def timing_key(job: Job) -> Any:
     masked = job.coverage.strides[0] != 0
     bound = job.fade.bound is not None
     clean = job.clean is not None
-    return type(maps), *shapes, job.image.dtype, job.image.shape[2], masked, bound, clean
+    pixels = job.image.dtype, job.image.shape[2]
+    return type(maps), *shapes, *pixels, masked, bound, clean, job.saturation != 0
 
 
 def without_pixels(job: Job) -> Job:

@@ -125,6 +125,7 @@ def describe(
         "bound_width": bound_width,
         "count": arranged.count,
         "strength": job.strength,
+        "saturation": job.saturation,
     }
     compiled_in = {
         "KIND": arranged.map_number,
@@ -133,6 +134,7 @@ def describe(
         "DEPTH": DEPTHS[job.image.dtype],
         "CHANNELS": job.image.shape[2],
         "BOUND": int(job.fade.bound is not None),
+        "SATURATED": int(job.saturation != 0),
     }
     return arrays, numbers, compiled_in
 

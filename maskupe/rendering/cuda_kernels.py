@@ -19,6 +19,7 @@ from maskupe.blending.weights import ONSET as _ONSET
 from maskupe.maps import ILLUMINATION_FLOOR, TONE_OFFSET
 from maskupe.pixel_layout import LUMA
 from maskupe.rendering import packing
+from maskupe.rendering.saturation import STOP as _STOP
 
 TONE = tl.constexpr(packing.TONE)
 CURVE = tl.constexpr(packing.CURVE)
@@ -32,8 +33,11 @@ RED, GREEN, BLUE = (tl.constexpr(float(share)) for share in LUMA)
 OFFSET = tl.constexpr(TONE_OFFSET)
 FLOOR = tl.constexpr(ILLUMINATION_FLOOR)
 ONSET = tl.constexpr(_ONSET)
+STOP = tl.constexpr(_STOP)
 #: Light that is added counts for at least this much, see :func:`maskupe.blending.weights.bounded`.
 LEAST_ADDED = tl.constexpr(1e-6)
+#: In place of zero where :mod:`maskupe.rendering.saturation` divides.
+LEAST = tl.constexpr(1e-6)
 
 
 @triton.jit
@@ -227,6 +231,32 @@ def enhanced(
 
 
 @triton.jit
+def rescaled(value, luma, amount):
+    """Return a channel with more or less chroma, within the limits that it was within."""
+    changed = value + amount * (value - luma)
+    return tl.minimum(tl.maximum(changed, tl.minimum(value, 0.0)), tl.maximum(value, 1.0))
+
+
+@triton.jit
+def saturated(r, g, b, before, saturation):
+    """Return enhanced colours of another chroma, see :mod:`maskupe.rendering.saturation`.
+
+    ``before`` is the luma before.
+    """
+    luma = luma_of(r, g, b)
+    most, least = tl.maximum(tl.maximum(r, g), b), tl.minimum(tl.minimum(r, g), b)
+    above = tl.div_rn(most - luma, tl.maximum(1.0 - luma, LEAST))
+    below = tl.div_rn(luma - least, tl.maximum(luma, LEAST))
+    used = clamp01(tl.maximum(above, below))
+    free = 1.0 - used
+    amount = saturation * clamp01(tl.div_rn(luma - before, tl.maximum(before * STOP, LEAST)))
+    room = amount * used * amount * used + free * free
+    room = tl.div_rn(free, tl.sqrt_rn(tl.maximum(room, LEAST)))
+    amount *= tl.where(saturation > 0.0, room, 1.0)
+    return rescaled(r, luma, amount), rescaled(g, luma, amount), rescaled(b, luma, amount)
+
+
+@triton.jit
 def store(out, bits, change, changed, inside, DEPTH: tl.constexpr):
     """Write stored pixels plus ``change`` where ``changed``, the pixels' own bits elsewhere."""
     value = value_of(bits, DEPTH) + change
@@ -250,9 +280,10 @@ def render_rows(
     image, clean, out, coverage,
     rows, columns, map, table, guide, ramp, bound, bound_rows, bound_columns,
     first, height, width, map_rows, map_columns, bound_height, bound_width, count, masked, strength,
+    saturation,
     KIND: tl.constexpr, STEPS: tl.constexpr, KNOTS: tl.constexpr,
     DEPTH: tl.constexpr, CHANNELS: tl.constexpr, CLEAN: tl.constexpr, BOUND: tl.constexpr,
-    BLOCK: tl.constexpr,
+    SATURATED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Render rows ``first`` to ``first`` + the grid's second axis.
 
@@ -283,6 +314,7 @@ def render_rows(
         count: entries, bins or nodes.
         masked: 0 if all pixels of these rows take the full effect.
         strength: t of :mod:`maskupe.maps`.
+        saturation: -1…1; only read where SATURATED.
         KIND: of :mod:`maskupe.rendering.packing`.
         STEPS: of curve maps.
         KNOTS: of a guide.
@@ -290,6 +322,7 @@ def render_rows(
         CHANNELS: 1 gray, 2 gray and alpha, 3 RGB, 4 RGBA.
         CLEAN: whether there is a clean image.
         BOUND: whether there is a bound.
+        SATURATED: whether the chroma changes.
         BLOCK: pixels of one program, a power of two.
     """
     x = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
@@ -325,6 +358,9 @@ def render_rows(
         made_r = lift * (made_r - seen_r) + seen_r
         made_g = lift * (made_g - seen_g) + seen_g
         made_b = lift * (made_b - seen_b) + seen_b
+    if SATURATED:
+        before = luma_of(seen_r, seen_g, seen_b)
+        made_r, made_g, made_b = saturated(made_r, made_g, made_b, before, saturation)
     r, g, b = made_r - r, made_g - g, made_b - b
 
     weight = tl.full([BLOCK], 1.0, tl.float32)

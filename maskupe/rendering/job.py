@@ -15,7 +15,7 @@ from maskupe.blending.weights import BlendCurve, LightLimit, linear
 from maskupe.denoise import CleanRows
 from maskupe.errors import InputError
 from maskupe.maps import MAP_TYPES, Maps, ToneCurves, Window, find_invalid_array
-from maskupe.pixel_layout import PIXEL_TYPES, scale_of
+from maskupe.pixel_layout import PIXEL_TYPES, colour_channels, scale_of
 from maskupe.rendering.positions import Frame, Positions, axis_positions
 
 Pixels: TypeAlias = npt.NDArray[Any]
@@ -36,6 +36,8 @@ class Job:
         fade: from coverage to blend weight.
         frame: where the region lies.
         strength: 0 and more.
+        saturation: of what is brightened, -1…1, see :mod:`maskupe.rendering.saturation`; 0 where
+            the image is gray.
         clean: what to enhance in place of the image, rows by first and last number,
             None where that is the image; see :mod:`maskupe.denoise`.
     """
@@ -47,6 +49,7 @@ class Job:
     fade: BlendCurve
     frame: Frame
     strength: float
+    saturation: float = 0.0
     clean: CleanRows | None = None
 
     def bound_rows(self, first: int, last: int) -> npt.NDArray[np.float32] | None:
@@ -100,6 +103,7 @@ def make_job(
     fade: BlendCurve | None,
     out: Pixels | None,
     clean: CleanRows | None = None,
+    saturation: float = 0.0,
 ) -> Job:
     """Check the arguments of :func:`maskupe.rendering.render` and bring them into one form.
 
@@ -138,6 +142,8 @@ def make_job(
         )
     if not (math.isfinite(strength) and strength >= 0):
         raise InputError(f"The strength {strength} is not a number from 0 upwards.")
+    if not -1 <= saturation <= 1:
+        raise InputError(f"The saturation {saturation} is not a number from -1 to 1.")
     check_maps(maps)
     if isinstance(maps, ToneCurves) and strength not in (0, 1):
         # The power acts on the map's few entries, so no backend has to take it per pixel.
@@ -152,6 +158,7 @@ def make_job(
         fade or linear(),
         Frame(window, width),
         float(strength),
+        0.0 if colour_channels(image) == 1 else float(saturation),
         clean,
     )
 

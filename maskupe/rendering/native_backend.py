@@ -111,6 +111,7 @@ def _common(job: Job, dtype: np.dtype[Any]) -> tuple[NativeJob, dict[str, npt.ND
         knots=arranged.knots,
         stream=job.out.nbytes >= _STREAM_BYTES,
         strength=job.strength,
+        saturation=job.saturation,
         bound_columns=0 if bound is None else bound.plane.shape[1],
     )
     if arranged.shape is not None:

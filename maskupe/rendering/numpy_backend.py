@@ -26,7 +26,7 @@ from maskupe.maps import (
 from maskupe.parallel import STRIP_PIXELS, rows_of
 from maskupe.pixel_layout import LUMA
 from maskupe.rendering.job import Job
-from maskupe.rendering.pixels import Floats, read_rows, write_rows
+from maskupe.rendering.pixels import Floats, finish_difference, read_rows, write_rows
 from maskupe.rendering.positions import Frame
 
 
@@ -42,8 +42,7 @@ def prepare(job: Job) -> tuple[Callable[[int, int], None], int]:
         clean = job.clean(first, last) if job.clean is not None else None
         colour = opened.colour if clean is None else clean[..., :3]
         difference = enhance(job.maps, job.strength, job.frame, first, colour) - colour
-        if clean is not None:
-            difference = clean[..., 3:] * difference + colour - opened.colour
+        finish_difference(job, opened, clean, difference)
         weight = None if coverage.min() == FULL else job.fade.weights(coverage)
         bound = None if weight is None else job.bound_rows(first, last)
         write_rows(opened, difference, weight, out, bound)

@@ -12,8 +12,9 @@ from maskupe.blending.weights import BlendCurve, limit_added_light
 from maskupe.maps import Window
 from maskupe.parallel import STRIP_PIXELS, rows_of
 from maskupe.pixel_layout import LUMA
-from maskupe.rendering.job import WHITE, Pixels, bound_rows
+from maskupe.rendering.job import WHITE, Job, Pixels, bound_rows
 from maskupe.rendering.positions import Frame
+from maskupe.rendering.saturation import saturate
 
 Floats = npt.NDArray[np.float32]
 
@@ -44,6 +45,25 @@ def read_rows(image: Pixels) -> PixelRows:
     if colours == 1:
         colour = np.repeat(colour, 3, axis=2)
     return PixelRows(image, raw, colour)
+
+
+def finish_difference(job: Job, strip: PixelRows, clean: Floats | None, difference: Floats) -> None:
+    """Make what the maps add to what was enhanced what the job adds to the pixels, in place.
+
+    Args:
+        job: the job.
+        strip: the rows.
+        clean: float32 (rows, w, 4), what was enhanced in their place, see
+            :class:`maskupe.denoise.CleanRows`; None if that is ``strip.colour``.
+        difference: float32 (rows, w, 3), enhanced minus what was enhanced; it is overwritten.
+    """
+    if clean is None:
+        saturate(strip.colour, difference, job.saturation)
+        return
+    difference *= clean[..., 3:]
+    saturate(clean[..., :3], difference, job.saturation)
+    difference += clean[..., :3]
+    difference -= strip.colour
 
 
 def write_rows(

@@ -54,6 +54,7 @@ def render(
     window: Window,
     *,
     strength: float = 1.0,
+    saturation: float = 0.0,
     weight: npt.NDArray[np.float32] | None = None,
     fade: BlendCurve | None = None,
     clean: CleanRows | None = None,
@@ -80,6 +81,7 @@ def render(
         areas: the region's areas, (h, w).
         window: where the region lies in the layer that the maps cover.
         strength: t of :mod:`maskupe.maps`; 0 is the exact identity.
+        saturation: of what is brightened, -1…1, see :mod:`maskupe.rendering.saturation`.
         weight: float32 (h, w) in 0…1, in place of the areas' own weight; counted in 65535ths.
         fade: from that weight and a pixel's tone to the blend weight w; the same if left out.
         clean: gives the rows of D where they are not those of I, see
@@ -102,7 +104,7 @@ def render(
         InputError: for arguments that do not fit together, or an unknown backend.
         RenderingError: if the backend that was asked for cannot be loaded.
     """
-    job = make_job(maps, image, areas, window, strength, weight, fade, out, clean)
+    job = make_job(maps, image, areas, window, strength, weight, fade, out, clean, saturation)
     threads = machine_threads() if threads is None else max(1, threads)
     if backend is None:
         backend = _fastest(job)

@@ -27,7 +27,7 @@ from maskupe.maps import (
 from maskupe.parallel import STRIP_PIXELS, rows_of
 from maskupe.pixel_layout import LUMA
 from maskupe.rendering.job import Job
-from maskupe.rendering.pixels import read_rows, write_rows
+from maskupe.rendering.pixels import finish_difference, read_rows, write_rows
 from maskupe.rendering.positions import Frame
 
 
@@ -44,8 +44,7 @@ def prepare(job: Job, device: str) -> tuple[Callable[[int, int], None], int]:
         with torch.inference_mode():
             enhanced = enhance(maps, job.strength, job.frame, first, colour)
             difference = (enhanced - colour).permute(1, 2, 0).contiguous().cpu().numpy()
-        if clean is not None:
-            difference = clean[..., 3:] * difference + clean[..., :3] - opened.colour
+        finish_difference(job, opened, clean, difference)
         bound = job.bound_rows(first, last)
         write_rows(opened, difference, job.fade.weights(coverage), out, bound)
 

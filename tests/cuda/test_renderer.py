@@ -53,6 +53,19 @@ def bits(image):
     return image.view({1: np.uint8, 2: np.uint16, 4: np.uint32}[image.dtype.itemsize])
 
 
+@pytest.mark.parametrize("saturation", [-0.7, 1.0])
+@pytest.mark.parametrize(("dtype", "channels"), PIXELS[:3])
+def test_the_chroma_is_that_of_torch(dtype, channels, saturation):
+    rng = np.random.default_rng(6)
+    maps, image = random_maps("ToneCurves", rng), random_image(rng, *SIZE, channels, dtype)
+    areas, window = random_areas(rng, *SIZE), window_around(rng, *SIZE)
+    clean = uniform(rng, 0, 1, *SIZE, 4)
+    for rows in (None, lambda first, last: clean[first:last]):
+        options = {"saturation": saturation, "fade": random_fade(rng), "clean": rows}
+        expected = render(maps, image, areas, window, backend="torch", **options)
+        assert_close(render(maps, image, areas, window, backend="cuda", **options), expected)
+
+
 @pytest.mark.parametrize(("dtype", "channels"), PIXELS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_agrees_with_torch(kind, dtype, channels):

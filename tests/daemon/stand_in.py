@@ -86,6 +86,7 @@ class StandIn:
         strength,
         denoise,
         warmth,
+        saturation,
         transition,
         outputs,
         part,

@@ -98,9 +98,12 @@ def test_smaller_strips_first_then_the_processor(models, monkeypatch, most_pixel
 
 
 @pytest.mark.parametrize(
-    ("edges", "denoise", "warmth"), [("auto", 0.0, 0.0), ("off", "auto", -1.0), (12.5, 0.4, 0.3)]
+    ("edges", "denoise", "warmth", "saturation"),
+    [("auto", 0.0, 0.0, 0.25), ("off", "auto", -1.0, 0.0), (12.5, 0.4, 0.3, -1.0)],
 )
-def test_the_library_gets_the_options_of_the_request(models, monkeypatch, edges, denoise, warmth):
+def test_the_library_gets_the_options_of_the_request(
+    models, monkeypatch, edges, denoise, warmth, saturation
+):
     give_a_gpu(monkeypatch, 1 << 20)
     asked = []
     enhance_region = Enhancer.enhance_region
@@ -112,12 +115,12 @@ def test_the_library_gets_the_options_of_the_request(models, monkeypatch, edges,
     monkeypatch.setattr(Enhancer, "enhance_region", noted)
     image, selection = region(np.random.default_rng(0))
     options = {"strength": 0.5, "width": 3.0, "side": "inside", "edges": edges}
-    options |= {"denoise": denoise, "warmth": warmth}
+    options |= {"denoise": denoise, "warmth": warmth, "saturation": saturation}
     request, planes = request_for(image, selection, model="deepupe-mconcat", **options)
     fields = parse(pack(request.header()), "client")
     enhance(models, fields, planes, lambda _: None, Timing())
-    told = tuple(asked[0][name] for name in ("strength", "denoise", "warmth"))
-    assert told == (0.5, denoise, warmth)
+    told = tuple(asked[0][name] for name in ("strength", "denoise", "warmth", "saturation"))
+    assert told == (0.5, denoise, warmth, saturation)
     assert asked[0]["transition"] == Transition(3.0, "inside", edges)
 
 

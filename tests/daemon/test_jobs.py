@@ -30,6 +30,7 @@ def test_a_job_with_any_other_option_is_another_job():
         "strength": 0.5,
         "denoise": 0.5,
         "warmth": 0.5,
+        "saturation": 0.5,
         "width": 3.0,
         "side": "inside",
         "edges": "off",

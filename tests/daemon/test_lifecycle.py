@@ -1,5 +1,6 @@
 """The daemon's life as a process: one at a time, found, stopped, killed, started again."""
 
+import errno
 import json
 import os
 import signal
@@ -376,6 +377,14 @@ def test_windows_opens_no_console_for_it(monkeypatch):
     with pytest.raises(NotRunningError, match="cannot be started"):
         launcher._start(["maskupe-daemon", "run"])
     assert options["creationflags"] == 0x08000000
+
+
+def test_a_program_that_is_gone_is_told_in_words(tmp_path):
+    for program in (tmp_path / "gone" / "python", tmp_path / "python"):
+        with pytest.raises(NotRunningError) as refusal:
+            launcher._start([str(program), "-m", "maskupe_daemon"])
+        reason = os.strerror(errno.ENOENT)
+        assert f"(it cannot be started: {reason})" in refusal.value.message
 
 
 def test_stop_waits_until_the_next_one_can_be_started(start, home):

@@ -59,14 +59,16 @@ def test_a_noise_reduction_comes_through(denoise):
     assert parse(pack(request.header()), "client")["denoise"] == denoise
 
 
-@pytest.mark.parametrize("warmth", [-1, -0.25, 0.0, 1.0])
-def test_a_warmth_comes_through(warmth):
-    request = replace(REQUEST, warmth=warmth)
-    assert parse(pack(request.header()), "client")["warmth"] == warmth
+@pytest.mark.parametrize("value", [-1, -0.25, 0.0, 1.0])
+@pytest.mark.parametrize("name", ["warmth", "saturation"])
+def test_the_colour_of_the_light_comes_through(name, value):
+    request = replace(REQUEST, **{name: value})
+    assert parse(pack(request.header()), "client")[name] == value
 
 
-def test_without_warmth_a_request_is_what_it_was_before_the_field():
-    assert "warmth" not in REQUEST.header()
+def test_without_colour_a_request_is_what_it_was_before_the_fields():
+    assert not {"warmth", "saturation"} & set(REQUEST.header())
+    assert "saturation" not in replace(REQUEST, warmth=0.5).header()
 
 
 def test_a_part_of_the_region_comes_through():
@@ -91,7 +93,7 @@ def test_defaults_are_filled_in():
     assert fields["origin"] == (0, 0)
     # What a client means that does not know these fields.
     assert (fields["denoise"], fields["edges"], fields["warmth"]) == ("auto", "auto", 0.0)
-    assert fields["part"] is None
+    assert (fields["saturation"], fields["part"]) == (0.0, None)
 
 
 def test_unknown_fields_are_ignored():
@@ -126,6 +128,12 @@ def test_unknown_fields_are_ignored():
         changed(warmth="warm"),
         changed(warmth=True),
         changed(warmth=None),
+        changed(saturation=-1.01),
+        changed(saturation=1.01),
+        changed(saturation=float("nan")),
+        changed(saturation="much"),
+        changed(saturation=True),
+        changed(saturation=None),
         changed(edges=-1),
         changed(edges="far"),
         changed(edges="OFF"),

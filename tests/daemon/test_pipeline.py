@@ -134,7 +134,7 @@ def test_sixteen_clients_with_mixed_jobs_get_what_the_library_gives(real, weight
         shape = (*(int(side) for side in rng.integers(30, 150, 2)), number % 4 + 1)
         image, selection = region(rng, shape, dtype)
         width, side = 2.0 + number, SIDES[number % len(SIDES)]
-        for strength, warmth in ((0.4, -1.0), (1.0, 0.0), (1.7, 0.5)):
+        for strength, warmth, saturation in ((0.4, -1.0, 0.0), (1.0, 0.0, -0.7), (1.7, 0.5, 1.0)):
             found = enhancer.enhance_region(
                 image,
                 selection,
@@ -142,9 +142,11 @@ def test_sixteen_clients_with_mixed_jobs_get_what_the_library_gives(real, weight
                 window=Window(0, 0, shape[1], shape[0]),
                 strength=strength,
                 warmth=warmth,
+                saturation=saturation,
                 transition=Transition(width, side),
             )
-            options = {"strength": strength, "warmth": warmth, "width": width, "side": side}
+            options = {"strength": strength, "warmth": warmth, "saturation": saturation}
+            options |= {"width": width, "side": side}
             jobs.append((image, selection, options, found.image.astype(np.float64)))
     wrong, right = [], []
 

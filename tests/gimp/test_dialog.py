@@ -41,7 +41,10 @@ def test_a_text_layer_goes_into_a_new_layer(gui: Gui) -> None:
         "image.insert_layer(text, None, 0); text.set_offsets(100, 120)\n"
         "image.set_selected_layers([text])"
     )
-    gui.picture(window, "text-layer")
+    shown = gui.picture(window, "text-layer")
+    # What is transparent is seen as in GIMP, so that black words are, too.
+    chequers = (shown == 0x99).all(axis=2), (shown == 0x66).all(axis=2)
+    assert min(part[40:420, 40:600].sum() for part in chequers) > 10_000
     gui.finish()
     found = gui.session.run("result = [text.is_text_layer(), len(image.get_layers())]")
     assert found == [True, 3]
@@ -59,6 +62,56 @@ def test_what_changed_while_the_dialog_is_open_is_said_in_it(gui: Gui) -> None:
     gui.session.run("layer.set_lock_content(False)")
     gui.finish()
     assert gui.pixels() != dark_photo().tobytes()
+
+
+def test_another_selection_with_the_same_bounds_is_noticed(gui: Gui) -> None:
+    window = gui.show()
+    whole = gui.picture(window)
+    served = gui.served()
+    gui.focus_image()
+    gui.desktop.focus(window)  # nothing has changed
+    assert gui.served() == served
+
+    def select(code: str) -> None:
+        before = gui.session.run("result = [*Gimp.Selection.bounds(image)][2:]")
+        gui.session.run(f"{code}\nGimp.displays_flush()")
+        assert gui.session.run("result = [*Gimp.Selection.bounds(image)][2:]") == before
+
+    select("image.select_ellipse(Gimp.ChannelOps.SUBTRACT, 200, 180, 100, 120)")
+    with gui.renewing():
+        gui.focus_image()
+        gui.desktop.focus(window)
+    hole = gui.picture(window, "hole-selected", differs_from(whole, 1000))
+    assert changed(whole, hole) > 1000
+    # Actual pixels too, and without the window changing.
+    gui.press("alt+1")
+    gui.picture(window, wanted=differs_from(hole, 1000))
+    with_hole = gui.picture(window, "hole-at-100")
+    select("image.select_ellipse(Gimp.ChannelOps.ADD, 200, 180, 100, 120)")
+    with gui.renewing():
+        gui.strength("1.001")
+    without = gui.picture(window, "no-hole-at-100", differs_from(with_hole, 1000))
+    assert changed(with_hole, without) > 1000
+    gui.cancel()
+
+
+def test_saturation_changes_the_preview_and_the_layer(gui: Gui) -> None:
+    window = gui.show("Gimp.Selection.none(image)")
+    lit = gui.picture(window)
+    gui.press("alt+g", *["Tab"] * 4)  # the sliders and numbers of warmth and saturation
+    gui.press("ctrl+a")
+    gui.desktop.run("xdotool", "type", "--", "-1")
+    gui.press("Tab")
+    gray = gui.picture(window, "saturation", differs_from(lit, 5000))
+    assert changed(lit, gray) > 5000
+    gui.finish()
+    assert float(gui.last("saturation")) == -1
+    assert float(gui.last("warmth")) == 0
+    after = np.frombuffer(gui.pixels(), np.uint8).reshape(512, 512, 3).astype(int)
+    before = dark_photo().astype(int)
+    brightened = after.mean(2) > 1.5 * before.mean(2) + 4
+    assert brightened.mean() > 0.3
+    assert (np.ptp(after, axis=2)[brightened] <= 1).mean() > 0.9
 
 
 def test_a_daemon_killed_behind_the_dialog_is_started_again(gui: Gui) -> None:
@@ -152,7 +205,16 @@ def test_more_stops_than_possible_give_the_most(gui: Gui) -> None:
     window = gui.show()
     with gui.renewing():
         gui.type("alt+e", "9", "Return")
-    gui.picture(window, "too-many-stops")
+    said = gui.picture(window, "too-many-stops")
+    below = np.s_[said.shape[0] - 150 : said.shape[0] - 115, : said.shape[1] // 2]
+    # Actual pixels that arrive do not take the sentence away, and another setting does.
+    gui.press("alt+1")
+    actual = gui.picture(window, "too-many-stops-at-100", differs_from(said, 3000))
+    assert (actual[below] == said[below]).all()
+    gui.strength("1.9")
+    less = gui.picture(window, wanted=lambda now: bool((now[below] != said[below]).any()))
+    assert (less[below] != said[below]).any()
+    gui.strength("2")
     gui.finish()
     assert float(gui.last("strength")) == 2.0
 

@@ -77,6 +77,14 @@ CASES = [
     Case("not-denoised", settings=(("automatic_denoise", False), ("denoise", 0.0))),
     Case("warm", settings=(("warmth", 1.0),)),
     Case("cool-u16", precision="U16_NON_LINEAR", dtype=np.uint16, settings=(("warmth", -0.6),)),
+    Case("colourful-alpha", alpha=True, settings=(("saturation", 1.0), ("warmth", 0.4))),
+    Case(
+        "colourless-float",
+        precision="FLOAT_NON_LINEAR",
+        dtype=np.float32,
+        settings=(("saturation", -1.0),),
+    ),
+    Case("gray-with-saturation", gray=True, settings=(("saturation", 1.0),)),
     Case("strong-centred", settings=(("strength", 1.5), ("side", "centred"))),
     Case(
         "reaching-out-of-the-layer",
@@ -182,6 +190,7 @@ def reference(
         strength=settings.get("strength", 1.0),
         denoise="auto" if settings.get("automatic_denoise", True) else settings["denoise"],
         warmth=settings.get("warmth", 0.0),
+        saturation=settings.get("saturation", 0.0),
         transition=outcome.transition,
         outputs=("image", "weight"),
     )

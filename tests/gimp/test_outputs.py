@@ -33,11 +33,12 @@ def opened():
     return image, layer
 
 image, layer = opened()
-direct = enhance(image, [layer], strength=strength, edges=edges)
+direct = enhance(image, [layer], strength=strength, edges=edges, saturation=saturation)
 read(layer, own, "direct.raw")
 image.delete()
 image, layer = opened()
-called = enhance(image, [layer], strength=strength, output=output, edges=edges)
+called = enhance(image, [layer], strength=strength, output=output, edges=edges,
+                 saturation=saturation)
 active = [item.get_name() for item in image.get_selected_layers()]
 read(layer, own, "source.raw")
 top = layer.get_parent().get_children()[0]
@@ -78,8 +79,12 @@ def run(
     alpha: bool = False,
     profile: str | None = None,
     edges: str = "auto",
+    saturation: float = 0.0,
+    patch: tuple[int, int, int] | None = None,
 ) -> tuple[dict[str, Any], Any]:
     photo = dark_photo(dtype, gray=gray, alpha=alpha)
+    if patch is not None:  # of one colour, inside of the selection
+        photo[200:280, 200:300] = np.asarray(patch) / (1 if dtype == np.uint8 else 255)
     precision = {"uint8": "U8_NON_LINEAR", "float32": "FLOAT_LINEAR"}[photo.dtype.name]
     told = gimp.run(
         CODE,
@@ -92,6 +97,7 @@ def run(
         output=output,
         strength=strength,
         edges=edges,
+        saturation=saturation,
     )
     assert told["called"] == [[True, ""], [True, ""]]
     names = ["source", "direct", "merged", "visible", *(["painted"] if told["masked"] else [])]
@@ -175,3 +181,19 @@ def test_an_illumination_layer_gives_the_result_at_32_bits(gimp: Session, gray: 
     told, planes = run(gimp, "illumination-layer", np.float32, gray, strength=2.0)
     assert told["divides"]
     assert off_by(planes) <= 1e-4
+
+
+@pytest.mark.parametrize("saturation", [-1.0, 1.0])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+@pytest.mark.parametrize("output", ["new-layer-with-mask", "illumination-layer"])
+def test_with_saturation_too_the_layers_give_the_result(
+    gimp: Session, output: str, dtype: Any, saturation: float
+) -> None:
+    """Also where a channel becomes darker, which division by light cannot express."""
+    orange = {"strength": 0.4, "patch": (90, 30, 10), "edges": "off"}
+    _told, planes = run(gimp, output, dtype, saturation=saturation, **orange)
+    source, direct = (planes[name].astype(float) for name in ("source", "direct"))
+    step = 1 if dtype == np.uint8 else 1 / 255
+    darker = (direct < source - 4 * step).any(axis=-1)
+    assert darker.sum() > 100
+    assert off_by(planes) <= (1 if dtype == np.uint8 else 1e-4)

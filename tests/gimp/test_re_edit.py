@@ -108,17 +108,18 @@ def test_a_layer_of_ours_is_made_anew_with_its_settings(
     assert gui.until(lambda: np.array_equal(gui.state()[1], stronger))
 
 
-def test_warmth_is_remembered_and_older_layers_have_none(gui: Editor) -> None:
+def test_colour_is_remembered_and_older_layers_have_none(gui: Editor) -> None:
     gui.show()
     gui.cancel()
     gui.again(
-        "enhance(image, [layer], output='new-layer', warmth=0.5)\n"
+        "enhance(image, [layer], output='new-layer', warmth=0.5, saturation=-0.25)\n"
         "made = image.get_layers()[0]\n"
         "image.set_selected_layers([made])"
     )
     _told, warm = gui.state()
     gui.finish()
     assert float(gui.last("warmth")) == 0.5
+    assert float(gui.last("saturation")) == -0.25
     told, again = gui.state()
     assert told["layers"] == ["photo, lit up", "photo"]
     assert np.array_equal(again, warm)
@@ -130,6 +131,7 @@ def test_warmth_is_remembered_and_older_layers_have_none(gui: Editor) -> None:
         "made = image.get_layers()[0]\n"
         f"note = json.loads(bytes(made.get_parasite('{NOTE}').get_data()))\n"
         "assert note['settings'].pop('warmth') == 0\n"
+        "assert note['settings'].pop('saturation') == 0\n"
         f"made.attach_parasite(Gimp.Parasite.new('{NOTE}', 3, json.dumps(note).encode()))\n"
         "image.set_selected_layers([made])"
     )
@@ -137,6 +139,7 @@ def test_warmth_is_remembered_and_older_layers_have_none(gui: Editor) -> None:
     assert np.abs(plain - warm).max() > 3
     gui.finish()
     assert float(gui.last("warmth")) == 0
+    assert float(gui.last("saturation")) == 0
     told, again = gui.state()
     assert told["layers"] == ["photo, lit up", "photo"]
     assert np.array_equal(again, plain)

@@ -97,12 +97,16 @@ def test_the_plug_in_starts_the_daemon(installed_gimp: Gimp, folder: Path) -> No
 
 
 def test_a_daemon_that_does_not_start(installed_gimp: Gimp, folder: Path) -> None:
-    """The program is not there any more: the sentence names it and the log."""
+    """The program is not there any more: the sentence names it and the log.
+
+    Also where GIMP was started from the terminal of an editor that is a Snap.
+    """
     plug_ins = prepare(folder)
     launcher = bundle.copy_to(plug_ins) / bundle.LAUNCHER
     launcher.write_text(json.dumps({"command": ["/moved/away/python", "-m", "x"]}), "utf-8")
     photo = dark_photo()
-    session = Session(installed_gimp, folder)
+    snap = {"SNAP": "/snap/code/174", "SNAP_NAME": "code"}
+    session = Session(installed_gimp, folder, environment=snap)
     try:
         succeeded, message = session.run(CODE, path=session.put(photo), babl=babl(photo))
         assert not succeeded
@@ -127,7 +131,8 @@ def start_when_woken(work: Path, daemon: Daemon) -> None:
 def test_from_a_sandbox_the_service_starts_the_daemon(installed_gimp: Gimp, folder: Path) -> None:
     bundle.copy_to(prepare(folder))
     photo, daemon = dark_photo(), Daemon(folder)
-    session = Session(installed_gimp, folder, environment={"SNAP": "/snap/gimp/1"})
+    snap = {"SNAP": "/snap/gimp/1", "SNAP_NAME": "gimp"}
+    session = Session(installed_gimp, folder, environment=snap)
     service = threading.Thread(target=start_when_woken, args=(folder, daemon))
     try:
         values = {"path": session.put(photo), "babl": babl(photo)}

@@ -18,11 +18,14 @@ from maskupe_plugin.job import Job, plan  # noqa: E402
 from maskupe_plugin.model_row import ModelRow  # noqa: E402
 from maskupe_plugin.presets_button import PresetsButton  # noqa: E402
 from maskupe_plugin.preview import Preview  # noqa: E402
+from maskupe_plugin.screen import free_size  # noqa: E402
 from maskupe_plugin.settings import settings_of  # noqa: E402
 from maskupe_plugin.width_rows import WidthRows  # noqa: E402
 
 #: Least width of the settings, in pixels.
 _SETTINGS_WIDTH = 380
+#: On a screen of less height, in pixels, the settings are closer together.
+_LOW_SCREEN = 700
 
 
 class CancelledError(Exception):
@@ -67,7 +70,13 @@ class Dialog:
         self._bar = Gtk.ProgressBar(show_text=True, margin=12)
         self._dialog.get_content_area().pack_end(self._bar, False, False, 0)
         config.connect("notify", lambda *_changed: self._preview.refresh())
+        # Meanwhile an undo step or a script may have changed what is selected.
+        self._dialog.connect("focus-in-event", self._noticed)
         self._dialog.connect_after("map", lambda *_mapped: self._preview.let_shrink())
+
+    def _noticed(self, *_event: object) -> bool:
+        self._preview.notice_selection()
+        return False
 
     def _add_presets(self) -> None:
         presets = PresetsButton(self._config, lambda text: self._preview.tell(text, True)).button
@@ -85,11 +94,14 @@ class Dialog:
 
     def _build_settings(self) -> Gtk.Box:
         dialog = self._dialog
-        box = Gtk.Box(orientation=Gtk.Orientation.VERTICAL, spacing=6)
-        strength, warmth, denoise, width = (
-            dialog.get_scale_entry(name, 1.0) for name in ("strength", "warmth", "denoise", "width")
+        low = free_size()[1] < _LOW_SCREEN
+        box = Gtk.Box(orientation=Gtk.Orientation.VERTICAL, spacing=3 if low else 6)
+        strength, warmth, saturation, denoise, width = (
+            dialog.get_scale_entry(name, 1.0)
+            for name in ("strength", "warmth", "saturation", "denoise", "width")
         )
-        warmth.set_sensitive(the_drawable(self._drawables).is_rgb())  # gray stays gray
+        for colour in (warmth, saturation):
+            colour.set_sensitive(the_drawable(self._drawables).is_rgb())  # gray stays gray
         # The type is named because GIMP 3.2 makes radio buttons of short lists.
         side, output = (dialog.get_widget(n, Gtk.ComboBox) for n in ("side", "output"))
         bounds = self._plan().bounds
@@ -102,16 +114,17 @@ class Dialog:
         checks.pack_start(self._width.automatic, False, False, 0)
         checks.pack_start(edges, False, False, 0)
         checks.show_all()
-        for slider in (strength, warmth, denoise, width):
+        for slider in (strength, warmth, saturation, denoise, width):
             slider.get_range().set_size_request(130, -1)
         labels = Gtk.SizeGroup(mode=Gtk.SizeGroupMode.HORIZONTAL)
-        for row in (strength, warmth, denoise, width, side, output):
+        for row in (strength, warmth, saturation, denoise, width, side, output):
             labels.add_widget(row.get_label())
         labels.add_widget(model.label)
         rows: list[Gtk.Widget] = [
             *self._replaced_note(),
             strength,
             warmth,
+            saturation,
             dialog.get_widget("automatic-denoise", Gtk.CheckButton),
             denoise,
             checks,

@@ -156,6 +156,7 @@ def request_of(
         strength=settings.strength,
         denoise=settings.denoise,
         warmth=settings.warmth,
+        saturation=settings.saturation,
         width=settings.width,
         side=settings.side,
         edges=settings.edges,

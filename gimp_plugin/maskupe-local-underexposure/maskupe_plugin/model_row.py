@@ -42,8 +42,8 @@ class ModelRow:
             self._combo.set_active_id(name)
         model = self._models[name]
         licence = _("Licence: {licence}").format(licence=_(model.licence)) if model.licence else ""
-        lines = (_(model.purpose) if model.purpose else "", licence)
-        self._about.set_text("\n".join(line for line in lines if line))
+        sentences = (_(model.purpose) if model.purpose else "", licence)
+        self._about.set_text(" ".join(sentence for sentence in sentences if sentence))
 
     def _write(self, combo: Gtk.ComboBoxText) -> None:
         if combo.get_active_id() != self._config.get_property("model"):

@@ -16,6 +16,7 @@ ARGUMENTS = (
     "automatic-denoise",
     "denoise",
     "warmth",
+    "saturation",
     "automatic-width",
     "width",
     "side",
@@ -23,7 +24,7 @@ ARGUMENTS = (
     "model",
 )
 #: What presets mean that were saved before these arguments were there.
-_BEFORE: Mapping[str, float] = {"warmth": 0.0}
+_BEFORE: Mapping[str, float] = {"warmth": 0.0, "saturation": 0.0}
 #: Longest name, in characters.
 LONGEST = 60
 

@@ -18,6 +18,7 @@ from maskupe_plugin.preview_source import Proxy, read_proxy, view_of
 from maskupe_plugin.preview_worker import ACTUAL_PIXELS, FITTED, PreviewResult, PreviewWorker
 from maskupe_plugin.region import Box
 from maskupe_plugin.screen import free_size, set_sharp, sharpness
+from maskupe_plugin.thumbnail import selection_digest
 from maskupe_plugin.viewport import ZOOMS, Viewport, next_zoom
 from maskupe_plugin.zoom_control import LAYER, MAGNIFIED, SELECTION, ZoomControl
 
@@ -30,6 +31,8 @@ _LEAST_WIDTH, _LEAST_HEIGHT = 280, 160
 _BESIDE, _BELOW = 500, 265
 #: Most pixels of the screen that a preview is computed for, in either direction.
 _MOST = 1600
+#: Behind what is transparent: size in pixels, a power of two, and two colours.
+_CHEQUERS = (8, 0x999999, 0x666666)
 #: Small pictures are magnified by a whole number, at most by this.
 _MAGNIFIED = 16
 #: Milliseconds without a change of the window's size after which the preview is made for it.
@@ -62,6 +65,8 @@ class Preview:
         self._measured = measured
         self._proxy: Proxy | None = None
         self._read_for = (0, 0)  # the room that it was read for
+        self._of_daemon = False  # whether the text shown is what the daemon's thread said
+        self._selection = b""  # tells the selection that it was read with from another
         self._shown: PreviewResult | None = None
         self._split_at = 0.5
         self._timer = 0
@@ -109,7 +114,8 @@ class Preview:
         self._frame = frame
         self.box.pack_start(frame, True, True, 0)
 
-        toggles = Gtk.Box(spacing=12)
+        # Close together: what is on is in bold type, and wider.
+        toggles = Gtk.Box(spacing=6)
         self._on = self._toggle(
             toggles, _("_Preview"), True, _("Show the result, or the layer as it is")
         )
@@ -172,6 +178,17 @@ class Preview:
             GLib.source_remove(self._timer)
         self._timer = GLib.timeout_add(0 if self._worker.idle else _DEBOUNCE, self._ask)
 
+    def notice_selection(self) -> None:
+        """Make the preview anew if something else is selected than it was made with."""
+        if self._proxy is None:
+            return
+        try:
+            changed = _digest(self._plan()) != self._selection
+        except UserError:
+            changed = True  # the preview will tell
+        if changed:
+            self.refresh()
+
     def let_shrink(self) -> None:
         """Let the person make the window smaller than it opened."""
         self._frame.set_size_request(_LEAST_WIDTH, _LEAST_HEIGHT)
@@ -184,12 +201,15 @@ class Preview:
         self._state.set_markup(f"<b>{markup}</b>" if failed else markup)
         self._state.set_visible(bool(text))
         self._place.set_visible(not text)
+        self._of_daemon = False
 
     def _told(self, text: str, failed: bool) -> None:
-        """Show what the daemon's thread has to say."""
+        """Show what the daemon's thread has to say; "" takes back only what it said itself."""
         if failed:
             self._actual.failed()
-        self.tell(text, failed)
+        if text or self._of_daemon:
+            self.tell(text, failed)
+            self._of_daemon = bool(text)
 
     def settle(self) -> None:
         """Wait until the settings are those that belong to what was typed."""
@@ -211,7 +231,13 @@ class Preview:
             self.tell(str(refusal), True)
             return False
         self._job = job
+        if not self._of_daemon:
+            self.tell("", False)
         view = view_of(job, self._selection_only)
+        selection = _digest(job)
+        if selection != self._selection:
+            self._selection, self._proxy = selection, None
+            self._actual.forget()
         if self._proxy is None or (self._proxy.view, self._read_for) != (view, self._room):
             self._proxy, self._read_for = read_proxy(job, view, self._room), self._room
             self._shown = None
@@ -276,12 +302,11 @@ class Preview:
         else:
             picture = self._actual_picture(self._proxy, self._viewport)
             size = self._viewport.size
-        if size != (picture.get_width(), picture.get_height()):
-            nearer = size[0] > picture.get_width()
-            kinds = GdkPixbuf.InterpType
-            kind = kinds.NEAREST if nearer else kinds.BILINEAR
-            # GdkPixbuf gives None where memory is short.
-            picture = picture.scale_simple(*size, kind) or picture
+        smaller = size[0] < picture.get_width()
+        kind = GdkPixbuf.InterpType.BILINEAR if smaller else GdkPixbuf.InterpType.NEAREST
+        # On GIMP's chequers, so that dark writing on nothing is seen in a dark window. GdkPixbuf
+        # gives None where memory is short.
+        picture = picture.composite_color_simple(*size, kind, 255, *_CHEQUERS) or picture
         set_sharp(self._image, picture)
         self._show_zoom(self._proxy)
 
@@ -489,6 +514,14 @@ class Preview:
     def _move_split(self, place: float) -> None:
         self._split_at = min(max(place, 0.0), 1.0)
         self._draw()
+
+
+def _digest(job: Job) -> bytes:
+    """Return what tells the selection of a job from that of another; b"" without one."""
+    if job.bounds is None:
+        return b""
+    _found, x, y = job.drawable.get_offsets()
+    return selection_digest(job.image, job.bounds.moved(x, y))
 
 
 def _pixbuf(pixels: bytes | bytearray, width: int, height: int) -> GdkPixbuf.Pixbuf:

@@ -58,6 +58,7 @@ class Proxy:
             strength=settings.strength,
             denoise=settings.denoise,
             warmth=settings.warmth,
+            saturation=settings.saturation,
             width=scaled(settings.width, self.scale),
             side=settings.side,
             edges=scaled(settings.edges, self.scale),

@@ -198,7 +198,7 @@ def _check(settings: Settings) -> None:
 
     Numbers out of range GIMP does not take; but how far edges are followed is a text to it.
     """
-    numbers: list[object] = [settings.strength, settings.warmth]
+    numbers: list[object] = [settings.strength, settings.warmth, settings.saturation]
     numbers += [v for v in (settings.denoise, settings.width) if v != AUTO]
     numbers += [settings.edges] if settings.edges not in (AUTO, OFF) else []
     words = (settings.side, settings.model, settings.output)

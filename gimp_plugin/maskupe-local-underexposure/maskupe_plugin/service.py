@@ -7,6 +7,8 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 
+from gi.repository import Gimp
+
 from maskupe_client.client import Client
 from maskupe_client.errors import ClientError, LinkDownError, NotRunningError
 from maskupe_client.launcher import ensure_running, wake
@@ -75,4 +77,17 @@ def _not_found() -> str:
 
 def in_sandbox() -> bool:
     """Whether GIMP came as a Flatpak or Snap, from where no program of the host can be started."""
-    return Path("/.flatpak-info").exists() or "SNAP" in os.environ
+    return Path("/.flatpak-info").exists() or _in_snap()
+
+
+def _in_snap() -> bool:
+    """Whether this GIMP came as a Snap.
+
+    Whatever is started from a Snap, as from the terminal of an editor, inherits its variables: they
+    must be those of GIMP's.
+    """
+    folder = os.environ.get("SNAP")
+    if not folder:
+        return False
+    own = Path(Gimp.installation_directory()).is_relative_to(folder)
+    return own or os.environ.get("SNAP_NAME") == "gimp"

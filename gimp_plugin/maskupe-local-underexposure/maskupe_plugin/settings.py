@@ -15,6 +15,8 @@ from maskupe_plugin.region import AUTO, read_edges
 MAX_STRENGTH = 2.0
 #: Warmth of the added light: from this much cooler to this much warmer.
 MAX_WARMTH = 1.0
+#: Saturation of what is brightened: from gray, this far below 0, to twice the chroma.
+MAX_SATURATION = 1.0
 #: Widest transition, and farthest that edges are followed, in pixels.
 MAX_WIDTH = 5000.0
 
@@ -28,6 +30,7 @@ class Settings:
     strength: float = 1.0
     denoise: float | str = AUTO
     warmth: float = 0.0
+    saturation: float = 0.0
     width: float | str = AUTO
     side: str = "outside"
     edges: float | str = AUTO
@@ -114,7 +117,7 @@ def add_arguments(procedure: Gimp.Procedure) -> None:
         THIS_LAYER,
         _BOTH,
     )
-    # The last one: scripts may count the arguments.
+    # The last ones: scripts may count the arguments.
     procedure.add_double_argument(
         "warmth",
         # Without a mnemonic: GIMP's buttons and the other settings have all of its letters.
@@ -122,6 +125,15 @@ def add_arguments(procedure: Gimp.Procedure) -> None:
         _("Colour of the light that is added: above 0 warmer, below 0 cooler"),
         -MAX_WARMTH,
         MAX_WARMTH,
+        0.0,
+        _BOTH,
+    )
+    procedure.add_double_argument(
+        "saturation",
+        _("Saturation"),
+        _("Colour of what is lit up: above 0 more, up to twice as much, below 0 less, -1 is gray"),
+        -MAX_SATURATION,
+        MAX_SATURATION,
         0.0,
         _BOTH,
     )
@@ -166,6 +178,7 @@ def settings_of(config: Gimp.ProcedureConfig) -> Settings:
         strength=config.get_property("strength"),
         denoise=AUTO if automatic_denoise else config.get_property("denoise"),
         warmth=config.get_property("warmth"),
+        saturation=config.get_property("saturation"),
         width=AUTO if automatic else config.get_property("width"),
         side=config.get_property("side"),
         edges=_edges(config.get_property("edges") or AUTO),
@@ -184,7 +197,7 @@ def put_settings(config: Gimp.ProcedureConfig, settings: Settings) -> None:
         config.set_property(f"automatic-{name}", value == AUTO)
         if value != AUTO:
             config.set_property(name, value)
-    for name in ("strength", "warmth"):
+    for name in ("strength", "warmth", "saturation"):
         config.set_property(name, getattr(settings, name))
     config.set_property("edges", str(settings.edges))
     for name in ("side", "model", "output"):

@@ -47,6 +47,7 @@ def folder(tmp_path, weights) -> Path:
                 "transition": "5" if number == 2 else "",
                 "denoise": ("0", "", "0.4", "auto")[number],
                 "warmth": ("", "-0.75", "0", "1")[number],
+                "saturation": ("0.5", "", "-1", "")[number],
                 "edges": ("", "off", "9", "auto")[number],
             }
         )
@@ -114,6 +115,7 @@ def test_csv_and_json_lines_mean_the_same(folder):
     assert [job.transition.edges for job in jobs] == ["auto", "off", 9.0, "auto"]
     assert [job.denoise for job in jobs] == [0.0, "auto", 0.4, "auto"]
     assert [job.warmth for job in jobs] == [0.0, -0.75, 0.0, 1.0]
+    assert [job.saturation for job in jobs] == [0.5, 0.0, -1.0, 0.0]
 
 
 def test_a_batch_gives_what_single_commands_give(folder, capsys):
@@ -122,7 +124,7 @@ def test_a_batch_gives_what_single_commands_give(folder, capsys):
         command = ["enhance", job.photo, "--mask", job.mask, "-o", job.output, "--model", job.model]
         command += ["--strength", job.strength, "--transition", job.transition.width]
         command += ["--edges", job.transition.edges, "--denoise", job.denoise]
-        command += ["--warmth", job.warmth]
+        command += ["--warmth", job.warmth, "--saturation", job.saturation]
         assert main([str(part) for part in command]) == 0
     expected = outputs(folder)
     assert len(expected) == 4
@@ -241,6 +243,7 @@ def test_a_ray_cluster_gives_the_same_bytes(folder, monkeypatch):
         ("a.csv", "photo,output,denoise\na.png,b.png,2\n", "A noise reduction of 2.0 is out"),
         ("a.csv", "photo,output,warmth\na.png,b.png,warm\n", "The warmth 'warm' is not a"),
         ("a.csv", "photo;output;warmth\na.png;b.png;-1,5\n", "A warmth of -1.5 is out"),
+        ("a.csv", "photo,output,saturation\na.png,b.png,2\n", "A saturation of 2.0 is out"),
         ("a.csv", "photo,output,edges\na.png,b.png,far\n", "line 2: The reach 'far' for"),
         ("a.csv", "photo,output,edges\na.png,b.png,1e9\n", "line 2: The reach 1000000000.0 for"),
         ("a.jsonl", '{"photo": "a.png", "output": "b.png", "edges": true}', "reach 'True'"),

@@ -120,16 +120,17 @@ def test_enhance_passes_on_the_noise_reduction(
     assert asked == [denoise, denoise, "auto"]
 
 
-@pytest.mark.parametrize("warmth", ["-1", "0.4"])
-def test_enhance_passes_on_the_warmth(tmp_path, weights, photo, mask, warmth):
+@pytest.mark.parametrize("value", ["-1", "0.4"])
+@pytest.mark.parametrize("name", ["warmth", "saturation"])
+def test_enhance_passes_on_the_colour_of_the_light(tmp_path, weights, photo, mask, name, value):
     command = ["enhance", str(photo), "--mask", str(mask), "--model", weights, "--device", "cpu"]
     target, matte = tmp_path / "out.png", tmp_path / "m.png"
     enhancer = Enhancer.load(weights, device="cpu")
     pixels = read_photo(photo).pixels
-    expected = enhancer.enhance(pixels, ph.disc(), warmth=float(warmth))
+    expected = enhancer.enhance(pixels, ph.disc(), **{name: float(value)})
     assert not np.array_equal(expected, enhancer.enhance(pixels, ph.disc()))
     for more in ([], ["--save-matte", str(matte)]):
-        assert main([*command, "-o", str(target), "--warmth", warmth, *more]) == 0
+        assert main([*command, "-o", str(target), f"--{name}", value, *more]) == 0
         np.testing.assert_array_equal(read_photo(target).pixels, expected)
 
 
@@ -250,6 +251,7 @@ def test_every_slip_is_one_sentence_and_leaves_nothing(tmp_path, weights, photo,
     assert "noise reduction of nan is out" in slip(photo, *usual, "--denoise", "nan")
     assert "warmth of -1.5 is out of range" in slip(photo, *usual, "--warmth", "-1.5")
     assert "warmth of nan is out" in slip(photo, *usual, "--warmth", "nan")
+    assert "saturation of 2.0 is out of range" in slip(photo, *usual, "--saturation", "2")
     assert "transition 'wide'" in slip(photo, *usual, "--transition", "wide")
     assert "out of range" in slip(photo, *usual, "--transition", "-3")
     assert "side 'above'" in slip(photo, *usual, "--side", "above")
@@ -274,6 +276,7 @@ def test_every_slip_is_one_sentence_and_leaves_nothing(tmp_path, weights, photo,
         (["enhance", "a.png", "-o", "b.png", "--loud"], "--loud"),
         (["enhance", "a.png", "-o", "b.png", "--strength", "much"], "--strength"),
         (["enhance", "a.png", "-o", "b.png", "--warmth", "warm"], "--warmth"),
+        (["enhance", "a.png", "-o", "b.png", "--saturation", "much"], "--saturation"),
         (["develop"], "develop"),
         (["--nonsense"], "--nonsense"),
         (["models", "extra"], "extra"),
@@ -326,7 +329,7 @@ def test_help_names_the_commands(capsys):
     assert main(["enhance", "--help"]) == 0
     shown = capsys.readouterr().out
     options = ("mask", "strength", "denoise", "warmth", "transition", "side", "edges", "device")
-    options += ("model",)
+    options += ("model", "saturation")
     assert all(f"--{option}" in shown for option in options)
 
 

@@ -464,6 +464,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Any:
     for name in ("progress_end", "progress_pulse", "progress_set_text", "progress_update"):
         setattr(gimp, name, lambda *_: True)
     gimp.ProcedureConfig = Object
+    gimp.installation_directory = lambda: "/usr"
 
     repository = ModuleType("gi.repository")
     repository.Gimp, repository.Gegl = gimp, gegl

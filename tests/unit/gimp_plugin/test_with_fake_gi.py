@@ -156,7 +156,7 @@ def test_arguments_and_settings_say_the_same(gimp: Any) -> None:
     add_arguments(procedure)
     config = procedure.create_config()
     assert settings_of(config) == Settings()
-    numbers = Settings(0.3, 0.7, -0.4, 12.5, "inside", 31.0, "small", "illumination-layer")
+    numbers = Settings(0.3, 0.7, -0.4, 0.9, 12.5, "inside", 31.0, "small", "illumination-layer")
     put_settings(config, numbers)
     assert settings_of(config) == numbers
     put_settings(config, Settings(edges="off"))
@@ -373,6 +373,36 @@ def test_where_no_daemon_is_the_command_that_starts_it_is_told(gimp: Any, tmp_pa
     assert str(refusal.value).endswith(
         f" Start it in a terminal with: maskupe-daemon — its log is in {tmp_path}."
     )
+
+
+@pytest.mark.parametrize(
+    ("variables", "installed", "inside"),
+    [
+        ({}, "/usr", False),
+        ({"SNAP": "/snap/gimp/527", "SNAP_NAME": "gimp"}, "/snap/gimp/527/usr", True),
+        # A layout mounts its folders where a distribution would have them.
+        ({"SNAP": "/snap/gimp/527", "SNAP_NAME": "gimp"}, "/usr", True),
+        ({"SNAP": "/snap/gimp-plus/3", "SNAP_NAME": "gimp-plus"}, "/snap/gimp-plus/3/usr", True),
+        # The distribution's GIMP, started from the terminal of an editor that is a Snap.
+        ({"SNAP": "/snap/code/174", "SNAP_NAME": "code"}, "/usr", False),
+        ({"SNAP": "/snap/code/174"}, "/snap/code/1745/usr", False),
+        ({"SNAP": "", "SNAP_NAME": ""}, "/usr", False),
+    ],
+)
+def test_the_variables_of_another_snap_make_no_sandbox(
+    gimp: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    variables: dict[str, str],
+    installed: str,
+    inside: bool,
+) -> None:
+    from maskupe_plugin.service import in_sandbox
+
+    monkeypatch.delenv("SNAP_NAME", raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(gimp, "installation_directory", lambda: installed)
+    assert in_sandbox() == inside
 
 
 def test_a_preview_starts_a_daemon_that_has_ended_since_the_last(

@@ -36,19 +36,21 @@ pytest.importorskip("torch")
     channels=st.sampled_from([None, 1, 2, 3, 4]),
     dtype=st.sampled_from(DTYPES),
     strength=st.sampled_from([1.0, 0.5, 0.13]),
+    saturation=st.sampled_from([0.0, 1.0, -0.6]),
     grid=st.tuples(st.integers(1, 20), st.integers(1, 20)),
     count=st.integers(1, 10),
     fades=st.booleans(),
 )
 def test_backends_agree_with_torch(
-    kind, seed, height, width, channels, dtype, strength, grid, count, fades
+    kind, seed, height, width, channels, dtype, strength, saturation, grid, count, fades
 ):
     rng = np.random.default_rng(seed)
     maps = random_maps(kind, rng, grid, count)
     image = random_image(rng, height, width, channels, dtype)
     where = random_areas(rng, height, width)
     window = window_around(rng, height, width)
-    options = {"strength": strength, "fade": random_fade(rng) if fades else None}
+    options = {"strength": strength, "saturation": saturation}
+    options["fade"] = random_fade(rng) if fades else None
     expected = render(maps, image, where, window, backend="torch", **options)
     for backend in FAST:
         got = render(maps, image, where, window, backend=backend, **options)
