@@ -185,15 +185,6 @@ def make_matte(seen: Surroundings, predict: Predict, layer: Window) -> Matte | N
     # A mask that is exact is so all along its line, which says more than any one place of it.
     whole = _rise(_mean(exact, from_line < _ON_LINE), _EXACT_LINE)
     opened, exact = _stretched(opened, _OPEN), _stretched(exact, _EXACT)
-    # A feathered selection says itself how far its line may be off.
-    touched = _distance((seen.selection > 1.0 / 512.0).astype(np.float32), seen.frame)
-    full = _distance((seen.selection >= 1.0 - 1.0 / 512.0).astype(np.float32), seen.frame)
-    distance = _distance(seen.selection, seen.frame)
-    cell = max(seen.frame.width, seen.frame.height) / MATTE_SIZE
-    reach = max(seen.reach, cell)
-    # A pixel takes its share of cells up to one away, and these theirs of selected pixels.
-    end = np.float32(max(reach - _SPILL * max(cell, 1.0), cell))
-    follow = smoothstep((1.0 + touched / end) * _STEEP)
     matte = _stretched(said, _STRETCH)
     chosen = (seen.selection >= 0.5).astype(np.float32)
     share = _mean(opened, from_line < _BESIDE)
@@ -201,17 +192,7 @@ def make_matte(seen: Surroundings, predict: Predict, layer: Window) -> Matte | N
     certain = _mean(np.abs(2.0 * said - 1.0), chosen > 0)
     meant = float((1.0 - whole) * (1.0 - _rise(certain - _OPEN_COUNTS * openness, _CLEAR)))
     meant *= float(1.0 - _rise(_contrast(seen.image, matte, chosen), _BRIGHT_REST))
-    inner = np.float32(reach * INNER_REACH * (1.0 - meant))
-    ramp = np.maximum(np.float32(0.3) * inner, np.float32(cell))
-    within = smoothstep((np.minimum(full, distance) - inner) / ramp + np.float32(meant))
-    if meant > 0.0:
-        # Where the network would leave out what is inside, there is no edge at the line: a fade.
-        near = ((distance > 0.0) & (distance < reach)).astype(np.float32)
-        left_out = _nearby(1.0 - matte, near, math.ceil(reach / cell))
-        left_out = np.float32(meant) * _rise(left_out, _LEFT_OUT)
-        opened = np.asarray(np.maximum(opened, left_out), np.float32)
-        matte = np.asarray(np.maximum(matte, left_out), np.float32)
-    matte = np.maximum(matte, within)
+    matte, opened, follow = _within_reach(seen, matte, opened, meant)
     # The mask is then the matte, whose edges the guided filter finds: it may be jagged, or cut off
     # by a pixel what is soft.
     matte = np.asarray(matte + whole * (seen.selection - matte), np.float32)
@@ -224,14 +205,56 @@ def make_matte(seen: Surroundings, predict: Predict, layer: Window) -> Matte | N
     matte = np.asarray(np.maximum(matte, none), np.float32)
     if min(opened.min(), matte.min()) >= 1.0:
         return None
-    follow = np.asarray(follow * (1.0 - opened), np.float32)
+    return _full_size(seen, layer, matte, exact, np.asarray(follow * (1.0 - opened)), opened)
+
+
+def _within_reach(
+    seen: Surroundings, matte: Float, opened: Float, meant: float
+) -> tuple[Float, Float, Float]:
+    """Keep the network's answer within reach of the line: deeper inside, all is the subject.
+
+    Args:
+        seen: the selection's surroundings.
+        matte: float32 (n, n), the network's answer.
+        opened: float32 (n, n), where it sees no edge.
+        meant: 0…1, whether all of the selection is meant rather than a subject in it.
+
+    Returns:
+        The matte, which is 1 deep inside; where the fade by distance is the answer; and ``follow``.
+    """
+    # A feathered selection says itself how far its line may be off.
+    touched = _distance((seen.selection > 1.0 / 512.0).astype(np.float32), seen.frame)
+    full = _distance((seen.selection >= 1.0 - 1.0 / 512.0).astype(np.float32), seen.frame)
+    distance = _distance(seen.selection, seen.frame)
+    cell = max(seen.frame.width, seen.frame.height) / MATTE_SIZE
+    reach = max(seen.reach, cell)
+    # A pixel takes its share of cells up to one away, and these theirs of selected pixels.
+    end = np.float32(max(reach - _SPILL * max(cell, 1.0), cell))
+    follow = smoothstep((1.0 + touched / end) * _STEEP)
+    inner = np.float32(reach * INNER_REACH * (1.0 - meant))
+    ramp = np.maximum(np.float32(0.3) * inner, np.float32(cell))
+    within = smoothstep((np.minimum(full, distance) - inner) / ramp + np.float32(meant))
+    if meant > 0.0:
+        # Where the network would leave out what is inside, there is no edge at the line: a fade.
+        near = ((distance > 0.0) & (distance < reach)).astype(np.float32)
+        left_out = _nearby(1.0 - matte, near, math.ceil(reach / cell))
+        left_out = np.float32(meant) * _rise(left_out, _LEFT_OUT)
+        opened = np.asarray(np.maximum(opened, left_out), np.float32)
+        matte = np.asarray(np.maximum(matte, left_out), np.float32)
+    return np.maximum(matte, within), opened, follow
+
+
+def _full_size(
+    seen: Surroundings, layer: Window, matte: Float, exact: Float, follow: Float, opened: Float
+) -> Matte:
+    """Prepare a matte for full size; the planes are those of :class:`Matte`."""
     a, b = guided_coefficients(matte, guide_of(seen.image), GUIDED_RADIUS, GUIDED_EPS)
     planes = np.concatenate([a.transpose(2, 0, 1), np.stack([b, exact, follow, opened])])
+    planes = np.ascontiguousarray(planes, np.float32)
     _decide(planes)
     _close(planes, seen.frame, layer)
     own = np.asarray(exact * seen.selection + (1.0 - exact) * matte, np.float32)
     weight = np.asarray(own * (follow + opened * seen.selection), np.float32)
-    planes = np.ascontiguousarray(planes, np.float32)
     log_gain = _missing_light(seen.image, weight)
     return Matte(seen.frame, planes, seen.image, weight, log_gain, _states(planes), seen.key())
 
