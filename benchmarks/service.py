@@ -18,8 +18,7 @@ from maskupe.areas.region import region_of
 from maskupe.areas.transition import Transition
 from maskupe.preprocess.context import CONTEXT_EDGE, downscale
 from maskupe_client.client import Client, EnhanceRequest
-from maskupe_client.connection import FILE_NAME
-from maskupe_client.launcher import TUNING
+from maskupe_client.launcher import TUNING, WANTED_VARIABLE
 from tests.daemon.running import RunningDaemon, spec
 
 
@@ -52,7 +51,7 @@ def service(megapixels: float, largest: float, rounds: int) -> dict[str, float]:
         starts = _starts(Path(folder), 2 * rounds + 1)
         daemon = _started(Path(folder))
         try:
-            _await_file(daemon)
+            daemon.await_ready()
             time.sleep(1.0)  # what it imports without being asked
             idle = _status(daemon, "VmRSS")
             with daemon.connect() as client:
@@ -69,17 +68,11 @@ def service(megapixels: float, largest: float, rounds: int) -> dict[str, float]:
             daemon.wait()
 
 
-def _started(folder: Path) -> RunningDaemon:
+def _started(folder: Path, *, wanted: bool = False) -> RunningDaemon:
     environment = {**TUNING, "PYTHONDONTWRITEBYTECODE": ""}
+    if wanted:
+        environment[WANTED_VARIABLE] = "1"
     return RunningDaemon(folder, module="maskupe_daemon", env=environment)
-
-
-def _await_file(daemon: RunningDaemon) -> None:
-    """Wait until clients could find a daemon, without being one: it loads models for the first."""
-    while not (daemon.home / FILE_NAME).exists():
-        if daemon.process.poll() is not None:
-            raise AssertionError(f"the daemon ended: {daemon.stderr}")
-        time.sleep(0.02)
 
 
 def _starts(folder: Path, rounds: int) -> dict[str, float]:
@@ -91,7 +84,7 @@ def _starts(folder: Path, rounds: int) -> dict[str, float]:
     times: list[tuple[float, float]] = []
     for _ in range(1 + rounds):
         began = time.perf_counter()
-        daemon = _started(folder)
+        daemon = _started(folder, wanted=True)
         try:
             daemon.await_ready()
             ready = time.perf_counter()

@@ -18,6 +18,8 @@ _FOREIGN = ("LD_LIBRARY_PATH", "LD_PRELOAD", "PYTHONHOME", "PYTHONPATH", "DYLD_L
 #: where the system has them. A plane that came or goes out is touched for the first time at a
 #: fraction of the cost. It must be there before the process begins, and is ignored elsewhere.
 TUNING = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+#: Set for a daemon that is started because a job is about to come: it loads its models at once.
+WANTED_VARIABLE = "MASKUPE_WANTED"
 #: The file in the state directory that programs in a sandbox write to, which can start nothing
 #: themselves: the service watches it, see ``maskupe-daemon service install``.
 WAKE_FILE = "wake"
@@ -75,7 +77,7 @@ def _start(command: Sequence[str]) -> subprocess.Popen[bytes]:
         NotRunningError: if it cannot be started.
     """
     ours = {k: v for k, v in os.environ.items() if k not in _FOREIGN}
-    environment: Mapping[str, str] = {**TUNING, **ours}
+    environment: Mapping[str, str] = {**TUNING, **ours, WANTED_VARIABLE: "1"}
     # With "python -m", a module in the current folder takes the place of one of Python's own: the
     # home folder may well hold a "random.py". Beside the program there is none.
     program = Path(command[0])

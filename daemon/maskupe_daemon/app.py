@@ -20,6 +20,7 @@ from maskupe import __version__
 from maskupe.errors import InputError, MaskUPEError, MemoryLimitError
 from maskupe_client.connection import Connection, state_directory
 from maskupe_client.framing import MAX_PLANE_BYTES
+from maskupe_client.launcher import WANTED_VARIABLE
 from maskupe_daemon import memory
 from maskupe_daemon.auth import ZapAuthenticator
 from maskupe_daemon.logfile import logging_to
@@ -131,6 +132,8 @@ def _serve(directory: Path, options: Options) -> None:
             place = listener.endpoint
             log.info("version %s listens at %s (pid %d)", __version__, place, os.getpid())
             notify("READY=1")
+            if os.environ.get(WANTED_VARIABLE):
+                server.load_ahead()
             server.run()
             notify("STOPPING=1")
     finally:

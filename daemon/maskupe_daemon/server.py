@@ -81,7 +81,6 @@ class Server:
         self._stop_asked = False
         self._stop_at: float | None = None
         self._rested = True
-        self._greeted = False
         self._answers: dict[str, Callable[[Route, dict[str, Any]], dict[str, Any]]] = {
             "hello": self._hello,
             "status": self._status,
@@ -135,6 +134,10 @@ class Server:
     def _worker_done(self, outcome: Outcome) -> None:
         self._outcomes.put(outcome)
         self._wake()
+
+    def load_ahead(self) -> None:
+        """Load the default model before a job asks for it."""
+        self._worker.load_ahead(self._loaded_ahead)
 
     def _loaded_ahead(self) -> None:
         # Called in the worker's thread. What loading has left behind is given back at rest.
@@ -229,10 +232,6 @@ class Server:
 
     def _hello(self, route: Route, fields: dict[str, Any]) -> dict[str, Any]:
         self._scheduler.introduce(route, fields["client"])
-        if not self._greeted:
-            # Who comes first has most likely started the daemon, and sends a job next.
-            self._greeted = True
-            self._worker.load_ahead(self._loaded_ahead)
         limits = {**asdict(self._limits), "max_header": MAX_HEADER, "max_planes": MAX_PLANES}
         return {
             "type": "welcome",

@@ -18,6 +18,7 @@ from maskupe.registry import DEFAULT
 from maskupe.rendering import default_backend
 from maskupe_client.client import EnhanceRequest
 from maskupe_client.errors import AnswerError
+from maskupe_client.launcher import WANTED_VARIABLE
 from maskupe_daemon.hardware import hardware_name
 from tests.daemon.running import (
     REST,
@@ -216,13 +217,19 @@ def test_memory_stays_flat():
         assert_memory_stays_flat(shipped, "default", ("nobody", "unknown-model"))
 
 
-def test_the_default_model_is_loaded_for_the_first_client_and_dropped_again():
-    """Before it has sent a job, and only once: who asks for the status keeps no model in memory."""
+def test_a_daemon_that_is_wanted_loads_the_default_model_and_drops_it_again():
+    """Before any job has come: who asks for the status keeps no model in memory."""
     options = ("--device", "cpu", "--idle-unload", "1")
-    with running_daemon(*options, module="tests.daemon.with_weights") as shipped:
+    module, wanted = "tests.daemon.with_weights", {WANTED_VARIABLE: "1"}
+    with running_daemon(*options, module=module, env=wanted) as shipped:
         shipped.await_status(loaded=["lantern"])
         shipped.await_status(loaded=[])
         assert shipped.status()["served"] == 0
+
+
+def test_a_daemon_that_nobody_wants_yet_loads_no_model():
+    with running_daemon("--device", "cpu", module="tests.daemon.with_weights") as shipped:
+        shipped.status()
         time.sleep(0.5)
         assert shipped.status()["loaded"] == []
 
