@@ -17,6 +17,9 @@ FALLBACK_TARGET = 12.0
 LIMITS = {
     "start to first preview": 1000.0,
     "preview of 1 MP": 30.0,
+    "following edges, preview": 40.0,
+    "following edges, a slider": 1.1,
+    "following edges, ": 1.4,
     "5 % against everything": 0.1,
     "memory above idle": 1.5,
     "resident before the first job": 90.0,

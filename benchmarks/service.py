@@ -60,6 +60,7 @@ def service(megapixels: float, largest: float, rounds: int) -> dict[str, float]:
                     **starts,
                     **({"resident before the first job, MB": idle / 1e6} if idle else {}),
                     **_preview(client, rounds),
+                    **_edges(client, image, rounds),
                     **_whole(client, image, rounds),
                     **_memory(daemon, client, megapixels, largest),
                 }
@@ -119,6 +120,41 @@ def _preview(client: Client, rounds: int) -> dict[str, float]:
     return {
         "preview of 1 MP, a slider moves, ms": statistics.median(moved[3:]),
         "preview of 1 MP, a new picture, ms": statistics.median(changed),
+    }
+
+
+def _edges(client: Client, image: np.ndarray, rounds: int) -> dict[str, float]:
+    """Return what following edges costs: jobs with and without it in turn.
+
+    A new picture needs the matting network; while a slider moves, its answer is remembered. The
+    whole job is three quarters of a new picture each time.
+    """
+    small = large(1.0)
+    seconds: dict[tuple[str, str], list[float]] = {}
+    for number in range(1 + 2 * rounds):
+        pictures = {
+            "new": (np.roll(small, 40 * (number + 1), axis=1), 0.25),
+            "slider": (small, 0.25),
+            "whole": (np.roll(image, 40 * (number + 1), axis=1), 0.75),
+        }
+        for name, (picture, share) in pictures.items():
+            for edges in ("off", "auto"):
+                strength = 0.5 + 0.01 * number
+                request, planes = request_of(picture, share, strength=strength, edges=edges)
+                began = time.perf_counter()
+                client.enhance(request, planes)
+                if number:  # the first warms up
+                    lap = time.perf_counter() - began
+                    seconds.setdefault((name, edges), []).append(lap)
+    median = {key: statistics.median(values) for key, values in seconds.items()}
+    megapixels = f"{image.shape[0] * image.shape[1] / 1e6:.0f} MP"
+    return {
+        "following edges, preview of a new picture, ms more": 1e3
+        * (median["new", "auto"] - median["new", "off"]),
+        "following edges, a slider moves, × without": median["slider", "auto"]
+        / median["slider", "off"],
+        f"following edges, {megapixels} u8, 75 % selected, × without": median["whole", "auto"]
+        / median["whole", "off"],
     }
 
 
