@@ -174,7 +174,12 @@ def test_hdr_is_refused_by_its_name(tmp_path, curve, said):
         read_photo(path)
 
 
-@pytest.mark.parametrize("content", [b"nonsense", b"\0" * 200, profile(1.0)[:90]])
+# Named, as a profile says when it was made: all processes of a run must have the same names.
+@pytest.mark.parametrize(
+    "content",
+    [b"nonsense", b"\0" * 200, profile(1.0)[:90]],
+    ids=["nonsense", "zeros", "cut short"],
+)
 def test_a_damaged_profile_is_carried_and_not_understood(tmp_path, content):
     pixels = ph.scene(dtype=np.uint16)
     photo = read_photo(save_tiff(tmp_path / "a.tif", pixels, content))
