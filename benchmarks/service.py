@@ -149,7 +149,7 @@ def _edges(client: Client, image: np.ndarray, rounds: int) -> dict[str, float]:
     median = {key: statistics.median(values) for key, values in seconds.items()}
     megapixels = f"{image.shape[0] * image.shape[1] / 1e6:.0f} MP"
     return {
-        "following edges, preview of a new picture, ms more": 1e3
+        "following edges, preview of a new picture, more, ms": 1e3
         * (median["new", "auto"] - median["new", "off"]),
         "following edges, a slider moves, × without": median["slider", "auto"]
         / median["slider", "off"],
