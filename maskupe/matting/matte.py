@@ -45,7 +45,10 @@ INNER_REACH = 3.0
 GUIDED_RADIUS = 2
 GUIDED_EPS = 2e-4
 
-# What the network says of a pixel is stretched: its "certain" is not quite 0 or 1.
+# What the guided filter gives is stretched: it blurs over a few cells, which in a large picture is
+# a glow around the subject.
+_TAILS = (0.06, 0.97)
+# What the network says of a pixel is stretched, too: its "certain" is not quite 0 or 1.
 _STRETCH = (0.08, 0.96)
 _OPEN = (0.05, 0.9)
 _EXACT = (0.5, 0.85)
@@ -249,6 +252,8 @@ def _full_size(
 ) -> Matte:
     """Prepare a matte for full size; the planes are those of :class:`Matte`."""
     a, b = guided_coefficients(matte, guide_of(seen.image), GUIDED_RADIUS, GUIDED_EPS)
+    steeper = np.float32(1.0 / (_TAILS[1] - _TAILS[0]))
+    a, b = a * steeper, (b - np.float32(_TAILS[0])) * steeper
     planes = np.concatenate([a.transpose(2, 0, 1), np.stack([b, exact, follow, opened])])
     planes = np.ascontiguousarray(planes, np.float32)
     _decide(planes)
@@ -325,8 +330,8 @@ def _stretched(values: Float, ends: tuple[float, float]) -> Float:
 def _decide(planes: Float) -> None:
     """Cells whose pixels are certain, whatever their colour: no arithmetic is left in them."""
     flat = np.abs(planes[0]) + np.abs(planes[1]) + np.abs(planes[2]) < 5e-3
-    for value in (0.0, 1.0):
-        settled = flat & (np.abs(planes[3] - value) < 5e-3)
+    for value, certain in ((0.0, planes[3] < 5e-3), (1.0, planes[3] > 1.0 - 5e-3)):
+        settled = flat & certain
         np.copyto(planes[:3], 0.0, where=settled)
         np.copyto(planes[3], value, where=settled)
 
