@@ -182,11 +182,16 @@ class Gui:
         self.settings.mkdir()
 
     def last(self, name: str) -> str:
-        """Return the value of an argument in the run before."""
-        text = (self.settings / _LAST).read_text("utf-8")
-        found = re.search(rf'^\({name} "?([^")]*)"?\)', text, re.MULTILINE)
-        assert found, text
-        return found[1]
+        """Return the value of an argument in the run before, once GIMP has written the file."""
+        found: list[str] = []
+
+        def written() -> bool:
+            text = (self.settings / _LAST).read_text("utf-8")
+            found[:] = re.findall(rf'^\({name} "?([^")]*)"?\)', text, re.MULTILINE)
+            return bool(found)
+
+        assert self.until(written), f"GIMP has not kept {name}"
+        return found[0]
 
     def _last_written(self) -> int:
         """Return when the last run's settings were written, in nanoseconds; 0: never."""

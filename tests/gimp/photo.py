@@ -18,7 +18,9 @@ BABL = {"uint8": "u8", "uint16": "u16", "float32": "float"}
 def _dark() -> npt.NDArray[np.float32]:
     """The public-domain portrait that scikit-image ships, three stops darker: (512, 512, 3)."""
     linear = decode_srgb(data.astronaut().astype(np.float64) / 255.0)
-    return encode_srgb(0.125 * linear).astype(np.float32)
+    dark = encode_srgb(0.125 * linear).astype(np.float32)
+    dark.flags.writeable = False
+    return dark
 
 
 def dark_photo(
@@ -33,7 +35,7 @@ def dark_photo(
         ramp[:64, :64] = 0.0
         planes = np.concatenate([planes, ramp[..., None]], axis=2)
     if np.dtype(dtype) == np.float32:
-        return np.ascontiguousarray(planes, np.float32)
+        return np.array(planes, np.float32)  # the caller's own, to change as it likes
     return np.rint(planes * np.iinfo(dtype).max).astype(dtype)
 
 
