@@ -62,7 +62,7 @@ def enhance(
         float,
         typer.Option(
             metavar="-1 to 1",
-            help="Colour of what is lit up: 1 is twice as colourful, -1 gray, 0 as it is.",
+            help="Colour of what is brightened: 1 is twice as colourful, -1 gray, 0 as it is.",
         ),
     ] = 0.0,
     transition: Annotated[

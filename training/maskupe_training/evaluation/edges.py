@@ -86,11 +86,12 @@ def evaluate_edges(
         names.append(case.name)
         for kind in KINDS:
             selection = case.selections[kind]
+            by_truth = 100.0 * wiped(case.image, case.truth, selection)
             for edges in ("auto", "off"):
                 output = _brightened(enhancer, case.image, selection, edges)
                 values = outline_quality(case.image, output, case.truth, case.alpha)
                 values["wiped"] = 100.0 * wiped(case.image, output, selection)
-                values["wiped_by_truth"] = 100.0 * wiped(case.image, case.truth, selection)
+                values["wiped_by_truth"] = by_truth
                 rows.setdefault(row_name(kind, edges), []).append(values)
     if not names:
         raise InputError("None of the pictures is fit for a case.", "Give others, or --all.")
